@@ -1,0 +1,2 @@
+//! The `swarm` command.
+fn main() {}

@@ -1,0 +1,2 @@
+//! The `tickyard` command.
+fn main() {}
