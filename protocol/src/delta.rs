@@ -1,0 +1,570 @@
+//! Cells to bytes and back (PROTOCOL.md, section 5): entities, snapshots, deltas and their bit-packed changes.
+//!
+//! The server encodes a cell once per publication; all who hear the cell get the same bytes. What changed is written as
+//! *residuals*: the difference between a row and what its velocity fields predict. An entity that moves on as
+//! before costs one bit or none.
+
+use crate::bits::{BitReader, BitWriter, width};
+use crate::bytes::{Malformed, Reader, put_str8, put_varint, put_zigzag, unzigzag, zigzag};
+use crate::fields::{FIELDS_MAX, Shape, Shapes};
+use crate::tick::{block, put_block};
+use crate::types::{CellId, EntityId, SLOTS_MAX};
+
+/// Statics hold at most this many bytes.
+pub const STATICS_BYTES_MAX: usize = 32;
+
+/// An entity as a snapshot or an enter carries it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entity<'a> {
+    /// Slot and generation.
+    pub id: EntityId,
+    /// The number of its kind.
+    pub kind: u8,
+    /// As many numbers as the kind has fields.
+    pub row: &'a [i32],
+    /// Text that never changes.
+    pub statics: &'a str,
+}
+
+/// An entity's row as it was read: as many numbers as its kind has fields, then zeros.
+pub type Row = [i32; FIELDS_MAX];
+
+/// An entity that was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReadEntity<'a> {
+    /// Slot and generation.
+    pub id: EntityId,
+    /// The number of its kind.
+    pub kind: u8,
+    /// Its row.
+    pub row: Row,
+    /// Text that never changes.
+    pub statics: &'a str,
+}
+
+/// The hash of one entity; a cell's sum is the wrapping sum of its members' hashes.
+pub fn entity_hash(id: EntityId, kind: u8, row: &[i32]) -> u32 {
+    let mix = |hash: u32, word: u32| {
+        let hash = (hash ^ word).wrapping_mul(0x0100_0193);
+        hash ^ (hash >> 15)
+    };
+    let hash = mix(mix(0x811C_9DC5, id.word()), kind as u32);
+    row.iter().fold(hash, |hash, &value| mix(hash, value as u32))
+}
+
+/// Appends id, kind and row, without statics.
+pub fn put_entity_head(out: &mut Vec<u8>, entity: &Entity) {
+    put_varint(out, entity.id.slot);
+    out.push(entity.id.generation);
+    put_varint(out, entity.kind as u32);
+    for &value in entity.row {
+        put_zigzag(out, value);
+    }
+}
+
+/// Appends an entity with its statics.
+pub fn put_entity(out: &mut Vec<u8>, entity: &Entity) {
+    put_entity_head(out, entity);
+    put_str8(out, entity.statics);
+}
+
+/// Reads id, kind and row.
+pub fn read_entity_head<'a>(reader: &mut Reader<'a>, shapes: &Shapes) -> Result<ReadEntity<'a>, Malformed> {
+    let slot = reader.varint()?;
+    let generation = reader.u8()?;
+    let kind = u8::try_from(reader.varint()?).map_err(|_| Malformed::Range)?;
+    let shape = shapes.get(kind).ok_or(Malformed::Range)?;
+    if slot >= SLOTS_MAX {
+        return Err(Malformed::Range);
+    }
+    let mut row = [0; FIELDS_MAX];
+    for value in &mut row[..shape.fields] {
+        *value = reader.zigzag()?;
+    }
+    Ok(ReadEntity { id: EntityId { slot, generation }, kind, row, statics: "" })
+}
+
+/// Reads an entity with its statics.
+pub fn read_entity<'a>(reader: &mut Reader<'a>, shapes: &Shapes) -> Result<ReadEntity<'a>, Malformed> {
+    let entity = read_entity_head(reader, shapes)?;
+    Ok(ReadEntity { statics: reader.str8()?, ..entity })
+}
+
+/// Appends a snapshot block. The entities come by slot ascending.
+pub fn put_snapshot<'a>(
+    out: &mut Vec<u8>,
+    cell: CellId,
+    sum: u32,
+    entities: impl ExactSizeIterator<Item = Entity<'a>>,
+) {
+    put_block(out, block::SNAPSHOT, |out| {
+        put_varint(out, cell.0);
+        out.extend_from_slice(&sum.to_le_bytes());
+        put_varint(out, entities.len() as u32);
+        entities.for_each(|entity| put_entity(out, &entity));
+    });
+}
+
+/// What a snapshot block begins with; its entities are read with [`read_entity`].
+#[derive(Clone, Debug)]
+pub struct SnapshotHead<'a> {
+    /// Which cell.
+    pub cell: CellId,
+    /// The sum over its entities.
+    pub sum: u32,
+    /// How many entities follow.
+    pub count: u32,
+    /// Where they are.
+    pub entities: Reader<'a>,
+}
+
+impl<'a> SnapshotHead<'a> {
+    /// Reads a block's content up to the first entity.
+    pub fn read(bytes: &'a [u8]) -> Result<Self, Malformed> {
+        let mut reader = Reader::new(bytes);
+        let cell = CellId(reader.varint()?);
+        let sum = reader.u32()?;
+        let count = reader.varint()?;
+        Ok(SnapshotHead { cell, sum, count, entities: reader })
+    }
+}
+
+/// The parts that a delta says it has.
+mod part {
+    pub const BASE: u8 = 1;
+    pub const SUM: u8 = 2;
+    pub const CHANGES: u8 = 4;
+    pub const LEAVES: u8 = 8;
+    pub const ENTERS: u8 = 16;
+    pub const ALL: u8 = 31;
+}
+
+/// An entity that left a cell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Leave {
+    /// Which.
+    pub slot: u32,
+    /// Where to; `None`: it is gone.
+    pub to: Option<CellId>,
+}
+
+/// What a delta block says, apart from the entities that enter.
+#[derive(Debug)]
+pub struct Delta<'a> {
+    /// Which cell.
+    pub cell: CellId,
+    /// How many ticks before this one the stream published last; at least 1.
+    pub base: u32,
+    /// The sum after this delta, if it is time to say it.
+    pub sum: Option<u32>,
+    /// What changed beyond the prediction.
+    pub changes: &'a Changes,
+    /// How many members the cell had before.
+    pub members: usize,
+    /// Who left, by slot ascending.
+    pub leaves: &'a [Leave],
+}
+
+/// Appends a delta block. The entities that enter come by slot ascending.
+pub fn put_delta<'a>(
+    out: &mut Vec<u8>,
+    shapes: &Shapes,
+    delta: &Delta,
+    enters: impl ExactSizeIterator<Item = Entity<'a>>,
+) {
+    let mut parts = 0;
+    let mut add = |there: bool, part: u8| parts |= if there { part } else { 0 };
+    add(delta.base != 1, part::BASE);
+    add(delta.sum.is_some(), part::SUM);
+    add(!delta.changes.is_empty(), part::CHANGES);
+    add(!delta.leaves.is_empty(), part::LEAVES);
+    add(enters.len() > 0, part::ENTERS);
+
+    put_block(out, block::DELTA, |out| {
+        put_varint(out, delta.cell.0);
+        out.push(parts);
+        if parts & part::BASE != 0 {
+            put_varint(out, delta.base);
+        }
+        if let Some(sum) = delta.sum {
+            out.extend_from_slice(&sum.to_le_bytes());
+        }
+        if parts & part::CHANGES != 0 {
+            put_sized(out, |out| delta.changes.put(out, shapes, delta.members));
+        }
+        if parts & part::LEAVES != 0 {
+            put_varint(out, delta.leaves.len() as u32);
+            for leave in delta.leaves {
+                put_varint(out, leave.slot);
+                put_varint(out, leave.to.map_or(0, |cell| cell.0 + 1));
+            }
+        }
+        if parts & part::ENTERS != 0 {
+            put_varint(out, enters.len() as u32);
+            enters.for_each(|entity| put_entity(out, &entity));
+        }
+    });
+}
+
+fn put_sized(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
+    let start = out.len();
+    write(out);
+    let len = (out.len() - start) as u32;
+    put_varint(out, len);
+    out[start..].rotate_right(crate::bytes::varint_len(len));
+}
+
+/// What a delta block says, as it is read.
+#[derive(Clone, Debug)]
+pub struct ReadDelta<'a> {
+    /// Which cell.
+    pub cell: CellId,
+    /// How many ticks before the block's the stream published last; at least 1.
+    pub base: u32,
+    /// The sum after this delta.
+    pub sum: Option<u32>,
+    /// The bits of [`Changes`].
+    pub changes: Option<&'a [u8]>,
+    /// Who left and who entered: [`ReadDelta::leaves`] first.
+    rest: Reader<'a>,
+    parts: u8,
+}
+
+impl<'a> ReadDelta<'a> {
+    /// Reads a block's content up to the leaves.
+    pub fn read(bytes: &'a [u8]) -> Result<Self, Malformed> {
+        let mut reader = Reader::new(bytes);
+        let cell = CellId(reader.varint()?);
+        let parts = reader.u8()?;
+        if parts & !part::ALL != 0 {
+            return Err(Malformed::Invalid);
+        }
+        let base = if parts & part::BASE != 0 { reader.varint()? } else { 1 };
+        if base == 0 {
+            return Err(Malformed::Range);
+        }
+        let sum = if parts & part::SUM != 0 { Some(reader.u32()?) } else { None };
+        let mut changes = None;
+        if parts & part::CHANGES != 0 {
+            let len = reader.varint()? as usize;
+            changes = Some(reader.take(len)?);
+        }
+        Ok(ReadDelta { cell, base, sum, changes, rest: reader, parts })
+    }
+
+    /// Hands on each entity that left. Call once, before [`ReadDelta::enters`].
+    pub fn leaves(&mut self, mut leave: impl FnMut(Leave) -> Result<(), Malformed>) -> Result<(), Malformed> {
+        if self.parts & part::LEAVES == 0 {
+            return Ok(());
+        }
+        for _ in 0..self.rest.varint()? {
+            let slot = self.rest.varint()?;
+            let to = self.rest.varint()?.checked_sub(1).map(CellId);
+            leave(Leave { slot, to })?;
+        }
+        Ok(())
+    }
+
+    /// Hands on each entity that entered, to the end of the block.
+    pub fn enters(
+        mut self,
+        shapes: &Shapes,
+        mut enter: impl FnMut(ReadEntity<'a>) -> Result<(), Malformed>,
+    ) -> Result<(), Malformed> {
+        if self.parts & part::ENTERS != 0 {
+            for _ in 0..self.rest.varint()? {
+                enter(read_entity(&mut self.rest, shapes)?)?;
+            }
+        }
+        self.rest.finish()
+    }
+}
+
+/// The members of a cell whose rows differ from the prediction, and by how much. Keeps its memory between uses.
+#[derive(Clone, Debug, Default)]
+pub struct Changes {
+    /// `(index into the member list, kind)`, indices ascending.
+    selected: Vec<(u32, u8)>,
+    /// One row of residuals per selected member.
+    residuals: Vec<Row>,
+}
+
+impl Changes {
+    /// Forgets all.
+    pub fn clear(&mut self) {
+        self.selected.clear();
+        self.residuals.clear();
+    }
+
+    /// Whether nothing changed beyond the prediction.
+    pub fn is_empty(&self) -> bool {
+        self.selected.is_empty()
+    }
+
+    /// Adds a member. Members come by index ascending.
+    pub fn push(&mut self, index: u32, kind: u8, residual: Row) {
+        debug_assert!(self.selected.last().is_none_or(|&(last, _)| last < index));
+        self.selected.push((index, kind));
+        self.residuals.push(residual);
+    }
+
+    /// Appends the bits.
+    fn put(&self, out: &mut Vec<u8>, shapes: &Shapes, members: usize) {
+        let mut bits = BitWriter::new(out);
+        self.put_selection(&mut bits, members as u32);
+        let mut kinds = 0u64;
+        self.selected.iter().for_each(|&(_, kind)| kinds |= 1 << kind);
+        while kinds != 0 {
+            let kind = kinds.trailing_zeros() as u8;
+            kinds &= kinds - 1;
+            for field in 0..shapes[kind].fields {
+                self.put_field(&mut bits, kind, field);
+            }
+        }
+        bits.finish();
+    }
+
+    fn put_selection(&self, bits: &mut BitWriter, members: u32) {
+        let count = self.selected.len() as u32;
+        let list_bits = width(members) + count * width(members - 1);
+        if count == members {
+            bits.put(0, 2);
+        } else if members <= list_bits {
+            bits.put(1, 2);
+            let mut next = self.selected.iter().map(|&(index, _)| index).peekable();
+            for index in 0..members {
+                bits.put(next.next_if_eq(&index).is_some() as u32, 1);
+            }
+        } else {
+            bits.put(2, 2);
+            bits.put(count, width(members));
+            self.selected.iter().for_each(|&(index, _)| bits.put(index, width(members - 1)));
+        }
+    }
+
+    fn put_field(&self, bits: &mut BitWriter, kind: u8, field: usize) {
+        let (mut of_kind, mut changed, mut all) = (0, 0, 0);
+        for residual in self.of_kind(kind, field) {
+            of_kind += 1;
+            changed += (residual != 0) as u32;
+            all |= zigzag(residual);
+        }
+        if changed == 0 {
+            return bits.put(0, 2);
+        }
+        let width = width(all);
+        let dense = of_kind * width <= of_kind + changed * width;
+        bits.put(if dense { 1 } else { 2 }, 2);
+        if !dense {
+            self.of_kind(kind, field).for_each(|residual| bits.put((residual != 0) as u32, 1));
+        }
+        bits.put(width - 1, 5);
+        for residual in self.of_kind(kind, field).filter(|&residual| dense || residual != 0) {
+            bits.put(zigzag(residual), width);
+        }
+    }
+
+    fn of_kind(&self, kind: u8, field: usize) -> impl Iterator<Item = i32> {
+        let rows = self.selected.iter().zip(&self.residuals);
+        rows.filter(move |((_, of), _)| *of == kind).map(move |(_, row)| row[field])
+    }
+}
+
+/// Reads the bits of [`Changes`]. Keeps its memory between uses.
+#[derive(Clone, Debug, Default)]
+pub struct ChangesReader {
+    selected: Vec<u32>,
+    of_kind: Vec<u32>,
+}
+
+impl ChangesReader {
+    /// Hands on `(member index, field, residual)` for each residual.
+    ///
+    /// `kind_of` tells the kind of a member by its index, below `members`.
+    pub fn read(
+        &mut self,
+        bytes: &[u8],
+        shapes: &Shapes,
+        members: usize,
+        kind_of: impl Fn(usize) -> u8,
+        mut residual: impl FnMut(usize, usize, i32),
+    ) -> Result<(), Malformed> {
+        let mut bits = BitReader::new(bytes);
+        self.read_selection(&mut bits, members as u32)?;
+        let mut kinds = 0u64;
+        self.selected.iter().for_each(|&index| kinds |= 1 << kind_of(index as usize));
+        while kinds != 0 {
+            let kind = kinds.trailing_zeros() as u8;
+            kinds &= kinds - 1;
+            self.of_kind.clear();
+            self.of_kind.extend(self.selected.iter().filter(|&&index| kind_of(index as usize) == kind));
+            self.read_kind(&mut bits, &shapes[kind], &mut residual)?;
+        }
+        bits.finish()
+    }
+
+    fn read_selection(&mut self, bits: &mut BitReader, members: u32) -> Result<(), Malformed> {
+        self.selected.clear();
+        match bits.take(2)? {
+            0 => self.selected.extend(0..members),
+            1 => {
+                for index in 0..members {
+                    if bits.take(1)? == 1 {
+                        self.selected.push(index);
+                    }
+                }
+            }
+            2 => {
+                for _ in 0..bits.take(width(members))? {
+                    let index = bits.take(width(members.saturating_sub(1)))?;
+                    if index >= members || self.selected.last().is_some_and(|&last| last >= index) {
+                        return Err(Malformed::Range);
+                    }
+                    self.selected.push(index);
+                }
+            }
+            _ => return Err(Malformed::Invalid),
+        }
+        Ok(())
+    }
+
+    fn read_kind(
+        &mut self,
+        bits: &mut BitReader,
+        shape: &Shape,
+        residual: &mut impl FnMut(usize, usize, i32),
+    ) -> Result<(), Malformed> {
+        for field in 0..shape.fields {
+            let how = bits.take(2)?;
+            match how {
+                0 => continue,
+                1 | 2 => {}
+                _ => return Err(Malformed::Invalid),
+            }
+            let mut has = bits.clone();
+            if how == 2 {
+                for _ in 0..self.of_kind.len() {
+                    bits.take(1)?;
+                }
+            }
+            let width = bits.take(5)? + 1;
+            for &index in &self.of_kind {
+                if how == 1 || has.take(1)? == 1 {
+                    residual(index as usize, field, unzigzag(bits.take(width)?));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fields::{Field, Kind};
+    use proptest::prelude::*;
+
+    fn shapes() -> Shapes {
+        let fields = |count: usize| {
+            (0..count).map(|at| Field::integer(&format!("f{at}"), i32::MIN, i32::MAX)).collect()
+        };
+        let kind = |count| Kind { name: format!("k{count}"), fields: fields(count) };
+        Shapes::new(&[kind(3), kind(0), kind(FIELDS_MAX)]).unwrap()
+    }
+
+    fn round_trip(kinds: &[u8], changes: &Changes) -> Vec<u8> {
+        let shapes = shapes();
+        let mut out = Vec::new();
+        changes.put(&mut out, &shapes, kinds.len());
+        let mut read = vec![[0i32; FIELDS_MAX]; kinds.len()];
+        ChangesReader::default()
+            .read(
+                &out,
+                &shapes,
+                kinds.len(),
+                |at| kinds[at],
+                |at, field, residual| read[at][field] = residual,
+            )
+            .unwrap();
+        let mut expected = vec![[0i32; FIELDS_MAX]; kinds.len()];
+        for (&(at, _), row) in changes.selected.iter().zip(&changes.residuals) {
+            expected[at as usize] = *row;
+        }
+        assert_eq!(read, expected);
+        out
+    }
+
+    proptest! {
+        #[test]
+        fn any_changes_come_back(members in prop::collection::vec((0u8..3, any::<bool>(), prop::array::uniform16(prop_oneof![Just(0), -300..300i32, any::<i32>()])), 1..80)) {
+            let shapes = shapes();
+            let kinds: Vec<u8> = members.iter().map(|member| member.0).collect();
+            let mut changes = Changes::default();
+            for (at, (kind, changed, row)) in members.iter().enumerate() {
+                let mut row = *row;
+                row[shapes[*kind].fields..].fill(0);
+                if *changed {
+                    changes.push(at as u32, *kind, row);
+                }
+            }
+            prop_assume!(!changes.is_empty());
+            round_trip(&kinds, &changes);
+        }
+
+        #[test]
+        fn no_bytes_make_the_reader_panic_or_leave_the_member_list(bytes in prop::collection::vec(any::<u8>(), 0..200), members in 0usize..40) {
+            let _ = ChangesReader::default().read(&bytes, &shapes(), members, |at| (at % 3) as u8, |at, field, _| {
+                assert!(at < members && field < FIELDS_MAX);
+            });
+        }
+    }
+
+    #[test]
+    fn one_of_two_members_with_one_field_is_the_bits_of_the_document() {
+        let mut changes = Changes::default();
+        let mut row = [0; FIELDS_MAX];
+        row[1] = -3; // zigzag 5, three bits
+        changes.push(1, 0, row);
+        // mode 1 | mask 0 1 | field 0: 0 | field 1: how 1, width 3 - 1, value 5 | field 2: 0
+        // lowest bit first: 1 0 | 0 1 | 0 0 | 1 0 | 0 1 0 0 0 | 1 0 1 | 0 0
+        assert_eq!(round_trip(&[0, 0], &changes), [0b0100_1001, 0b1010_0010, 0b0000_0000]);
+    }
+
+    #[test]
+    fn a_few_of_many_are_named_by_index() {
+        let mut changes = Changes::default();
+        let mut row = [0; FIELDS_MAX];
+        row[0] = 1;
+        changes.push(777, 0, row);
+        let kinds = vec![0; 1000];
+        assert!(round_trip(&kinds, &changes).len() <= 5);
+    }
+
+    #[test]
+    fn one_outlier_does_not_widen_the_others() {
+        let mut changes = Changes::default();
+        for at in 0..32 {
+            let mut row = [0; FIELDS_MAX];
+            row[0] = 1;
+            row[1] = if at == 5 { i32::MAX } else { 0 };
+            changes.push(at, 0, row);
+        }
+        // 2 mode + (2 + 5 + 32 * 2) + (2 + 5 + 32 + 32) + 2 bits
+        assert_eq!(round_trip(&[0; 32], &changes).len(), (2usize + 71 + 71 + 2).div_ceil(8));
+    }
+
+    #[test]
+    fn the_hash_is_the_one_of_the_document() {
+        // By hand with the formula: one word each for id, kind and the row.
+        let id = EntityId { slot: 5, generation: 2 };
+        let naive = |words: &[u32]| {
+            let mut h: u64 = 0x811C_9DC5;
+            for &w in words {
+                h = ((h ^ w as u64) * 0x0100_0193) % (1 << 32);
+                h ^= h >> 15;
+            }
+            h as u32
+        };
+        assert_eq!(entity_hash(id, 3, &[-1, 7]), naive(&[5 + (2 << 24), 3, u32::MAX, 7]));
+    }
+}

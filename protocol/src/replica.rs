@@ -1,0 +1,466 @@
+//! A client's world: what tick messages say, kept cell by cell (PROTOCOL.md, sections 5 to 7).
+//!
+//! [`Replica`] takes whole tick messages and keeps the members of each held cell, the *home* of each entity, the player's own
+//! entity and the count of what was wrong. It is strict: it judges the server in the tests and in the load test.
+
+use crate::bytes::{Malformed, Reader};
+use crate::delta::{
+    ChangesReader, Leave, ReadDelta, ReadEntity, Row, SnapshotHead, entity_hash, read_entity,
+    read_entity_head,
+};
+use crate::fields::Shapes;
+use crate::tick::{Blocks, Header, Reliable, VIEW_COMPLETE, block};
+use crate::types::{CellId, EntityId, Tick};
+use std::collections::BTreeMap;
+
+/// What a client knows of its room.
+#[derive(Clone, Debug, Default)]
+pub struct Replica {
+    shapes: Shapes,
+    /// The newest header.
+    header: Header,
+    view: Vec<CellId>,
+    cells: Vec<HeldCell>,
+    /// Slot → which entity it is and which cell took it in last.
+    homes: BTreeMap<u32, Home>,
+    leaving: Vec<Leaving>,
+    own: Option<Own>,
+    reliable_heard: u32,
+    message_heard: u32,
+    wants: Vec<CellId>,
+    counts: Counts,
+    scratch: Scratch,
+}
+
+/// Memory kept between messages.
+#[derive(Clone, Debug, Default)]
+struct Scratch {
+    changes: ChangesReader,
+    /// Kind of each member, and whether its row moves by itself.
+    kinds: Vec<(u8, bool)>,
+}
+
+/// A cell as of a tick.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HeldCell {
+    /// Which cell.
+    pub cell: CellId,
+    /// As of when.
+    pub held: Tick,
+    /// By slot ascending.
+    pub members: Vec<Member>,
+}
+
+/// An entity in a cell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// Slot and generation.
+    pub id: EntityId,
+    /// Its kind.
+    pub kind: u8,
+    /// Its row; zeros behind the fields of its kind.
+    pub row: Row,
+    /// Text that never changes.
+    pub statics: Box<str>,
+}
+
+/// The player's own entity, as of the newest message that carried it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Own {
+    /// Slot and generation.
+    pub id: EntityId,
+    /// Its kind.
+    pub kind: u8,
+    /// Its row.
+    pub row: Row,
+}
+
+/// What a replica has counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Blocks that broke the protocol's rules.
+    pub violations: u64,
+    /// Cell sums that differed.
+    pub desyncs: u64,
+    /// Cell sums that were compared.
+    pub sums_checked: u64,
+    /// Unknown blocks that were skipped.
+    pub blocks_unknown: u64,
+    /// Unknown classes of reliable messages that were skipped.
+    pub reliable_unknown: u64,
+    /// Rows that changed in cells that were held, over all deltas.
+    pub rows_changed: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Home {
+    generation: u8,
+    cell: CellId,
+}
+
+#[derive(Clone, Debug)]
+struct Leaving {
+    member: Member,
+    from: CellId,
+    to: Option<CellId>,
+    at: Tick,
+}
+
+/// What a message told beyond the state of the world.
+pub trait Hears {
+    /// A reliable message, each once and in order.
+    fn reliable(&mut self, number: u32, message: Reliable);
+    /// Something that happened in a cell.
+    fn transient(&mut self, _cell: CellId, _kind: &str, _payload: &[u8]) {}
+}
+
+/// For who listens to the state alone.
+impl Hears for () {
+    fn reliable(&mut self, _number: u32, _message: Reliable) {}
+}
+
+impl Replica {
+    /// A client that has just been welcomed.
+    pub fn new(shapes: Shapes) -> Self {
+        Replica { shapes, ..Replica::default() }
+    }
+
+    /// Takes a tick message, without its type byte. An error means the message is malformed: close with 1002.
+    pub fn apply(&mut self, message: &[u8], hears: &mut impl Hears) -> Result<(), Malformed> {
+        let mut reader = Reader::new(message);
+        self.header = Header::read(&mut reader)?;
+        let mut at = self.header.tick;
+        for block in Blocks::new(reader.rest()) {
+            let (kind, bytes) = block?;
+            match kind {
+                block::VIEW => self.apply_view(bytes)?,
+                block::DELTA => self.apply_delta(bytes, at)?,
+                block::SNAPSHOT => self.apply_snapshot(bytes, at)?,
+                block::AGE => at = self.header.tick.before(whole_varint(bytes)?),
+                block::SELF => self.apply_self(bytes)?,
+                block::RELIABLE => self.apply_reliable(bytes, hears)?,
+                block::HEARD => self.message_heard = whole_varint(bytes)?,
+                block::TRANSIENT => {
+                    let mut reader = Reader::new(bytes);
+                    let cell = CellId(reader.varint()?);
+                    hears.transient(cell, reader.str8()?, reader.take_rest());
+                }
+                _ => self.counts.blocks_unknown += 1,
+            }
+        }
+        self.remove_the_left();
+        Ok(())
+    }
+
+    /// The newest header.
+    pub fn header(&self) -> Header {
+        self.header
+    }
+
+    /// Whether each cell of the view is held and current, as the server says.
+    pub fn view_is_complete(&self) -> bool {
+        self.header.flags & VIEW_COMPLETE != 0
+    }
+
+    /// The view as the server said it last, nearest first.
+    pub fn view(&self) -> &[CellId] {
+        &self.view
+    }
+
+    /// The cells that are held, by id.
+    pub fn cells(&self) -> &[HeldCell] {
+        &self.cells
+    }
+
+    /// The cell, if it is held.
+    pub fn cell(&self, cell: CellId) -> Option<&HeldCell> {
+        self.find(cell).ok().map(|at| &self.cells[at])
+    }
+
+    /// The player's own entity.
+    pub fn own(&self) -> Option<&Own> {
+        self.own.as_ref()
+    }
+
+    /// All that a client shows: each entity once, those on their way between two cells too.
+    pub fn entities(&self) -> impl Iterator<Item = &Member> {
+        let at_home = self.cells.iter().flat_map(|held| {
+            held.members.iter().filter(|member| {
+                let home = self.homes.get(&member.id.slot);
+                home.is_some_and(|home| home.cell == held.cell && home.generation == member.id.generation)
+            })
+        });
+        at_home.chain(self.leaving.iter().map(|leaving| &leaving.member))
+    }
+
+    /// What was counted so far.
+    pub fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// The number of the last reliable message heard: what to acknowledge.
+    pub fn reliable_heard(&self) -> u32 {
+        self.reliable_heard
+    }
+
+    /// The number of the last of our own messages that the room took.
+    pub fn message_heard(&self) -> u32 {
+        self.message_heard
+    }
+
+    /// Cells of which a snapshot should be asked for; empties the list.
+    pub fn take_wants(&mut self) -> Vec<CellId> {
+        std::mem::take(&mut self.wants)
+    }
+
+    fn find(&self, cell: CellId) -> Result<usize, usize> {
+        self.cells.binary_search_by_key(&cell, |held| held.cell)
+    }
+
+    fn violation(&mut self, cell: CellId) {
+        self.counts.violations += 1;
+        self.want(cell);
+    }
+
+    fn want(&mut self, cell: CellId) {
+        if !self.wants.contains(&cell) {
+            self.wants.push(cell);
+        }
+    }
+
+    fn apply_view(&mut self, bytes: &[u8]) -> Result<(), Malformed> {
+        let mut reader = Reader::new(bytes);
+        let count = reader.varint()?;
+        self.view.clear();
+        for _ in 0..count {
+            self.view.push(CellId(reader.varint()?));
+        }
+        reader.finish()?;
+        let at = self.header.tick;
+        let (view, leaving) = (&self.view, &mut self.leaving);
+        self.cells.retain_mut(|held| {
+            let keep = view.contains(&held.cell);
+            if !keep {
+                let left = held.members.drain(..);
+                leaving.extend(left.map(|member| Leaving { member, from: held.cell, to: None, at }));
+            }
+            keep
+        });
+        self.wants.retain(|cell| view.contains(cell));
+        Ok(())
+    }
+
+    fn apply_snapshot(&mut self, bytes: &[u8], at: Tick) -> Result<(), Malformed> {
+        let head = SnapshotHead::read(bytes)?;
+        let mut reader = head.entities;
+        let mut members: Vec<Member> = Vec::new();
+        for _ in 0..head.count {
+            let entity = read_entity(&mut reader, &self.shapes)?;
+            if members.last().is_some_and(|last| last.id.slot >= entity.id.slot) {
+                return Err(Malformed::Invalid);
+            }
+            members.push(member(&entity));
+        }
+        reader.finish()?;
+        if !self.view.contains(&head.cell) {
+            self.counts.violations += 1;
+            return Ok(());
+        }
+        let index = match self.find(head.cell) {
+            Ok(index) => index,
+            Err(index) => {
+                self.cells.insert(index, HeldCell { cell: head.cell, held: at, members: Vec::new() });
+                index
+            }
+        };
+        let before = std::mem::replace(&mut self.cells[index].members, members);
+        self.cells[index].held = at;
+        for member in &self.cells[index].members {
+            self.homes.insert(member.id.slot, Home { generation: member.id.generation, cell: head.cell });
+        }
+        let now = &self.cells[index].members;
+        let stays = |member: &Member| now.binary_search_by_key(&member.id.slot, |m| m.id.slot).is_ok();
+        let left = before.into_iter().filter(|member| !stays(member));
+        self.leaving.extend(left.map(|member| Leaving { member, from: head.cell, to: None, at }));
+        self.wants.retain(|&cell| cell != head.cell);
+        self.check_sum(index, head.sum);
+        Ok(())
+    }
+
+    fn apply_delta(&mut self, bytes: &[u8], at: Tick) -> Result<(), Malformed> {
+        let mut delta = ReadDelta::read(bytes)?;
+        let cell = delta.cell;
+        let Ok(index) = self.find(cell) else {
+            self.violation(cell);
+            return Ok(());
+        };
+        let behind = at.since(self.cells[index].held);
+        if behind == 0 || behind > delta.base {
+            self.violation(cell);
+            return Ok(());
+        }
+        self.counts.rows_changed +=
+            self.cells[index].advance(&self.shapes, behind, delta.changes, &mut self.scratch)?;
+
+        let mut broken = false;
+        delta.leaves(|leave| {
+            broken |= !self.leave(index, leave, at);
+            Ok(())
+        })?;
+        let shapes = std::mem::take(&mut self.shapes);
+        let entered = delta.clone().enters(&shapes, |entity| {
+            broken |= !self.enter(index, &entity);
+            Ok(())
+        });
+        self.shapes = shapes;
+        entered?;
+        self.cells[index].held = at;
+        if broken {
+            self.violation(cell);
+        }
+        if let Some(sum) = delta.sum {
+            self.check_sum(index, sum);
+        }
+        Ok(())
+    }
+
+    fn leave(&mut self, index: usize, leave: Leave, at: Tick) -> bool {
+        let held = &mut self.cells[index];
+        let Ok(place) = held.members.binary_search_by_key(&leave.slot, |member| member.id.slot) else {
+            return false;
+        };
+        let member = held.members.remove(place);
+        self.leaving.push(Leaving { member, from: held.cell, to: leave.to, at });
+        true
+    }
+
+    fn enter(&mut self, index: usize, entity: &ReadEntity) -> bool {
+        let held = &mut self.cells[index];
+        let Err(place) = held.members.binary_search_by_key(&entity.id.slot, |member| member.id.slot) else {
+            return false;
+        };
+        held.members.insert(place, member(entity));
+        self.homes.insert(entity.id.slot, Home { generation: entity.id.generation, cell: held.cell });
+        true
+    }
+
+    fn apply_self(&mut self, bytes: &[u8]) -> Result<(), Malformed> {
+        let mut reader = Reader::new(bytes);
+        let entity = read_entity_head(&mut reader, &self.shapes)?;
+        reader.finish()?;
+        self.own = Some(Own { id: entity.id, kind: entity.kind, row: entity.row });
+        Ok(())
+    }
+
+    fn apply_reliable(&mut self, bytes: &[u8], hears: &mut impl Hears) -> Result<(), Malformed> {
+        let mut reader = Reader::new(bytes);
+        let number = reader.varint()?;
+        let message = Reliable::read(reader.rest())?;
+        if number > self.reliable_heard + 1 {
+            self.counts.violations += 1;
+        }
+        if number == self.reliable_heard + 1 {
+            self.reliable_heard = number;
+            if matches!(message, Reliable::Unknown { .. }) {
+                self.counts.reliable_unknown += 1;
+            }
+            hears.reliable(number, message);
+        }
+        Ok(())
+    }
+
+    fn check_sum(&mut self, index: usize, sum: u32) {
+        self.counts.sums_checked += 1;
+        if self.cells[index].sum(&self.shapes) != sum {
+            self.counts.desyncs += 1;
+            self.want(self.cells[index].cell);
+        }
+    }
+
+    /// Section 5, home and removal: what left is removed by its home alone, and not while it is on its way.
+    fn remove_the_left(&mut self) {
+        let mut leaving = std::mem::take(&mut self.leaving);
+        leaving.retain(|left| {
+            let slot = left.member.id.slot;
+            let home = self.homes.get(&slot);
+            let at_home = home
+                .is_some_and(|home| home.cell == left.from && home.generation == left.member.id.generation);
+            if !at_home || self.is_member(left.from, left.member.id) {
+                return false;
+            }
+            let on_its_way =
+                left.to.and_then(|to| self.cell(to)).is_some_and(|to| is_before(to.held, left.at));
+            if !on_its_way {
+                self.homes.remove(&slot);
+            }
+            on_its_way
+        });
+        self.leaving = leaving;
+    }
+
+    fn is_member(&self, cell: CellId, id: EntityId) -> bool {
+        self.cell(cell).is_some_and(|held| {
+            held.members
+                .binary_search_by_key(&id.slot, |m| m.id.slot)
+                .is_ok_and(|at| held.members[at].id == id)
+        })
+    }
+}
+
+impl HeldCell {
+    /// The sum over the members.
+    pub fn sum(&self, shapes: &Shapes) -> u32 {
+        self.members.iter().fold(0, |sum: u32, member| {
+            let fields = shapes[member.kind].fields;
+            sum.wrapping_add(entity_hash(member.id, member.kind, &member.row[..fields]))
+        })
+    }
+
+    /// Steps 1 and 2 of a delta: prediction, then residuals. Returns how many rows changed.
+    fn advance(
+        &mut self,
+        shapes: &Shapes,
+        ticks: u32,
+        changes: Option<&[u8]>,
+        scratch: &mut Scratch,
+    ) -> Result<u64, Malformed> {
+        scratch.kinds.clear();
+        let mut changed = 0;
+        for member in &mut self.members {
+            let shape = &shapes[member.kind];
+            let moves = shape.moves(&member.row);
+            scratch.kinds.push((member.kind, moves));
+            changed += moves as u64;
+            shape.predict(&mut member.row, ticks);
+        }
+        let Some(bytes) = changes else { return Ok(changed) };
+        let (members, kinds) = (&mut self.members, &mut scratch.kinds);
+        let kind_of: Vec<u8> = kinds.iter().map(|&(kind, _)| kind).collect();
+        scratch.changes.read(
+            bytes,
+            shapes,
+            kind_of.len(),
+            |at| kind_of[at],
+            |at, field, residual| {
+                changed += (residual != 0 && !std::mem::replace(&mut kinds[at].1, true)) as u64;
+                members[at].row[field] = members[at].row[field].wrapping_add(residual);
+            },
+        )?;
+        Ok(changed)
+    }
+}
+
+fn member(entity: &ReadEntity) -> Member {
+    Member { id: entity.id, kind: entity.kind, row: entity.row, statics: entity.statics.into() }
+}
+
+fn is_before(held: Tick, at: Tick) -> bool {
+    (at.since(held) as i32) > 0
+}
+
+fn whole_varint(bytes: &[u8]) -> Result<u32, Malformed> {
+    let mut reader = Reader::new(bytes);
+    let value = reader.varint()?;
+    reader.finish()?;
+    Ok(value)
+}
