@@ -36,8 +36,10 @@ pub struct Replica {
 #[derive(Clone, Debug, Default)]
 struct Scratch {
     changes: ChangesReader,
-    /// Kind of each member, and whether its row moves by itself.
-    kinds: Vec<(u8, bool)>,
+    /// The kind of each member.
+    kinds: Vec<u8>,
+    /// Whether each member's row has changed.
+    changed: Vec<bool>,
 }
 
 /// A cell as of a tick.
@@ -424,29 +426,29 @@ impl HeldCell {
         changes: Option<&[u8]>,
         scratch: &mut Scratch,
     ) -> Result<u64, Malformed> {
-        scratch.kinds.clear();
-        let mut changed = 0;
+        let Scratch { changes: reader, kinds, changed } = scratch;
+        kinds.clear();
+        changed.clear();
         for member in &mut self.members {
             let shape = &shapes[member.kind];
-            let moves = shape.moves(&member.row);
-            scratch.kinds.push((member.kind, moves));
-            changed += moves as u64;
+            kinds.push(member.kind);
+            changed.push(shape.moves(&member.row));
             shape.predict(&mut member.row, ticks);
         }
-        let Some(bytes) = changes else { return Ok(changed) };
-        let (members, kinds) = (&mut self.members, &mut scratch.kinds);
-        let kind_of: Vec<u8> = kinds.iter().map(|&(kind, _)| kind).collect();
-        scratch.changes.read(
-            bytes,
-            shapes,
-            kind_of.len(),
-            |at| kind_of[at],
-            |at, field, residual| {
-                changed += (residual != 0 && !std::mem::replace(&mut kinds[at].1, true)) as u64;
-                members[at].row[field] = members[at].row[field].wrapping_add(residual);
-            },
-        )?;
-        Ok(changed)
+        if let Some(bytes) = changes {
+            let members = &mut self.members;
+            reader.read(
+                bytes,
+                shapes,
+                kinds.len(),
+                |at| kinds[at],
+                |at, field, residual| {
+                    changed[at] |= residual != 0;
+                    members[at].row[field] = members[at].row[field].wrapping_add(residual);
+                },
+            )?;
+        }
+        Ok(changed.iter().filter(|&&changed| changed).count() as u64)
     }
 }
 
