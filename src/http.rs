@@ -1,0 +1,367 @@
+//! HTTP/1.1 heads (RFC 9112) without sockets: requests and responses in, responses out.
+//!
+//! The upgrade, the static files and the admin pages share this. A [`HeadScan`] finds the end of a head that
+//! arrives in pieces, looking at each byte once; [`RequestHead`] and [`ResponseHead`] take a whole one apart.
+//! Line ends are CR LF and nothing else, because peers that disagree about them are how requests are smuggled.
+//!
+//! It does not know connections that are kept: every answer says `Connection: close`, and bodies are not read.
+
+use std::fmt::Write;
+
+/// Finds the end of a head that arrives in pieces, so that dripped bytes cost no more than a whole head.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct HeadScan {
+    /// All before is looked at: no NUL, no lone CR or LF, no end of the head.
+    scanned: usize,
+    lines: usize,
+    /// Where the current line begins.
+    line_start: usize,
+}
+
+impl HeadScan {
+    /// The length of the head at the start of `bytes`, with its empty line; `None` asks for more bytes. The next
+    /// call gives the same bytes, and more behind them.
+    pub fn find_end(&mut self, bytes: &[u8]) -> Result<Option<usize>, HttpError> {
+        check_start(bytes)?;
+        let within = &bytes[..bytes.len().min(HEAD_BYTES_MAX)];
+        while let Some(byte) = within.get(self.scanned) {
+            let after_cr = self.scanned > 0 && within[self.scanned - 1] == b'\r';
+            match byte {
+                b'\n' if after_cr => {
+                    if self.scanned - 1 == self.line_start {
+                        return Ok(Some(self.scanned + 1));
+                    }
+                    self.end_line()?;
+                }
+                b'\0' | b'\n' => return Err(HttpError::Malformed),
+                // RFC 9112, 2.2: a CR that no LF follows is invalid.
+                _ if after_cr => return Err(HttpError::Malformed),
+                _ => {}
+            }
+            self.scanned += 1;
+        }
+        if bytes.len() < HEAD_BYTES_MAX {
+            return Ok(None);
+        }
+        Err(if self.lines == 0 { HttpError::TargetTooLong } else { HttpError::HeadTooLarge })
+    }
+
+    fn end_line(&mut self) -> Result<(), HttpError> {
+        self.lines += 1;
+        self.line_start = self.scanned + 1;
+        // The first line is not a header.
+        if self.lines > HEADERS_MAX + 1 { Err(HttpError::HeadTooLarge) } else { Ok(()) }
+    }
+}
+
+/// Why a peer is not answered as it wished.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HttpError {
+    /// More than [`HEAD_BYTES_MAX`] bytes, or [`HEADERS_MAX`] headers.
+    HeadTooLarge,
+    /// Not a head by RFC 9112, or one that is ambiguous.
+    Malformed,
+    /// Something else than HTTP/1: TLS, HTTP/2, noise. There is no answer that the peer would understand.
+    NotHttp,
+    /// A request line that fills the whole head.
+    TargetTooLong,
+    /// HTTP, but not 1.x.
+    Version,
+}
+
+impl HttpError {
+    /// The status to answer with; `None` means to drop the connection at once.
+    pub fn status(self) -> Option<Status> {
+        match self {
+            Self::HeadTooLarge => Some(Status::HEAD_TOO_LARGE),
+            Self::Malformed => Some(Status::BAD_REQUEST),
+            Self::NotHttp => None,
+            Self::TargetTooLong => Some(Status::TARGET_TOO_LONG),
+            Self::Version => Some(Status::VERSION),
+        }
+    }
+}
+
+/// What a client asks for. Borrowed from the bytes it was read from.
+#[derive(Clone, Debug)]
+pub struct RequestHead<'a> {
+    /// The method, such as `GET`. Case matters.
+    pub method: &'a str,
+    /// The path, from its `/` on, still percent-encoded.
+    pub path: &'a str,
+    /// What stands behind `?`.
+    pub query: Option<&'a str>,
+    /// The minor version: HTTP/1.0 or HTTP/1.1.
+    pub version: u8,
+    /// The header fields.
+    pub headers: Headers<'a>,
+}
+
+impl<'a> RequestHead<'a> {
+    /// Reads the request at the start of `bytes`, and its length. `Ok(None)` asks for more bytes.
+    ///
+    /// Looks at all bytes each time: for a head in pieces call [`HeadScan::find_end`] until it is whole.
+    pub fn parse(bytes: &'a [u8]) -> Result<Option<(Self, usize)>, HttpError> {
+        let Some(end) = HeadScan::default().find_end(bytes)? else { return Ok(None) };
+        let mut fields = [httparse::EMPTY_HEADER; HEADERS_MAX];
+        let mut request = httparse::Request::new(&mut fields);
+        require_complete(request.parse(&bytes[..end]), &bytes[..end])?;
+        let (Some(method), Some(target), Some(version)) = (request.method, request.path, request.version)
+        else {
+            return Err(HttpError::Malformed);
+        };
+        let (path, query) = split_target(target)?;
+        let headers = Headers::new(request.headers);
+        headers.check_singles()?;
+        headers.check_host(version)?;
+        Ok(Some((Self { method, path, query, version, headers }, end)))
+    }
+
+    /// Whether a body follows.
+    pub fn has_body(&self) -> bool {
+        // RFC 9112, 6: a body is announced by either of these fields.
+        self.headers.get("transfer-encoding").is_some()
+            || self.headers.get("content-length").is_some_and(|len| len != "0")
+    }
+}
+
+/// What a server answers. Borrowed from the bytes it was read from.
+#[derive(Clone, Debug)]
+pub struct ResponseHead<'a> {
+    /// The status, such as 101.
+    pub status: u16,
+    /// The header fields.
+    pub headers: Headers<'a>,
+}
+
+impl<'a> ResponseHead<'a> {
+    /// Reads the response at the start of `bytes`, and its length. `Ok(None)` asks for more bytes.
+    pub fn parse(bytes: &'a [u8]) -> Result<Option<(Self, usize)>, HttpError> {
+        let Some(end) = HeadScan::default().find_end(bytes)? else { return Ok(None) };
+        let mut fields = [httparse::EMPTY_HEADER; HEADERS_MAX];
+        let mut response = httparse::Response::new(&mut fields);
+        require_complete(response.parse(&bytes[..end]), &bytes[..end])?;
+        let Some(status) = response.code else { return Err(HttpError::Malformed) };
+        Ok(Some((Self { status, headers: Headers::new(response.headers) }, end)))
+    }
+}
+
+/// Header fields, in the order they came in.
+#[derive(Clone, Debug)]
+pub struct Headers<'a>(Vec<(&'a str, &'a str)>);
+
+impl<'a> Headers<'a> {
+    /// The value of the first field of that name, in any case.
+    ///
+    /// A value that is not UTF-8 reads as U+FFFD: it is there, but equals nothing that anybody allows.
+    pub fn get(&self, name: &str) -> Option<&'a str> {
+        self.all(name).next()
+    }
+
+    /// The values of all fields of that name, in any case.
+    pub fn all(&self, name: &str) -> impl Iterator<Item = &'a str> {
+        self.0.iter().filter(move |(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| *value)
+    }
+
+    /// The members of a field that is a list (RFC 9110, 5.6.1), over all fields of that name.
+    pub fn list(&self, name: &str) -> impl Iterator<Item = &'a str> {
+        let members = self.all(name).flat_map(|value| value.split(','));
+        members.map(|member| member.trim_matches([' ', '\t'])).filter(|member| !member.is_empty())
+    }
+
+    /// Whether a list has a member, in any case.
+    pub fn lists(&self, name: &str, member: &str) -> bool {
+        self.list(name).any(|known| known.eq_ignore_ascii_case(member))
+    }
+
+    fn new(fields: &[httparse::Header<'a>]) -> Self {
+        Self(
+            fields
+                .iter()
+                .map(|field| (field.name, str::from_utf8(field.value).unwrap_or("\u{FFFD}")))
+                .collect(),
+        )
+    }
+
+    /// What decides about a request must not be said twice: whoever stands before us may have read the other one.
+    fn check_singles(&self) -> Result<(), HttpError> {
+        if SINGLES.iter().any(|name| self.all(name).nth(1).is_some()) {
+            return Err(HttpError::Malformed);
+        }
+        // RFC 9112, 6.3: a length is decimal digits, and not beside a transfer coding.
+        match self.get("content-length") {
+            Some(len) if len.is_empty() || !len.bytes().all(|byte| byte.is_ascii_digit()) => {
+                Err(HttpError::Malformed)
+            }
+            Some(_) if self.get("transfer-encoding").is_some() => Err(HttpError::Malformed),
+            _ => Ok(()),
+        }
+    }
+
+    fn check_host(&self, version: u8) -> Result<(), HttpError> {
+        // RFC 9112, 3.2: a request without a valid Host is answered with 400; only HTTP/1.0 has none.
+        match self.get("host") {
+            Some(host) if host.bytes().all(is_host_byte) => Ok(()),
+            None if version == 0 => Ok(()),
+            _ => Err(HttpError::Malformed),
+        }
+    }
+}
+
+/// A status code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Status(u16);
+
+#[allow(missing_docs, reason = "their names are their reason phrases")]
+impl Status {
+    pub const SWITCHING_PROTOCOLS: Self = Self(101);
+    pub const OK: Self = Self(200);
+    pub const NO_CONTENT: Self = Self(204);
+    pub const NOT_MODIFIED: Self = Self(304);
+    pub const BAD_REQUEST: Self = Self(400);
+    pub const UNAUTHORIZED: Self = Self(401);
+    pub const FORBIDDEN: Self = Self(403);
+    pub const NOT_FOUND: Self = Self(404);
+    pub const METHOD_NOT_ALLOWED: Self = Self(405);
+    pub const TIMEOUT: Self = Self(408);
+    pub const TARGET_TOO_LONG: Self = Self(414);
+    pub const UPGRADE_REQUIRED: Self = Self(426);
+    pub const TOO_MANY_REQUESTS: Self = Self(429);
+    pub const HEAD_TOO_LARGE: Self = Self(431);
+    pub const INTERNAL: Self = Self(500);
+    pub const UNAVAILABLE: Self = Self(503);
+    pub const VERSION: Self = Self(505);
+}
+
+impl Status {
+    /// The number.
+    pub const fn get(self) -> u16 {
+        self.0
+    }
+
+    /// The words behind the number.
+    pub const fn reason(self) -> &'static str {
+        match self.0 {
+            101 => "Switching Protocols",
+            200 => "OK",
+            204 => "No Content",
+            304 => "Not Modified",
+            400 => "Bad Request",
+            401 => "Unauthorized",
+            403 => "Forbidden",
+            404 => "Not Found",
+            405 => "Method Not Allowed",
+            408 => "Request Timeout",
+            414 => "URI Too Long",
+            426 => "Upgrade Required",
+            429 => "Too Many Requests",
+            431 => "Request Header Fields Too Large",
+            500 => "Internal Server Error",
+            503 => "Service Unavailable",
+            505 => "HTTP Version Not Supported",
+            _ => unreachable!(),
+        }
+    }
+}
+
+/// The start of an answer that is the last on its connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Response<'a> {
+    /// What became of the request.
+    pub status: Status,
+    /// What the body is, such as `text/html; charset=utf-8`.
+    pub content_type: &'a str,
+    /// More header fields.
+    pub headers: &'a [(&'a str, &'a str)],
+}
+
+impl Response<'_> {
+    /// Writes the head and the body to the end of `out`.
+    pub fn write(&self, out: &mut Vec<u8>, body: &[u8]) {
+        self.write_head(out, body.len() as u64);
+        out.extend_from_slice(body);
+    }
+
+    /// Writes only the head, for a body of `content_length` bytes (and all there is in an answer to `HEAD`).
+    pub fn write_head(&self, out: &mut Vec<u8>, content_length: u64) {
+        let mut head = String::with_capacity(256);
+        let status = self.status;
+        let _ = write!(head, "HTTP/1.1 {} {}\r\n", status.get(), status.reason());
+        let _ = write!(head, "Content-Type: {}\r\nContent-Length: {content_length}\r\n", self.content_type);
+        // RFC 9110, 7.8: who sends Upgrade names it in Connection.
+        let upgrade = self.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("upgrade"));
+        head.push_str(if upgrade { "Connection: close, Upgrade\r\n" } else { "Connection: close\r\n" });
+        for (name, value) in self.headers {
+            assert!(is_field_text(name) && is_field_text(value), "a header field is one line");
+            let _ = write!(head, "{name}: {value}\r\n");
+        }
+        head.push_str("\r\n");
+        out.extend_from_slice(head.as_bytes());
+    }
+}
+
+/// Writes an answer that only says its status, as text.
+pub fn write_status(out: &mut Vec<u8>, status: Status, headers: &[(&str, &str)]) {
+    let body = format!("{} {}\n", status.get(), status.reason());
+    Response { status, content_type: "text/plain; charset=utf-8", headers }.write(out, body.as_bytes());
+}
+
+/// Whether a text may stand in a header field without ending it.
+pub(crate) fn is_field_text(text: &str) -> bool {
+    !text.bytes().any(|byte| matches!(byte, b'\r' | b'\n' | b'\0'))
+}
+
+/// Tells what is not HTTP/1 by its first bytes.
+fn check_start(bytes: &[u8]) -> Result<(), HttpError> {
+    // RFC 9113, 3.4: what a client sends that knows beforehand that we speak HTTP/2.
+    const HTTP_2: &[u8] = b"PRI * HTTP/2";
+    match bytes {
+        [first, ..] if !first.is_ascii_uppercase() => Err(HttpError::NotHttp),
+        _ if bytes.starts_with(HTTP_2) => Err(HttpError::NotHttp),
+        _ => Ok(()),
+    }
+}
+
+fn require_complete(parsed: httparse::Result<usize>, head: &[u8]) -> Result<(), HttpError> {
+    match parsed {
+        Ok(httparse::Status::Complete(used)) if used == head.len() => Ok(()),
+        Ok(_) => Err(HttpError::Malformed),
+        Err(httparse::Error::TooManyHeaders) => Err(HttpError::HeadTooLarge),
+        Err(httparse::Error::Version) => Err(HttpError::Version),
+        Err(_) => Err(HttpError::Malformed),
+    }
+}
+
+/// Splits a target into its path and query.
+fn split_target(target: &str) -> Result<(&str, Option<&str>), HttpError> {
+    let target = match target.split_once("://") {
+        // RFC 9112, 3.2.2: a server accepts the absolute form, though only proxies are sent it.
+        Some((scheme, rest)) if !scheme.contains(['/', '?']) => rest.find('/').map_or("/", |at| &rest[at..]),
+        _ => target,
+    };
+    // A fragment stays with the browser, and the other forms of a target belong to methods that we do not have.
+    if !target.starts_with('/') || !target.is_ascii() || target.contains('#') {
+        return Err(HttpError::Malformed);
+    }
+    Ok(target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query))))
+}
+
+/// RFC 3986, 3.2: what hosts and ports are made of.
+fn is_host_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:[]".contains(&byte)
+}
+
+/// The longest head.
+pub const HEAD_BYTES_MAX: usize = 8 * 1024;
+/// The most header fields in one head.
+pub const HEADERS_MAX: usize = 100;
+
+const SINGLES: [&str; 7] = [
+    "authorization",
+    "content-length",
+    "host",
+    "origin",
+    "sec-websocket-key",
+    "sec-websocket-version",
+    "transfer-encoding",
+];
