@@ -46,6 +46,18 @@ impl HeadScan {
         Err(if self.lines == 0 { HttpError::TargetTooLong } else { HttpError::HeadTooLarge })
     }
 
+    /// Reads the request that [`Self::find_end`] finds, and its length.
+    pub fn request<'a>(&mut self, bytes: &'a [u8]) -> Result<Option<(RequestHead<'a>, usize)>, HttpError> {
+        let Some(end) = self.find_end(bytes)? else { return Ok(None) };
+        RequestHead::parse_whole(&bytes[..end]).map(|head| Some((head, end)))
+    }
+
+    /// Reads the response that [`Self::find_end`] finds, and its length.
+    pub fn response<'a>(&mut self, bytes: &'a [u8]) -> Result<Option<(ResponseHead<'a>, usize)>, HttpError> {
+        let Some(end) = self.find_end(bytes)? else { return Ok(None) };
+        ResponseHead::parse_whole(&bytes[..end]).map(|head| Some((head, end)))
+    }
+
     fn end_line(&mut self) -> Result<(), HttpError> {
         self.lines += 1;
         self.line_start = self.scanned + 1;
@@ -100,12 +112,15 @@ pub struct RequestHead<'a> {
 impl<'a> RequestHead<'a> {
     /// Reads the request at the start of `bytes`, and its length. `Ok(None)` asks for more bytes.
     ///
-    /// Looks at all bytes each time: for a head in pieces call [`HeadScan::find_end`] until it is whole.
+    /// Looks at all bytes each time: for a head that arrives in pieces there is [`HeadScan::request`].
     pub fn parse(bytes: &'a [u8]) -> Result<Option<(Self, usize)>, HttpError> {
-        let Some(end) = HeadScan::default().find_end(bytes)? else { return Ok(None) };
+        HeadScan::default().request(bytes)
+    }
+
+    fn parse_whole(bytes: &'a [u8]) -> Result<Self, HttpError> {
         let mut fields = [httparse::EMPTY_HEADER; HEADERS_MAX];
         let mut request = httparse::Request::new(&mut fields);
-        require_complete(request.parse(&bytes[..end]), &bytes[..end])?;
+        require_complete(request.parse(bytes), bytes)?;
         let (Some(method), Some(target), Some(version)) = (request.method, request.path, request.version)
         else {
             return Err(HttpError::Malformed);
@@ -114,7 +129,7 @@ impl<'a> RequestHead<'a> {
         let headers = Headers::new(request.headers);
         headers.check_singles()?;
         headers.check_host(version)?;
-        Ok(Some((Self { method, path, query, version, headers }, end)))
+        Ok(Self { method, path, query, version, headers })
     }
 
     /// Whether a body follows.
@@ -136,13 +151,18 @@ pub struct ResponseHead<'a> {
 
 impl<'a> ResponseHead<'a> {
     /// Reads the response at the start of `bytes`, and its length. `Ok(None)` asks for more bytes.
+    ///
+    /// Looks at all bytes each time: for a head that arrives in pieces there is [`HeadScan::response`].
     pub fn parse(bytes: &'a [u8]) -> Result<Option<(Self, usize)>, HttpError> {
-        let Some(end) = HeadScan::default().find_end(bytes)? else { return Ok(None) };
+        HeadScan::default().response(bytes)
+    }
+
+    fn parse_whole(bytes: &'a [u8]) -> Result<Self, HttpError> {
         let mut fields = [httparse::EMPTY_HEADER; HEADERS_MAX];
         let mut response = httparse::Response::new(&mut fields);
-        require_complete(response.parse(&bytes[..end]), &bytes[..end])?;
+        require_complete(response.parse(bytes), bytes)?;
         let Some(status) = response.code else { return Err(HttpError::Malformed) };
-        Ok(Some((Self { status, headers: Headers::new(response.headers) }, end)))
+        Ok(Self { status, headers: Headers::new(response.headers) })
     }
 }
 
@@ -316,7 +336,7 @@ fn check_start(bytes: &[u8]) -> Result<(), HttpError> {
     // RFC 9113, 3.4: what a client sends that knows beforehand that we speak HTTP/2.
     const HTTP_2: &[u8] = b"PRI * HTTP/2";
     match bytes {
-        [first, ..] if !first.is_ascii_uppercase() => Err(HttpError::NotHttp),
+        [first, ..] if !first.is_ascii_alphabetic() => Err(HttpError::NotHttp),
         _ if bytes.starts_with(HTTP_2) => Err(HttpError::NotHttp),
         _ => Ok(()),
     }
@@ -365,3 +385,194 @@ const SINGLES: [&str; 7] = [
     "sec-websocket-version",
     "transfer-encoding",
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SAMPLE: &str =
+        "GET /play?room=a%20b HTTP/1.1\r\nHost: game.example:7070\r\nAccept: a\r\naccept: b , c,,\r\n\r\n";
+
+    fn parse(bytes: &[u8]) -> Result<Option<usize>, HttpError> {
+        RequestHead::parse(bytes).map(|found| found.map(|(_, used)| used))
+    }
+
+    /// What comes of the sample after a change that must take place.
+    fn parse_changed(from: &str, to: &str) -> Result<Option<usize>, HttpError> {
+        assert!(SAMPLE.contains(from), "{from}");
+        parse(SAMPLE.replacen(from, to, 1).as_bytes())
+    }
+
+    #[test]
+    fn a_request_is_taken_apart() {
+        let bytes = [SAMPLE.as_bytes(), b"\x81\x00"].concat();
+        let (head, used) = RequestHead::parse(&bytes).unwrap().unwrap();
+        assert_eq!(used, SAMPLE.len());
+        assert_eq!(
+            (head.method, head.path, head.query, head.version),
+            ("GET", "/play", Some("room=a%20b"), 1)
+        );
+        assert_eq!(head.headers.get("ACCEPT"), Some("a"));
+        assert_eq!(head.headers.get("accept-language"), None);
+        assert_eq!(head.headers.list("Accept").collect::<Vec<_>>(), ["a", "b", "c"]);
+        assert!(head.headers.lists("accept", "B") && !head.headers.lists("accept", "d"));
+        assert!(!head.has_body());
+    }
+
+    #[test]
+    fn a_head_in_pieces_is_found_wherever_it_is_cut() {
+        let bytes = [SAMPLE.as_bytes(), b"\r\n\r\n"].concat();
+        for cut in 0..SAMPLE.len() {
+            assert_eq!(parse(&bytes[..cut]), Ok(None), "{cut}");
+            let mut scan = HeadScan::default();
+            assert_eq!(scan.find_end(&bytes[..cut]), Ok(None), "{cut}");
+            assert_eq!(scan.find_end(&bytes), Ok(Some(SAMPLE.len())), "{cut}");
+        }
+    }
+
+    #[test]
+    fn dripped_bytes_are_looked_at_once() {
+        let mut scan = HeadScan::default();
+        for end in 1..SAMPLE.len() {
+            let before = scan.scanned;
+            assert_eq!(scan.find_end(&SAMPLE.as_bytes()[..end]), Ok(None));
+            assert_eq!((before, scan.scanned), (end - 1, end));
+        }
+        assert_eq!(scan.find_end(SAMPLE.as_bytes()), Ok(Some(SAMPLE.len())));
+    }
+
+    #[test]
+    fn a_head_may_fill_its_limit_but_not_more() {
+        let head = |len: usize| SAMPLE.replace("game", &"g".repeat(len - SAMPLE.len() + 4)).into_bytes();
+        assert_eq!(parse(&head(HEAD_BYTES_MAX)), Ok(Some(HEAD_BYTES_MAX)));
+        assert_eq!(parse(&head(HEAD_BYTES_MAX)[..HEAD_BYTES_MAX - 1]), Ok(None));
+        assert_eq!(parse(&head(HEAD_BYTES_MAX + 1)), Err(HttpError::HeadTooLarge));
+        assert_eq!(parse(&head(20 * HEAD_BYTES_MAX)[..HEAD_BYTES_MAX]), Err(HttpError::HeadTooLarge));
+    }
+
+    #[test]
+    fn a_target_that_fills_the_head_is_told_apart() {
+        let request = format!("GET /{} HTTP/1.1\r\n", "x".repeat(200_000));
+        assert_eq!(parse(&request.as_bytes()[..HEAD_BYTES_MAX - 1]), Ok(None));
+        assert_eq!(parse(request.as_bytes()), Err(HttpError::TargetTooLong));
+    }
+
+    #[test]
+    fn a_hundred_headers_pass_and_one_more_is_refused_before_the_end() {
+        let request = |headers| format!("GET / HTTP/1.1\r\nHost: a\r\n{}", "a: b\r\n".repeat(headers - 1));
+        assert!(parse((request(HEADERS_MAX) + "\r\n").as_bytes()).unwrap().is_some());
+        assert_eq!(parse((request(HEADERS_MAX + 1) + "\r\n").as_bytes()), Err(HttpError::HeadTooLarge));
+        assert_eq!(parse(request(HEADERS_MAX + 1).as_bytes()), Err(HttpError::HeadTooLarge));
+    }
+
+    #[test]
+    fn what_can_be_read_in_two_ways_is_malformed() {
+        for (from, to) in [
+            ("Accept: a", "Accept: a\0"),
+            ("Accept: a\r\n", "Accept: a\n"),
+            ("Accept: a\r\n", "Accept: a\rX: b\r\n"),
+            ("\r\n\r\n", "\n\n"),
+            ("Accept: a", "Accept : a"),
+            ("Accept: a", " Accept: a"),
+            ("Accept: a", "Acc ept: a"),
+            ("Accept: a", "Accept"),
+            ("Accept: a", ": a"),
+            ("Host: game.example:7070\r\n", ""),
+            ("Host: game.example:7070", "Host: a/b"),
+            ("Accept: a", "Host: other"),
+            ("Accept: a\r\naccept: b", "Origin: a\r\norigin: a"),
+            ("Accept: a\r\naccept: b", "Content-Length: 1\r\nContent-Length: 1"),
+            ("Accept: a\r\naccept: b", "Content-Length: 1\r\nTransfer-Encoding: chunked"),
+            ("Accept: a", "Content-Length: +1"),
+            ("Accept: a", "Content-Length: "),
+            ("GET /", "GET  /"),
+            ("GET /play", "GET play"),
+            ("GET /play", "GET *"),
+            ("GET /play", "GET /#"),
+            ("GET /play", "GET /ä"),
+            (" HTTP/1.1", ""),
+        ] {
+            assert_eq!(parse_changed(from, to), Err(HttpError::Malformed), "{from:?} -> {to:?}");
+        }
+    }
+
+    #[test]
+    fn a_nul_or_a_lone_line_end_is_refused_as_soon_as_it_comes() {
+        for bytes in [&b"GET /\0"[..], b"GET /\n", b"GET / HTTP/1.1\rH"] {
+            assert_eq!(parse(bytes), Err(HttpError::Malformed), "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_http_is_refused_by_its_first_bytes() {
+        for bytes in [&b"\x16\x03\x01\x02\x00"[..], b"PRI * HTTP/2.0\r\n", b"\0", b"\r\n", b"\x81\x80"] {
+            assert_eq!(parse(bytes), Err(HttpError::NotHttp), "{bytes:?}");
+            assert_eq!(HttpError::NotHttp.status(), None);
+        }
+    }
+
+    #[test]
+    fn only_versions_1_0_and_1_1_are_known() {
+        assert_eq!(parse_changed("HTTP/1.1", "HTTP/2.0"), Err(HttpError::Version));
+        assert_eq!(parse_changed("HTTP/1.1", "HTTP/1.2"), Err(HttpError::Version));
+        assert!(matches!(parse_changed("HTTP/1.1", "HTTP/1.0"), Ok(Some(_))));
+        assert_eq!(parse(b"GET / HTTP/1.0\r\n\r\n"), Ok(Some(18)));
+    }
+
+    #[test]
+    fn the_absolute_form_of_a_target_is_its_path() {
+        for (target, path, query) in [
+            ("http://game.example/play?x", "/play", Some("x")),
+            ("http://game.example", "/", None),
+            ("/play?to=http://elsewhere/", "/play", Some("to=http://elsewhere/")),
+            ("/?", "/", Some("")),
+        ] {
+            let request = format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n");
+            let (head, _) = RequestHead::parse(request.as_bytes()).unwrap().unwrap();
+            assert_eq!((head.path, head.query), (path, query), "{target}");
+        }
+    }
+
+    #[test]
+    fn a_value_that_is_not_utf_8_is_there_but_equals_nothing() {
+        let (head, _) =
+            RequestHead::parse(b"GET / HTTP/1.1\r\nHost: a\r\nOrigin: \xe4\r\n\r\n").unwrap().unwrap();
+        assert_eq!(head.headers.get("origin"), Some("\u{FFFD}"));
+    }
+
+    #[test]
+    fn a_body_is_noticed_however_it_is_announced() {
+        for (field, has_body) in
+            [("Content-Length: 1", true), ("Transfer-Encoding: x", true), ("Content-Length: 0", false)]
+        {
+            let request = SAMPLE.replacen("Accept: a", field, 1);
+            let (head, _) = RequestHead::parse(request.as_bytes()).unwrap().unwrap();
+            assert_eq!(head.has_body(), has_body, "{field}");
+        }
+    }
+
+    #[test]
+    fn a_response_is_written_and_read() {
+        let mut out = Vec::new();
+        let headers = [("Retry-After", "5")];
+        Response { status: Status::UNAVAILABLE, content_type: "text/plain", headers: &headers }
+            .write(&mut out, b"full\n");
+        assert_eq!(
+            str::from_utf8(&out).unwrap(),
+            "HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\
+             Connection: close\r\nRetry-After: 5\r\n\r\nfull\n"
+        );
+        let (head, used) = ResponseHead::parse(&out).unwrap().unwrap();
+        assert_eq!((head.status, head.headers.get("retry-after")), (503, Some("5")));
+        assert_eq!(&out[used..], b"full\n");
+    }
+
+    #[test]
+    fn each_error_has_its_status() {
+        let status = |error: HttpError| error.status().map(Status::get);
+        assert_eq!(status(HttpError::HeadTooLarge), Some(431));
+        assert_eq!(status(HttpError::Malformed), Some(400));
+        assert_eq!(status(HttpError::TargetTooLong), Some(414));
+        assert_eq!(status(HttpError::Version), Some(505));
+    }
+}

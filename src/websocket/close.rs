@@ -84,3 +84,48 @@ pub(super) fn fitting(reason: &str) -> &str {
 
 /// RFC 6455, 5.5: a control frame carries at most 125 bytes, and the code takes two.
 const REASON_BYTES_MAX: usize = 123;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exactly_the_codes_that_may_be_sent_come_from_the_wire() {
+        let allowed = |code| matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999);
+        for code in 0..=u16::MAX {
+            assert_eq!(
+                CloseCode::from_wire(code).map(CloseCode::get),
+                allowed(code).then_some(code),
+                "{code}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_close_is_nothing_or_a_code_and_a_reason() {
+        assert_eq!(parse(b""), Ok(None));
+        assert_eq!(parse(b"\x03\xe8"), Ok(Some((CloseCode::NORMAL, ""))));
+        assert_eq!(parse(b"\x0f\xa2Sorry"), Ok(Some((CloseCode::new(4002), "Sorry"))));
+    }
+
+    #[test]
+    fn half_a_code_a_wrong_code_and_a_garbled_reason_are_told_apart() {
+        assert_eq!(parse(b"\x03"), Err(ReadError::CloseTruncated));
+        assert_eq!(parse(b"\x03\xed"), Err(ReadError::CloseCode));
+        assert_eq!(parse(b"\x03\xe8\xc3"), Err(ReadError::CloseReason));
+        assert_eq!(parse(b"\x03\xed\xc3"), Err(ReadError::CloseCode));
+    }
+
+    #[test]
+    fn a_long_reason_is_cut_between_characters() {
+        assert_eq!(fitting("short"), "short");
+        assert_eq!(fitting(&"x".repeat(124)), "x".repeat(123));
+        assert_eq!(fitting(&"é".repeat(62)), "é".repeat(61));
+    }
+
+    #[test]
+    #[should_panic(expected = "must not stand in a close frame")]
+    fn a_code_that_must_not_be_sent_can_not_be_made() {
+        CloseCode::new(1006);
+    }
+}

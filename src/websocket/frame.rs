@@ -239,3 +239,140 @@ const LEN_BITS: u8 = 0x7F;
 const LEN_IS_16: u8 = 126;
 const LEN_IS_64: u8 = 127;
 const LEN_MAX: u64 = i64::MAX as u64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Opcode::*;
+
+    fn header(fin: bool, opcode: Opcode, mask: Option<[u8; 4]>, len: u64) -> Header {
+        Header { fin, opcode, mask, len }
+    }
+
+    /// Headers of all forms, with the bytes they have.
+    fn examples() -> Vec<(Header, Vec<u8>)> {
+        let key = [0x37, 0xfa, 0x21, 0x3d];
+        vec![
+            (header(true, Text, None, 5), vec![0x81, 0x05]),
+            (header(true, Text, Some(key), 5), vec![0x81, 0x85, 0x37, 0xfa, 0x21, 0x3d]),
+            (header(false, Text, None, 3), vec![0x01, 0x03]),
+            (header(true, Continuation, None, 2), vec![0x80, 0x02]),
+            (header(true, Ping, None, 125), vec![0x89, 0x7d]),
+            (header(true, Pong, Some(key), 5), vec![0x8a, 0x85, 0x37, 0xfa, 0x21, 0x3d]),
+            (header(true, Close, None, 0), vec![0x88, 0x00]),
+            (header(true, Binary, None, 125), vec![0x82, 0x7d]),
+            (header(true, Binary, None, 126), vec![0x82, 0x7e, 0x00, 0x7e]),
+            (header(true, Binary, None, 256), vec![0x82, 0x7e, 0x01, 0x00]),
+            (header(true, Binary, None, 65535), vec![0x82, 0x7e, 0xff, 0xff]),
+            (header(true, Binary, None, 65536), vec![0x82, 0x7f, 0, 0, 0, 0, 0, 1, 0, 0]),
+            (
+                header(false, Binary, Some(key), u64::MAX >> 1),
+                vec![0x02, 0xff, 0x7f, 255, 255, 255, 255, 255, 255, 255, 0x37, 0xfa, 0x21, 0x3d],
+            ),
+        ]
+    }
+
+    #[test]
+    fn headers_are_read_and_written_alike() {
+        for (header, bytes) in examples() {
+            let mut written = Vec::new();
+            header.write(&mut written);
+            assert_eq!(written, bytes);
+
+            let followed = [&bytes[..], b"payload"].concat();
+            assert_eq!(Header::parse(&followed), Ok(Some((header, bytes.len()))));
+        }
+    }
+
+    #[test]
+    fn every_prefix_of_a_header_asks_for_more() {
+        for (_, bytes) in examples() {
+            for end in 0..bytes.len() {
+                assert_eq!(Header::parse(&bytes[..end]), Ok(None), "{:02x?}", &bytes[..end]);
+            }
+        }
+    }
+
+    #[test]
+    fn each_first_byte_is_a_frame_or_a_reason() {
+        for first in 0..=255_u8 {
+            let expected = match (first & 0x70, first & 0x0f) {
+                (1.., _) => Some(FrameError::ReservedBits),
+                (_, 0x3..=0x7 | 0xb..=0xf) => Some(FrameError::OpcodeUnknown),
+                (_, 0x8..) if first & 0x80 == 0 => Some(FrameError::ControlFragmented),
+                _ => None,
+            };
+            assert_eq!(Header::parse(&[first, 0]).err(), expected, "{first:02x}");
+        }
+    }
+
+    #[test]
+    fn a_length_in_more_bytes_than_it_needs_is_refused() {
+        for bytes in [
+            &[0x82, 0x7e, 0x00, 0x00][..],
+            &[0x82, 0x7e, 0x00, 0x7d],
+            &[0x82, 0x7f, 0, 0, 0, 0, 0, 0, 0, 0],
+            &[0x82, 0x7f, 0, 0, 0, 0, 0, 0, 0x00, 0x7d],
+            &[0x82, 0x7f, 0, 0, 0, 0, 0, 0, 0xff, 0xff],
+        ] {
+            assert_eq!(Header::parse(bytes), Err(FrameError::LengthNotMinimal), "{bytes:02x?}");
+        }
+    }
+
+    #[test]
+    fn a_length_of_64_bits_is_refused() {
+        let bytes = [0x82, 0x7f, 0x80, 0, 0, 0, 0, 0, 0, 0];
+        assert_eq!(Header::parse(&bytes), Err(FrameError::LengthTooLong));
+        assert_eq!(
+            Header::parse(&[[0x82, 0x7f].as_slice(), &[0xff; 8]].concat()),
+            Err(FrameError::LengthTooLong)
+        );
+    }
+
+    #[test]
+    fn a_control_frame_with_a_long_length_is_refused_before_the_length() {
+        for second in [0x7e, 0x7f, 0xfe, 0xff] {
+            assert_eq!(Header::parse(&[0x89, second]), Err(FrameError::ControlTooLong));
+        }
+    }
+
+    #[test]
+    fn frames_are_written_as_in_the_rfc() {
+        // RFC 6455, 5.7.
+        let mut out = Vec::new();
+        write_frame(&mut out, Text, b"Hello", None);
+        write_frame(&mut out, Text, b"Hello", Some([0x37, 0xfa, 0x21, 0x3d]));
+        assert_eq!(out, b"\x81\x05Hello\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58");
+    }
+
+    #[test]
+    fn closes_are_written_with_a_code_or_without() {
+        let mut out = Vec::new();
+        write_close(&mut out, None, None);
+        write_close(&mut out, Some((CloseCode::AWAY, "bye")), None);
+        write_close(&mut out, Some((CloseCode::NORMAL, "")), Some([1, 2, 3, 4]));
+        assert_eq!(out, b"\x88\x00\x88\x05\x03\xe9bye\x88\x82\x01\x02\x03\x04\x02\xea");
+    }
+
+    #[test]
+    fn a_reason_of_any_length_makes_a_valid_close() {
+        let mut out = Vec::new();
+        write_close(&mut out, Some((CloseCode::NORMAL, &"é".repeat(1000))), None);
+        assert_eq!(out.len(), 2 + 124);
+        assert_eq!(Header::parse(&out), Ok(Some((header(true, Close, None, 124), 2))));
+    }
+
+    #[test]
+    fn a_frame_composed_in_place_equals_a_written_one() {
+        for len in [0, 1, 125, 126, 127, 65535, 65536] {
+            let payload = vec![7; len];
+            let mut written = Vec::new();
+            write_frame(&mut written, Binary, &payload, None);
+
+            let mut composed = vec![0; SERVER_HEADER_BYTES_MAX];
+            composed.extend_from_slice(&payload);
+            let start = fill_server_header(&mut composed, Binary);
+            assert_eq!(composed[start..], written, "{len}");
+        }
+    }
+}

@@ -222,3 +222,167 @@ fn write_field(out: &mut Vec<u8>, name: &str, value: &str) {
         out.extend_from_slice(part.as_bytes());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: [u8; 16] = *b"the sample nonce";
+
+    /// The request of RFC 6455, 1.3.
+    const SAMPLE: &str = "GET /chat HTTP/1.1\r\n\
+        Host: server.example.com\r\n\
+        Upgrade: websocket\r\n\
+        Connection: Upgrade\r\n\
+        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+        Origin: http://example.com\r\n\
+        Sec-WebSocket-Protocol: chat, superchat\r\n\
+        Sec-WebSocket-Version: 13\r\n\r\n";
+
+    const SAMPLE_REQUEST: Request<'_> = Request {
+        host: "server.example.com",
+        target: "/chat?room=1",
+        protocol: Some("chat"),
+        key: KEY,
+        headers: &[("Origin", "http://example.com")],
+    };
+
+    const SAMPLE_RESPONSE: &str = "HTTP/1.1 101 Switching Protocols\r\n\
+        Upgrade: websocket\r\n\
+        Connection: Upgrade\r\n\
+        Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\
+        Sec-WebSocket-Protocol: chat\r\n\r\n";
+
+    fn check(request: &str) -> Result<Upgrade, Refusal> {
+        let (head, used) = RequestHead::parse(request.as_bytes()).unwrap().unwrap();
+        assert_eq!(used, request.len());
+        Upgrade::check(&head, &["superchat", "chat"])
+    }
+
+    /// Checks the sample after a change that must take place.
+    fn check_changed(from: &str, to: &str) -> Result<Upgrade, Refusal> {
+        assert!(SAMPLE.contains(from), "{from}");
+        check(&SAMPLE.replacen(from, to, 1))
+    }
+
+    fn check_response(from: &str, to: &str) -> Result<(), ResponseError> {
+        assert!(SAMPLE_RESPONSE.contains(from), "{from}");
+        let response = SAMPLE_RESPONSE.replacen(from, to, 1);
+        let (head, _) = ResponseHead::parse(response.as_bytes()).unwrap().unwrap();
+        // RFC 6455, 1.3: this key, in base64, is the one of the sample.
+        SAMPLE_REQUEST.check(&head)
+    }
+
+    #[test]
+    fn the_sample_key_is_accepted_as_in_the_rfc() {
+        assert_eq!(accept_key("dGhlIHNhbXBsZSBub25jZQ=="), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+        assert_eq!(STANDARD.encode(KEY), "dGhlIHNhbXBsZSBub25jZQ==");
+    }
+
+    #[test]
+    fn the_sample_request_is_answered_as_in_the_rfc() {
+        let upgrade = check(SAMPLE).unwrap();
+        assert_eq!(upgrade.protocol(), Some("chat"));
+
+        let mut out = Vec::new();
+        upgrade.write(&mut out);
+        assert_eq!(String::from_utf8(out).unwrap(), SAMPLE_RESPONSE);
+    }
+
+    #[test]
+    fn the_clients_first_known_protocol_is_chosen() {
+        let chosen = |protocols: &str| check_changed("chat, superchat", protocols).unwrap().protocol();
+        assert_eq!(chosen("superchat, chat"), Some("superchat"));
+        assert_eq!(chosen("soap ,\tchat"), Some("chat"));
+        assert_eq!(chosen("soap\r\nSec-WebSocket-Protocol: chat"), Some("chat"));
+        assert_eq!(chosen("Chat"), None);
+        assert_eq!(chosen(""), None);
+    }
+
+    #[test]
+    fn names_of_the_upgrade_are_found_in_lists_and_in_any_case() {
+        assert!(check_changed("Connection: Upgrade", "cOnNeCtIoN: keep-alive, UPGRADE").is_ok());
+        assert!(check_changed("Upgrade: websocket", "upgrade: h2c, WebSocket").is_ok());
+        assert!(
+            check_changed("Origin:", "Sec-WebSocket-Extensions: permessage-deflate; ;;=\r\nOrigin:").is_ok()
+        );
+        assert!(check_changed("Origin:", "Content-Length: 0\r\nOrigin:").is_ok());
+    }
+
+    #[test]
+    fn what_is_no_upgrade_is_refused_with_its_reason() {
+        for (from, to, refusal, status) in [
+            ("GET", "POST", Refusal::Method, 405),
+            ("GET", "get", Refusal::Method, 405),
+            ("HTTP/1.1", "HTTP/1.0", Refusal::HttpVersion, 505),
+            ("Upgrade: websocket\r\n", "", Refusal::NotUpgrade, 426),
+            ("Upgrade: websocket", "Upgrade: websockets", Refusal::NotUpgrade, 426),
+            ("Connection: Upgrade\r\n", "", Refusal::Connection, 400),
+            ("Connection: Upgrade", "Connection: keep-alive", Refusal::Connection, 400),
+            ("Sec-WebSocket-Version: 13\r\n", "", Refusal::Version, 426),
+            ("Version: 13", "Version: 8", Refusal::Version, 426),
+            ("Version: 13", "Version: 13, 8", Refusal::Version, 426),
+            ("Sec-WebSocket-Key", "Sec-WebSocket-Kez", Refusal::Key, 400),
+            ("dGhlIHNhbXBsZSBub25jZQ==", "", Refusal::Key, 400),
+            ("dGhlIHNhbXBsZSBub25jZQ==", "dGhlIHNhbXBsZSBub25jZQ", Refusal::Key, 400),
+            ("dGhlIHNhbXBsZSBub25jZQ==", "dGhlIHNhbXBsZSBub25jZTEy", Refusal::Key, 400),
+            ("dGhlIHNhbXBsZSBub25jZQ==", "dGhlIHNhbXBsZSBub25j*Q==", Refusal::Key, 400),
+            ("Origin:", "Content-Length: 5\r\nOrigin:", Refusal::Body, 400),
+            ("Origin:", "Transfer-Encoding: chunked\r\nOrigin:", Refusal::Body, 400),
+        ] {
+            assert_eq!(check_changed(from, to), Err(refusal), "{from} -> {to}");
+            assert_eq!(refusal.status().get(), status);
+        }
+    }
+
+    #[test]
+    fn a_refusal_says_what_would_do_instead() {
+        let written = |refusal: Refusal| {
+            let mut out = Vec::new();
+            refusal.write(&mut out);
+            String::from_utf8(out).unwrap()
+        };
+        assert_eq!(
+            written(Refusal::Version),
+            "HTTP/1.1 426 Upgrade Required\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: 21\r\n\
+             Connection: close, Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\r\n426 Upgrade Required\n"
+        );
+        assert!(written(Refusal::Method).contains("\r\nAllow: GET\r\n"));
+        assert!(written(Refusal::Key).starts_with("HTTP/1.1 400 Bad Request\r\n"));
+    }
+
+    #[test]
+    fn our_request_satisfies_our_check() {
+        let mut out = Vec::new();
+        SAMPLE_REQUEST.write(&mut out);
+        let (head, used) = RequestHead::parse(&out).unwrap().unwrap();
+        assert_eq!(used, out.len());
+        assert_eq!((head.path, head.query), ("/chat", Some("room=1")));
+        assert_eq!(head.headers.get("origin"), Some("http://example.com"));
+        let upgrade = Upgrade::check(&head, &["chat"]).unwrap();
+        assert_eq!(upgrade, check(SAMPLE).unwrap());
+    }
+
+    #[test]
+    fn a_client_accepts_the_sample_response_and_nothing_less() {
+        assert_eq!(check_response("websocket", "WebSocket"), Ok(()));
+        for (from, to, error) in [
+            ("101 Switching Protocols", "200 OK", ResponseError::Status(200)),
+            ("Upgrade: websocket", "Upgrade: h2c", ResponseError::Upgrade),
+            ("Connection: Upgrade\r\n", "", ResponseError::Connection),
+            ("s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", "s3pPLMBiTxaQ9kYGzzhZRbK+xOO=", ResponseError::Accept),
+            ("Sec-WebSocket-Accept", "Accept", ResponseError::Accept),
+            ("Sec-WebSocket-Protocol: chat\r\n", "", ResponseError::Protocol),
+            ("Protocol: chat", "Protocol: superchat", ResponseError::Protocol),
+            ("Sec-WebSocket-Protocol: chat", "Sec-WebSocket-Extensions: x", ResponseError::Extension),
+        ] {
+            assert_eq!(check_response(from, to), Err(error), "{from} -> {to}");
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "one line")]
+    fn a_field_can_not_smuggle_a_second_one() {
+        Request { host: "a\r\nb: c", ..SAMPLE_REQUEST }.write(&mut Vec::new());
+    }
+}

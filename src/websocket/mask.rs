@@ -20,3 +20,47 @@ pub fn apply_naive(bytes: &mut [u8], key: [u8; 4]) {
         *byte ^= key[index % 4];
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_payload_is_xored_with_the_key_over_and_over() {
+        let mut bytes = [0x7f, 0x9f, 0x4d, 0x51, 0x58];
+        apply(&mut bytes, [0x37, 0xfa, 0x21, 0x3d]);
+        assert_eq!(&bytes, b"Hello");
+    }
+
+    #[test]
+    fn words_agree_with_the_definition_at_every_start_and_length() {
+        let pattern: Vec<u8> = (0..64_u8).map(|byte| byte.wrapping_mul(37)).collect();
+        for start in 0..16 {
+            for end in start..pattern.len() {
+                let (mut fast, mut naive) = (pattern.clone(), pattern.clone());
+                apply(&mut fast[start..end], [0xa1, 0xb2, 0xc3, 0xd4]);
+                apply_naive(&mut naive[start..end], [0xa1, 0xb2, 0xc3, 0xd4]);
+                assert_eq!(fast, naive, "{start}..{end}");
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn parts_with_a_turned_key_agree_with_the_definition(
+            bytes: Vec<u8>,
+            key: [u8; 4],
+            cut: prop::sample::Index,
+        ) {
+            let cut = cut.index(bytes.len() + 1);
+            let (mut parts, mut naive) = (bytes.clone(), bytes);
+            let mut turned = key;
+            apply(&mut parts[..cut], key);
+            turned.rotate_left(cut % 4);
+            apply(&mut parts[cut..], turned);
+            apply_naive(&mut naive, key);
+            prop_assert_eq!(parts, naive);
+        }
+    }
+}
