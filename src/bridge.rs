@@ -1,0 +1,265 @@
+//! All that crosses threads: commands from the io threads to the simulation, batches back.
+//!
+//! ```text
+//! io thread ──[Command, Command …]──▶ bounded channel, one send per poll turn ──▶ ticker ──▶ rooms
+//! io thread ◀──Arc<Batch>, one wake── bounded channel, one per io thread ◀──── ticker ◀── rooms
+//! ```
+//! A command is addressed to a room and comes from a connection; a batch is what one room has to say at one publication, shared by
+//! all io threads. Neither side ever waits for the other; `docs/architecture.md` says what happens when a channel is full.
+
+use std::ops::Range;
+use std::sync::Arc;
+use tickyard_protocol::message::{Input, RefusalCode};
+use tickyard_protocol::types::{CellId, PlayerId, Seq, Tick};
+
+use crate::time::Time;
+
+/// A connection of an io thread. Slots are reused, so a generation tells their users apart: a late batch must
+/// never reach a stranger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ConnId {
+    /// The io thread that owns the socket.
+    pub thread: u16,
+    /// Its place in that thread's table.
+    pub slot: u32,
+    /// How often that place was used before.
+    pub generation: u32,
+}
+
+/// A room of this process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RoomId(pub u32);
+
+/// What an io thread asks of a room. The list of commands that a room drains in a tick is its journal.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Command {
+    /// The room it is for.
+    pub room: RoomId,
+    /// Who asks.
+    pub conn: ConnId,
+    /// What is asked.
+    pub ask: Ask,
+}
+
+/// What is asked of a room.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Ask {
+    /// Reliable messages up to this number were heard.
+    Ack(u32),
+    /// An input, to be applied in the order of its number.
+    Input(Input),
+    /// A seat, please. Answered by [`Joined`] or [`Refusal`].
+    Join(Box<Join>),
+    /// The connection is gone, or its player left.
+    Leave(Leave),
+    /// A reliable message.
+    Message(Box<Message>),
+    /// Reliable messages from this number on did not get out: offer them again.
+    Reoffer(u32),
+    /// Snapshots of these cells, please. Asking again is harmless.
+    Want(Box<[CellId]>),
+}
+
+/// Who wants in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Join {
+    /// The name to show; empty: the room chooses.
+    pub name: String,
+    /// For the game.
+    pub options: Vec<u8>,
+}
+
+/// How a player left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leave {
+    /// The connection ended without a word.
+    Dropped,
+    /// The player closed with 1000 or 1001.
+    Left,
+    /// The server ended it: a broken rule, a time-out, a drain.
+    Removed,
+}
+
+/// A reliable message from a player.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// 1, 2, 3 … per session.
+    pub number: u32,
+    /// What it is about.
+    pub kind: String,
+    /// What it says.
+    pub payload: Vec<u8>,
+}
+
+/// A range of [`Batch::bytes`], [`Batch::views`] or [`Batch::parts`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Span {
+    /// The first.
+    pub start: u32,
+    /// One past the last.
+    pub end: u32,
+}
+
+impl Span {
+    /// Whether there is nothing in it.
+    pub fn is_empty(self) -> bool {
+        self.start == self.end
+    }
+
+    /// As indices.
+    pub fn range(self) -> Range<usize> {
+        self.start as usize..self.end as usize
+    }
+}
+
+/// What a room says at one publication, for all its players. Encoded once, shared by all io threads.
+#[derive(Debug, Default)]
+pub struct Batch {
+    /// Which room.
+    pub room: Option<RoomId>,
+    /// The tick that is published.
+    pub tick: Tick,
+    /// When that tick was due.
+    pub due: Time,
+    /// Ticks per second of the room: a player who has nothing to hear hears from us after this many ticks.
+    pub tick_rate: u16,
+    /// All encoded blocks; the spans below point here.
+    pub bytes: Vec<u8>,
+    /// By cell id: when it published last, and what it says now.
+    pub cells: Vec<CellEntry>,
+    /// One part per player, grouped by io thread.
+    pub parts: Vec<Part>,
+    /// By io thread: its parts. A thread beyond the end has none.
+    pub threads: Vec<Span>,
+    /// The cells of new views; [`Part::view`] points here.
+    pub views: Vec<CellId>,
+    /// Players who got a seat.
+    pub joined: Vec<Joined>,
+    /// Players who did not.
+    pub refused: Vec<Refusal>,
+    /// Players the room has to be rid of.
+    pub removed: Vec<Removed>,
+}
+
+/// A cell in a batch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CellEntry {
+    /// When the cell published last: who holds it as of then or later is current.
+    pub published: Tick,
+    /// The delta of this publication, with the transient blocks behind it; empty: the cell is silent.
+    pub delta: Span,
+    /// How many ticks before this one the delta begins; a delta applies to who holds the cell as of then or later.
+    pub base: u32,
+    /// The cell as a whole as of this tick; empty: nobody asked.
+    pub snapshot: Span,
+}
+
+/// What a batch says to one player.
+#[derive(Clone, Copy, Debug)]
+pub struct Part {
+    /// The player's connection.
+    pub conn: ConnId,
+    /// The last input applied.
+    pub seq: Seq,
+    /// How many inputs wait in the room.
+    pub depth: u8,
+    /// The number of the player's last message that the room took.
+    pub heard: u32,
+    /// The `self` block; empty: the player follows no entity.
+    pub own: Span,
+    /// The tick at which the own entity's row changed last.
+    pub own_changed: Tick,
+    /// The cells the player hears from now on, nearest first, if that changed.
+    pub view: Option<Span>,
+    /// Reliable blocks, in order.
+    pub reliable: Span,
+    /// The number of the first of them.
+    pub reliable_first: u32,
+    /// How many they are.
+    pub reliable_count: u32,
+}
+
+/// A player got a seat. The player's part in this batch has the first view.
+#[derive(Clone, Copy, Debug)]
+pub struct Joined {
+    /// The connection that asked.
+    pub conn: ConnId,
+    /// Who it is now.
+    pub player: PlayerId,
+    /// The encoded `Welcome`, type byte included.
+    pub welcome: Span,
+}
+
+/// A player did not get a seat.
+#[derive(Clone, Debug)]
+pub struct Refusal {
+    /// The connection that asked.
+    pub conn: ConnId,
+    /// Why.
+    pub code: RefusalCode,
+    /// Why, for people.
+    pub text: String,
+    /// When to try again, in milliseconds.
+    pub retry_after_millis: Option<u32>,
+}
+
+/// A player whose seat the room took away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Removed {
+    /// The player's connection.
+    pub conn: ConnId,
+    /// Why.
+    pub why: RemovedWhy,
+}
+
+/// Why a room takes a seat away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RemovedWhy {
+    /// Too much is waiting for the client's acknowledgement.
+    ReliableOverflow,
+    /// The room's game failed.
+    RoomFailed,
+}
+
+impl Batch {
+    /// The entry of a cell; a cell that never published has the default one.
+    pub fn cell(&self, cell: CellId) -> CellEntry {
+        self.cells.get(cell.0 as usize).copied().unwrap_or_default()
+    }
+
+    /// The parts of one io thread's players.
+    pub fn parts_of(&self, thread: u16) -> &[Part] {
+        let span = self.threads.get(thread as usize).copied().unwrap_or_default();
+        &self.parts[span.range()]
+    }
+
+    /// Encoded bytes.
+    pub fn slice(&self, span: Span) -> &[u8] {
+        &self.bytes[span.range()]
+    }
+
+    /// Empties the batch and keeps its memory.
+    pub fn clear(&mut self) {
+        let Batch { bytes, cells, parts, threads, views, joined, refused, removed, .. } = self;
+        bytes.clear();
+        cells.clear();
+        parts.clear();
+        threads.clear();
+        views.clear();
+        joined.clear();
+        refused.clear();
+        removed.clear();
+    }
+}
+
+/// A batch on its way to an io thread.
+pub type SharedBatch = Arc<Batch>;
+
+/// Poll turns' worth of commands that may wait for the simulation.
+pub const COMMAND_LISTS_MAX: usize = 256;
+
+/// Batches that may wait for an io thread. A thread that is further behind is served later from the room's state.
+pub const BATCHES_MAX: usize = 16;
+
+/// A room's batches that an io thread keeps, to catch clients up without a snapshot.
+pub const BATCHES_KEPT: usize = 8;
