@@ -1,6 +1,8 @@
 //! Tickyard: a multiplayer game state relay server.
 
 pub mod bridge;
+pub mod config;
+pub mod error;
 pub mod http;
 pub mod time;
 pub mod websocket;
