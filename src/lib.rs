@@ -1,8 +1,10 @@
 //! Tickyard: a multiplayer game state relay server.
 
 pub mod bridge;
+pub mod close_reason;
 pub mod config;
 pub mod error;
 pub mod http;
+pub mod metrics;
 pub mod time;
 pub mod websocket;

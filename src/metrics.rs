@@ -1,0 +1,438 @@
+//! What the server counts and measures: a closed list.
+//!
+//! [`Metrics`] holds one named field per metric. Everything is a plain atomic: counting never locks and never
+//! allocates, so it may be done on the hot paths; a loop which does thousands of something adds them up once. Labels
+//! are closed enums, never anything that a peer chose. Names follow Prometheus: `tickyard_` first, base units
+//! (seconds, bytes) at the end. The list is pinned by a snapshot: dashboards and alerts hang on it.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use prometheus_client::encoding::{EncodeMetric, MetricEncoder, NoLabelSet};
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::{MetricType, TypedMetric};
+use prometheus_client::registry::{Registry, Unit};
+
+use crate::close_reason::CloseReason;
+
+/// The media type of [`Metrics::render`]'s text.
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Every metric of a server. Share it in an [`Arc`].
+#[derive(Debug)]
+pub struct Metrics {
+    /// Connections open now.
+    pub connections: Gauge,
+    /// Connections accepted.
+    pub connections_accepted: Counter,
+    /// Connections turned away before their request was looked at.
+    pub connections_refused: Counters<RefuseReason>,
+    /// Connections that ended.
+    pub closes: Counters<CloseReason>,
+    /// Bytes read from and written to game sockets.
+    pub bytes: Counters<Direction>,
+    /// WebSocket messages, control frames left out.
+    pub messages: Counters<Direction>,
+    /// System calls that wrote to game sockets.
+    pub send_syscalls: Counter,
+    /// Bytes that wait in outboxes now.
+    pub outbox_bytes: Gauge,
+    /// Updates which a client did not get because its outbox was not empty.
+    pub skipped_updates: Counter,
+    /// Cell snapshots asked for because a client was too far behind.
+    pub wants: Counter,
+    /// Players in rooms now, those whose seat waits for a resume included.
+    pub players: Gauge,
+    /// Inputs taken from clients.
+    pub inputs: Counter,
+    /// Inputs dropped because newer ones waited behind them.
+    pub inputs_skipped: Counter,
+    /// Commands dropped because their connection was no longer its player's.
+    pub commands_stale: Counter,
+    /// Chat messages.
+    pub chat: Counters<ChatResult>,
+    /// Ticks simulated.
+    pub ticks: Counter,
+    /// Ticks skipped because too many were due at once.
+    pub tick_overruns: Counter,
+    /// How long a tick took.
+    pub tick_duration: Histogram,
+    /// How late a tick started.
+    pub tick_lag: Histogram,
+    /// Segments encoded, each one for all who see that cell.
+    pub segments_encoded: Counters<SegmentKind>,
+    registry: Registry,
+}
+
+impl Metrics {
+    /// All metrics at zero.
+    pub fn new() -> Metrics {
+        let mut list = List(Registry::with_prefix("tickyard"));
+        Metrics {
+            connections: list.add("connections", "Connections open now"),
+            connections_accepted: list.add("connections_accepted", "Connections accepted"),
+            connections_refused: list.add(
+                "connections_refused",
+                "Connections turned away before their request was looked at, by reason",
+            ),
+            closes: list.add("closes", "Connections that ended, by reason"),
+            bytes: list.add(
+                "bytes",
+                "Bytes read from (in) and written to (out) game sockets, handshakes and frame headers included",
+            ),
+            messages: list
+                .add("messages", "WebSocket messages received (in) and sent (out), control frames left out"),
+            send_syscalls: list.add("send_syscalls", "System calls that wrote to game sockets"),
+            outbox_bytes: list
+                .add_bytes("outbox", "Bytes that wait now because clients do not read fast enough"),
+            skipped_updates: list.add(
+                "skipped_updates",
+                "World updates a client did not get because earlier bytes still waited for it; it catches up later",
+            ),
+            wants: list
+                .add("wants", "Cell snapshots asked for because a client was too far behind for deltas"),
+            players: list
+                .add("players", "Players in rooms now, those whose seat waits for them to come back included"),
+            inputs: list.add("inputs", "Inputs received from players"),
+            inputs_skipped: list
+                .add("inputs_skipped", "Inputs dropped because newer ones of the same player waited behind them"),
+            commands_stale: list.add(
+                "commands_stale",
+                "Commands dropped because their connection was no longer the one of its player",
+            ),
+            chat: list.add("chat", "Chat messages received, by what became of them"),
+            ticks: list.add("ticks", "Ticks simulated"),
+            tick_overruns: list
+                .add("tick_overruns", "Ticks skipped because more were due at once than are caught up"),
+            tick_duration: list.add_seconds("tick_duration", "How long a tick took, publishing included"),
+            tick_lag: list.add_seconds("tick_lag", "How late a tick started"),
+            segments_encoded: list.add(
+                "segments_encoded",
+                "Segments encoded by kind; each is encoded once, however many clients it is sent to",
+            ),
+            registry: list.0,
+        }
+    }
+
+    /// The metrics as they stand, as OpenMetrics text ([`CONTENT_TYPE`]).
+    pub fn render(&self) -> String {
+        let mut text = String::with_capacity(8 * 1024);
+        prometheus_client::encoding::text::encode(&mut text, &self.registry)
+            .expect("a String takes any text");
+        text
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Metrics {
+        Metrics::new()
+    }
+}
+
+/// Counters of one metric, one for each value of its label.
+#[derive(Debug)]
+pub struct Counters<L> {
+    values: Arc<[AtomicU64]>,
+    label: PhantomData<fn(L)>,
+}
+
+impl<L: Label> Counters<L> {
+    /// Adds one under `label`.
+    pub fn inc(&self, label: L) {
+        self.inc_by(label, 1);
+    }
+
+    /// Adds `count` under `label`.
+    pub fn inc_by(&self, label: L, count: u64) {
+        self.values[label.index()].fetch_add(count, Relaxed);
+    }
+
+    /// The count under `label`.
+    pub fn get(&self, label: L) -> u64 {
+        self.values[label.index()].load(Relaxed)
+    }
+}
+
+/// How long things took, counted in buckets of [`BUCKETS_MICROS`].
+///
+/// The library's histogram takes a lock for each observation; this one is three atomic additions.
+#[derive(Clone, Debug, Default)]
+pub struct Histogram(Arc<HistogramState>);
+
+impl Histogram {
+    /// Counts one more that took `duration`.
+    pub fn observe(&self, duration: Duration) {
+        let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+        let bucket = BUCKETS_MICROS.partition_point(|&upper| upper < micros);
+        self.0.buckets[bucket].fetch_add(1, Relaxed);
+        self.0.sum_micros.fetch_add(micros, Relaxed);
+    }
+
+    /// How many were observed.
+    pub fn count(&self) -> u64 {
+        self.0.buckets.iter().map(|bucket| bucket.load(Relaxed)).sum()
+    }
+}
+
+/// The upper edges of a histogram's buckets; one more bucket takes the rest. From a tenth of a millisecond, where a
+/// small room ticks, to a second, the longest period a room can have.
+pub const BUCKETS_MICROS: [u64; 13] =
+    [100, 250, 500, 1_000, 2_500, 5_000, 10_000, 16_000, 25_000, 50_000, 100_000, 250_000, 1_000_000];
+
+#[derive(Debug, Default)]
+struct HistogramState {
+    buckets: [AtomicU64; BUCKETS_MICROS.len() + 1],
+    sum_micros: AtomicU64,
+}
+
+/// A label whose values are known beforehand.
+pub trait Label: Copy + Send + Sync + fmt::Debug + 'static {
+    /// The label's key.
+    const KEY: &'static str;
+    /// Its values; the position of each is its [`Label::index`].
+    const ALL: &'static [Self];
+
+    /// Where this value stands in [`Label::ALL`].
+    fn index(self) -> usize;
+
+    /// What the text says.
+    fn name(self) -> &'static str;
+}
+
+/// Writes an enum and its [`Label`] from one list, so that they cannot differ.
+macro_rules! label {
+    ($(#[$doc:meta])* $enum:ident, $key:literal, { $($(#[$variant_doc:meta])* $variant:ident = $name:literal),+ $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum $enum {
+            $($(#[$variant_doc])* $variant),+
+        }
+
+        impl Label for $enum {
+            const KEY: &'static str = $key;
+            const ALL: &'static [$enum] = &[$($enum::$variant),+];
+
+            fn index(self) -> usize {
+                self as usize
+            }
+
+            fn name(self) -> &'static str {
+                match self {
+                    $($enum::$variant => $name),+
+                }
+            }
+        }
+    };
+}
+
+label!(
+    /// Which way bytes went.
+    Direction, "direction", {
+        /// From a client.
+        In = "in",
+        /// To a client.
+        Out = "out",
+    }
+);
+
+label!(
+    /// Why a connection was turned away before its request was looked at.
+    RefuseReason, "reason", {
+        /// `--max-connections` are open.
+        Full = "full",
+        /// The process has no descriptor left.
+        NoDescriptors = "no_descriptors",
+    }
+);
+
+label!(
+    /// What a segment is.
+    SegmentKind, "kind", {
+        /// What changed since the stream's previous publication.
+        Delta = "delta",
+        /// All there is.
+        Snapshot = "snapshot",
+    }
+);
+
+label!(
+    /// What became of a chat message.
+    ChatResult, "result", {
+        /// Empty, too long or not UTF-8.
+        Invalid = "invalid",
+        /// Over the rate: dropped, and its sender told.
+        RateLimited = "rate_limited",
+        /// Handed on to the room.
+        Relayed = "relayed",
+    }
+);
+
+impl Label for CloseReason {
+    const KEY: &'static str = "reason";
+    const ALL: &'static [CloseReason] = &CloseReason::ALL;
+
+    fn index(self) -> usize {
+        self as usize
+    }
+
+    fn name(self) -> &'static str {
+        CloseReason::name(self)
+    }
+}
+
+impl<L: Label> Default for Counters<L> {
+    fn default() -> Counters<L> {
+        Counters { values: L::ALL.iter().map(|_| AtomicU64::new(0)).collect(), label: PhantomData }
+    }
+}
+
+impl<L> Clone for Counters<L> {
+    fn clone(&self) -> Counters<L> {
+        Counters { values: Arc::clone(&self.values), label: PhantomData }
+    }
+}
+
+impl<L: Label> TypedMetric for Counters<L> {
+    const TYPE: MetricType = MetricType::Counter;
+}
+
+impl<L: Label> EncodeMetric for Counters<L> {
+    fn encode(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
+        for &label in L::ALL {
+            let labels = [(L::KEY, label.name())];
+            ConstCounter::new(self.get(label)).encode(encoder.encode_family(&labels)?)?;
+        }
+        Ok(())
+    }
+
+    fn metric_type(&self) -> MetricType {
+        Self::TYPE
+    }
+}
+
+impl TypedMetric for Histogram {
+    const TYPE: MetricType = MetricType::Histogram;
+}
+
+impl EncodeMetric for Histogram {
+    fn encode(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
+        // The sum is read first: a sum that lags its count is an average that is a little low, never an absurd one.
+        let sum = self.0.sum_micros.load(Relaxed) as f64 / 1e6;
+        let edges = BUCKETS_MICROS.iter().map(|&micros| micros as f64 / 1e6).chain([f64::INFINITY]);
+        let buckets: Vec<(f64, u64)> =
+            edges.zip(&self.0.buckets).map(|(edge, bucket)| (edge, bucket.load(Relaxed))).collect();
+        let count = buckets.iter().map(|(_, count)| count).sum();
+        encoder.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)
+    }
+
+    fn metric_type(&self) -> MetricType {
+        Self::TYPE
+    }
+}
+
+/// The registry while the list is being written.
+struct List(Registry);
+
+impl List {
+    fn add<M: Registered>(&mut self, name: &str, help: &str) -> M {
+        let metric = M::default();
+        self.0.register(name, help, metric.clone());
+        metric
+    }
+
+    fn add_bytes<M: Registered>(&mut self, name: &str, help: &str) -> M {
+        let metric = M::default();
+        self.0.register_with_unit(name, help, Unit::Bytes, metric.clone());
+        metric
+    }
+
+    fn add_seconds<M: Registered>(&mut self, name: &str, help: &str) -> M {
+        let metric = M::default();
+        self.0.register_with_unit(name, help, Unit::Seconds, metric.clone());
+        metric
+    }
+}
+
+/// A metric whose clones count together.
+trait Registered: Clone + Default + prometheus_client::registry::Metric {}
+
+impl<M: Clone + Default + prometheus_client::registry::Metric> Registered for M {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The value of the sample `name`, labels included.
+    fn sample(text: &str, name: &str) -> String {
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("no sample {name} in\n{text}")).to_owned()
+    }
+
+    #[test]
+    fn the_list_of_metrics_stays_as_dashboards_know_it() {
+        insta::assert_snapshot!(Metrics::new().render());
+    }
+
+    #[test]
+    fn what_is_counted_is_what_is_shown() {
+        let metrics = Metrics::new();
+
+        metrics.connections.inc();
+        metrics.bytes.inc_by(Direction::Out, 230);
+        metrics.closes.inc(CloseReason::BadHandshake);
+        metrics.closes.inc(CloseReason::Unsupported);
+        metrics.outbox_bytes.inc_by(100);
+        metrics.outbox_bytes.dec_by(40);
+
+        let text = metrics.render();
+        assert_eq!(sample(&text, "tickyard_connections"), "1");
+        assert_eq!(sample(&text, "tickyard_bytes_total{direction=\"in\"}"), "0");
+        assert_eq!(sample(&text, "tickyard_bytes_total{direction=\"out\"}"), "230");
+        assert_eq!(sample(&text, "tickyard_closes_total{reason=\"bad_handshake\"}"), "1");
+        assert_eq!(sample(&text, "tickyard_closes_total{reason=\"idle\"}"), "0");
+        assert_eq!(sample(&text, "tickyard_closes_total{reason=\"unsupported\"}"), "1");
+        assert_eq!(sample(&text, "tickyard_outbox_bytes"), "60");
+        assert_eq!(metrics.closes.get(CloseReason::BadHandshake), 1);
+    }
+
+    #[test]
+    fn a_duration_falls_into_the_first_bucket_that_is_not_below_it() {
+        let metrics = Metrics::new();
+
+        for micros in [0, 100, 101, 1_000_000, 1_000_001] {
+            metrics.tick_lag.observe(Duration::from_micros(micros));
+        }
+
+        let text = metrics.render();
+        let bucket =
+            |edge: &str| sample(&text, &format!("tickyard_tick_lag_seconds_bucket{{le=\"{edge}\"}}"));
+        assert_eq!(bucket("0.0001"), "2");
+        assert_eq!(bucket("0.00025"), "3");
+        assert_eq!(bucket("0.25"), "3");
+        assert_eq!(bucket("1.0"), "4");
+        assert_eq!(bucket("+Inf"), "5");
+        assert_eq!(sample(&text, "tickyard_tick_lag_seconds_count"), "5");
+        assert_eq!(sample(&text, "tickyard_tick_lag_seconds_sum"), "2.000202");
+        assert_eq!(metrics.tick_lag.count(), 5);
+    }
+
+    #[test]
+    fn every_label_stands_at_its_own_index_under_its_own_name() {
+        fn check<L: Label>() {
+            for (index, label) in L::ALL.iter().enumerate() {
+                assert_eq!(label.index(), index, "{label:?}");
+                let same = L::ALL.iter().filter(|other| other.name() == label.name());
+                assert_eq!(same.count(), 1, "{label:?}");
+            }
+        }
+        check::<ChatResult>();
+        check::<CloseReason>();
+        check::<Direction>();
+        check::<RefuseReason>();
+        check::<SegmentKind>();
+    }
+}
