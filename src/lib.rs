@@ -3,6 +3,7 @@
 pub mod bridge;
 pub mod close_reason;
 pub mod config;
+pub mod descriptors;
 pub mod error;
 pub mod http;
 pub mod metrics;
