@@ -1,5 +1,6 @@
 //! Tickyard: a multiplayer game state relay server.
 
+pub mod admin;
 pub mod bridge;
 pub mod close_reason;
 pub mod config;
