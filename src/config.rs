@@ -5,22 +5,26 @@
 //! one. A flag wins over the environment, the environment over the file, the file over the default. Limits that
 //! nobody should have to turn are constants in the modules which keep them.
 
-use std::ffi::OsString;
-use std::fmt;
 use std::fs::File;
-use std::io::Read;
+use std::io::{IsTerminal, Read};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::time::Duration;
 
-use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, FromArgMatches};
 use serde::Deserialize;
-use serde::de::{self, Deserializer, Visitor};
 use tracing_subscriber::EnvFilter;
 
 use crate::error::Error;
+
+mod explain;
+mod values;
+
+pub use explain::explain;
+use explain::explain_file;
+use values::{
+    Address, Admin, Connections, IoThreads, LogFilter, Origin, Players, Seed, Switch, TickRate, Timeout,
+};
 
 /// What a server runs with. Start from [`Config::default`] or [`Config::from_args`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -161,8 +165,8 @@ impl Default for Config {
 /// What was said about a configuration: in flags and the environment, and in one file. `None`: nothing.
 #[derive(Args, Clone, Debug, Default)]
 pub struct Flags {
-    /// Read the knobs below from this TOML file, with the flags' names as keys: tick-rate = 30
-    #[arg(long, env = "TICKYARD_CONFIG", value_name = "FILE", display_order = 0)]
+    /// Read the flags below from this TOML file
+    #[arg(long, env = "TICKYARD_CONFIG", hide_env = true, value_name = "FILE", display_order = 0)]
     config: Option<PathBuf>,
     #[command(flatten)]
     knobs: Knobs,
@@ -193,8 +197,7 @@ pub fn command(name: &'static str, usage: &str) -> clap::Command {
         .after_help(
             "Durations are written 500ms, 30s or 2m. A flag wins over its variable, that over the file.",
         )
-        .help_template("{about}\n\n{before-help}Usage: {usage}\n\n{all-args}{after-help}")
-        .max_term_width(110);
+        .help_template("{about}\n\n{before-help}Usage: {usage}\n\n{all-args}{after-help}");
     Flags::augment_args(command)
 }
 
@@ -203,51 +206,57 @@ pub fn command(name: &'static str, usage: &str) -> clap::Command {
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 struct Knobs {
     /// Where players connect [default: 127.0.0.1:7070]
-    #[arg(long, env = "TICKYARD_LISTEN", value_name = "ADDRESS")]
+    #[arg(long, env = "TICKYARD_LISTEN", hide_env = true, value_name = "ADDRESS")]
     listen: Option<Address>,
     /// Where /metrics is; "off": nowhere [default: 127.0.0.1:7071]
-    #[arg(long, env = "TICKYARD_ADMIN", value_name = "ADDRESS")]
+    #[arg(long, env = "TICKYARD_ADMIN", hide_env = true, value_name = "ADDRESS")]
     admin: Option<Admin>,
     /// Ticks a second, 1 to 60 [default: 20]
-    #[arg(long, env = "TICKYARD_TICK_RATE", value_name = "HZ")]
+    #[arg(long, env = "TICKYARD_TICK_RATE", hide_env = true, value_name = "HZ")]
     tick_rate: Option<TickRate>,
     /// Threads that serve sockets [default: 1]
-    #[arg(long, env = "TICKYARD_IO_THREADS", value_name = "COUNT")]
+    #[arg(long, env = "TICKYARD_IO_THREADS", hide_env = true, value_name = "COUNT")]
     io_threads: Option<IoThreads>,
     /// Add GET /echo, a WebSocket that returns each message
-    #[arg(long, env = "TICKYARD_ECHO", value_name = "BOOL", num_args = 0..=1, require_equals = true)]
+    #[arg(long, env = "TICKYARD_ECHO", hide_env = true, value_name = "BOOL", num_args = 0..=1, require_equals = true)]
     #[arg(default_missing_value = "true", hide_possible_values = true)]
     echo: Option<Switch>,
     /// Connections open at once; more are answered 503 [default: 10000]
-    #[arg(long, env = "TICKYARD_MAX_CONNECTIONS", value_name = "COUNT")]
+    #[arg(long, env = "TICKYARD_MAX_CONNECTIONS", hide_env = true, value_name = "COUNT")]
     max_connections: Option<Connections>,
     /// Players the arena is laid out for; cell size follows [default: 1000]
-    #[arg(long, env = "TICKYARD_PLAYERS", value_name = "COUNT")]
+    #[arg(long, env = "TICKYARD_PLAYERS", hide_env = true, value_name = "COUNT")]
     players: Option<Players>,
     /// Seats in a room [default: 10000]
-    #[arg(long, env = "TICKYARD_CAPACITY", value_name = "COUNT")]
+    #[arg(long, env = "TICKYARD_CAPACITY", hide_env = true, value_name = "COUNT")]
     capacity: Option<Players>,
     /// Seed of the rooms' random source [default: 1]
-    #[arg(long, env = "TICKYARD_SEED", value_name = "NUMBER")]
+    #[arg(long, env = "TICKYARD_SEED", hide_env = true, value_name = "NUMBER")]
     seed: Option<Seed>,
     /// Close a connection that sends nothing for this long [default: 30s]
-    #[arg(long, env = "TICKYARD_IDLE_TIMEOUT", value_name = "DURATION")]
+    #[arg(long, env = "TICKYARD_IDLE_TIMEOUT", hide_env = true, value_name = "DURATION")]
     idle_timeout: Option<Timeout>,
     /// Close a connection that takes nothing for this long [default: 60s]
-    #[arg(long, env = "TICKYARD_SLOW_TIMEOUT", value_name = "DURATION")]
+    #[arg(long, env = "TICKYARD_SLOW_TIMEOUT", hide_env = true, value_name = "DURATION")]
     slow_timeout: Option<Timeout>,
     /// Close a connection that does not say hello in this time [default: 10s]
-    #[arg(long, env = "TICKYARD_HELLO_TIMEOUT", value_name = "DURATION")]
+    #[arg(long, env = "TICKYARD_HELLO_TIMEOUT", hide_env = true, value_name = "DURATION")]
     hello_timeout: Option<Timeout>,
-    /// Let pages of this origin connect, as in https://game.example; repeatable [default: pages from
-    /// this machine while listening on loopback, else pages from the server's own host]
-    #[arg(long, env = "TICKYARD_ALLOW_ORIGIN", value_name = "ORIGIN", value_delimiter = ',')]
+    /// Let pages of this origin connect, and no others; repeatable [default: the server's own pages,
+    /// and on loopback those of this machine]
+    #[arg(
+        long,
+        env = "TICKYARD_ALLOW_ORIGIN",
+        hide_env = true,
+        value_name = "ORIGIN",
+        value_delimiter = ','
+    )]
     allow_origin: Option<Vec<Origin>>,
     /// Which log lines go to stderr, as in warn or info,tickyard=debug [default: info]
-    #[arg(long, env = "TICKYARD_LOG", value_name = "FILTER")]
+    #[arg(long, env = "TICKYARD_LOG", hide_env = true, value_name = "FILTER")]
     log: Option<LogFilter>,
     /// Write log lines as JSON
-    #[arg(long, env = "TICKYARD_LOG_JSON", value_name = "BOOL", num_args = 0..=1, require_equals = true)]
+    #[arg(long, env = "TICKYARD_LOG_JSON", hide_env = true, value_name = "BOOL", num_args = 0..=1, require_equals = true)]
     #[arg(default_missing_value = "true", hide_possible_values = true)]
     log_json: Option<Switch>,
 }
@@ -297,220 +306,6 @@ impl Knobs {
     }
 }
 
-type TickRate = Whole<1, 60>;
-type IoThreads = Whole<1, 64>;
-type Connections = Whole<1, 1_000_000>;
-type Players = Whole<1, 100_000>;
-type Seed = Whole<0, { u64::MAX }>;
-
-const _: () = assert!(TickRate::MAX <= u16::MAX as u64 && Players::MAX <= u32::MAX as u64);
-
-/// A whole number of a range.
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Whole<const LOW: u64, const HIGH: u64>(u64);
-
-impl<const LOW: u64, const HIGH: u64> Whole<LOW, HIGH> {
-    const MAX: u64 = HIGH;
-
-    fn check(number: u64) -> Result<(), String> {
-        match (LOW..=HIGH).contains(&number) {
-            true => Ok(()),
-            false => Err(Self::expected(&number.to_string())),
-        }
-    }
-
-    fn expected(text: &str) -> String {
-        format!("\"{text}\" is not a whole number from {LOW} to {HIGH}")
-    }
-}
-
-impl<const LOW: u64, const HIGH: u64> FromStr for Whole<LOW, HIGH> {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let number = text.parse().map_err(|_| Self::expected(text))?;
-        Self::check(number).map(|()| Whole(number))
-    }
-}
-
-/// How long something may take.
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Timeout(Duration);
-
-/// Less would close connections between two packets; more is as good as never, and should be said otherwise.
-const TIMEOUT_MIN: Duration = Duration::from_millis(100);
-const TIMEOUT_MAX: Duration = Duration::from_secs(60 * 60);
-
-impl Timeout {
-    fn check(duration: Duration) -> Result<(), String> {
-        match (TIMEOUT_MIN..=TIMEOUT_MAX).contains(&duration) {
-            true => Ok(()),
-            false => Err(format!("\"{duration:?}\" is not from 100ms to 60m")),
-        }
-    }
-}
-
-impl FromStr for Timeout {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Timeout, String> {
-        let wrong = || {
-            format!("\"{text}\" is not a duration: write a whole number and its unit, as in 500ms, 30s or 2m")
-        };
-        let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-        let number: u64 = text[..digits].parse().map_err(|_| wrong())?;
-        let millis = match &text[digits..] {
-            "ms" => 1,
-            "s" => 1_000,
-            "m" => 60 * 1_000,
-            _ => return Err(wrong()),
-        };
-        let duration = Duration::from_millis(number.saturating_mul(millis));
-        Timeout::check(duration).map_err(|_| format!("\"{text}\" is not from 100ms to 60m"))?;
-        Ok(Timeout(duration))
-    }
-}
-
-/// An address with its port.
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Address(SocketAddr);
-
-impl FromStr for Address {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Address, String> {
-        let wrong = |_| format!("\"{text}\" is not an address and port, as in 127.0.0.1:7070 or [::1]:7070");
-        text.parse().map(Address).map_err(wrong)
-    }
-}
-
-/// An address with its port, or "off".
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Admin(Option<SocketAddr>);
-
-impl FromStr for Admin {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Admin, String> {
-        if text == "off" {
-            return Ok(Admin(None));
-        }
-        let wrong = |_| format!("\"{text}\" is neither an address and port, as in 127.0.0.1:7071, nor off");
-        text.parse().map(|address| Admin(Some(address))).map_err(wrong)
-    }
-}
-
-/// Yes or no, in the words that people use in an environment.
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Switch(bool);
-
-impl FromStr for Switch {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Switch, String> {
-        match text {
-            "true" | "1" | "yes" | "on" => Ok(Switch(true)),
-            "false" | "0" | "no" | "off" => Ok(Switch(false)),
-            _ => Err(format!("\"{text}\" is neither true nor false")),
-        }
-    }
-}
-
-/// The origin of a page exactly as a browser sends it, so that comparing bytes is enough.
-#[derive(Clone, Debug, PartialEq)]
-struct Origin(String);
-
-impl Origin {
-    fn check(text: &str) -> Result<(), String> {
-        let lower = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-        let fine = text.split_once("://").is_some_and(|(scheme, host)| {
-            !scheme.is_empty()
-                && scheme.bytes().all(|byte| lower(byte) || b"+-.".contains(&byte))
-                && !host.is_empty()
-                && host.bytes().all(|byte| lower(byte) || b"-._:[]".contains(&byte))
-        });
-        match fine {
-            true => Ok(()),
-            false => Err(format!(
-                "\"{text}\" is not an origin: write https://game.example or http://game.example:8080, in lower case \
-                 and without a path"
-            )),
-        }
-    }
-}
-
-impl FromStr for Origin {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Origin, String> {
-        Origin::check(text).map(|()| Origin(text.to_owned()))
-    }
-}
-
-/// Which log lines are written.
-#[derive(Clone, Debug, PartialEq)]
-struct LogFilter(String);
-
-impl LogFilter {
-    fn check(text: &str) -> Result<(), String> {
-        EnvFilter::try_new(text).map(drop).map_err(|_| {
-            format!(
-                "\"{text}\" is not a filter: write a level (error, warn, info, debug, trace), or levels by module as in \
-                 info,tickyard=debug"
-            )
-        })
-    }
-}
-
-impl FromStr for LogFilter {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<LogFilter, String> {
-        LogFilter::check(text).map(|()| LogFilter(text.to_owned()))
-    }
-}
-
-/// A knob in the file goes through the same parser as its flag, so that both refuse the same with the same words.
-macro_rules! knob_in_a_file {
-    ($([$($generics:tt)*] $knob:ty),+ $(,)?) => {$(
-        impl<'de, $($generics)*> Deserialize<'de> for $knob {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                deserializer.deserialize_any(Scalar)?.parse().map_err(de::Error::custom)
-            }
-        }
-    )+};
-}
-
-knob_in_a_file!([const LOW: u64, const HIGH: u64] Whole<LOW, HIGH>, [] Timeout, [] Address, [] Admin, [] Switch);
-knob_in_a_file!([] Origin, [] LogFilter);
-
-/// A value of a TOML file as the text that one would give a flag.
-struct Scalar;
-
-impl Visitor<'_> for Scalar {
-    type Value = String;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a single value")
-    }
-
-    fn visit_bool<E: de::Error>(self, value: bool) -> Result<String, E> {
-        Ok(value.to_string())
-    }
-
-    fn visit_i64<E: de::Error>(self, value: i64) -> Result<String, E> {
-        Ok(value.to_string())
-    }
-
-    fn visit_f64<E: de::Error>(self, value: f64) -> Result<String, E> {
-        Ok(value.to_string())
-    }
-
-    fn visit_str<E: de::Error>(self, value: &str) -> Result<String, E> {
-        Ok(value.to_owned())
-    }
-}
-
 /// A configuration file is a page of text; what is longer is some other file.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
 
@@ -531,76 +326,6 @@ fn read_file(path: &Path) -> Result<Knobs, Error> {
     toml::from_str(&text).map_err(|error| explain_file(&name, &text, error))
 }
 
-/// One line for what is wrong with a file: where, which key, why.
-fn explain_file(name: &dyn fmt::Display, text: &str, mut error: toml::de::Error) -> Error {
-    let line = match error.span() {
-        Some(span) => {
-            text.as_bytes()[..span.start.min(text.len())].iter().filter(|&&byte| byte == b'\n').count() + 1
-        }
-        None => 1,
-    };
-    // Without the text, the error's last line is the key it belongs to, if any: "in `tick-rate`".
-    error.set_input(None);
-    let shown = error.to_string();
-    let key = shown.lines().last().and_then(|last| last.strip_prefix("in `")?.strip_suffix('`'));
-    let why = error.message().replace('\n', " ");
-    Error::Config(match key {
-        Some(key) if !why.starts_with("unknown field") => format!("{name}, line {line}, {key}: {why}"),
-        _ => format!("{name}, line {line}: {why}"),
-    })
-}
-
-/// One line for what is wrong with the command line or the environment. Prints and exits if help or the version was
-/// asked for; `help` is the command that shows the flags.
-pub fn explain(error: clap::Error, help: &str) -> Error {
-    explain_for(error, help, &|flag| {
-        std::env::args_os().any(|arg: OsString| {
-            arg.to_str().is_some_and(|arg| {
-                arg == flag || arg.strip_prefix(flag).is_some_and(|rest| rest.starts_with('='))
-            })
-        })
-    })
-}
-
-fn explain_for(error: clap::Error, help: &str, was_given: &dyn Fn(&str) -> bool) -> Error {
-    let context = |kind| match error.get(kind) {
-        Some(ContextValue::String(text)) => Some(text.as_str()),
-        Some(ContextValue::Strings(texts)) => texts.first().map(String::as_str),
-        _ => None,
-    };
-    // "--tick-rate <HZ>", or "--echo[=<BOOL>]"
-    let flag = context(ContextKind::InvalidArg).map(|arg| arg.split([' ', '[', '=']).next().unwrap_or(arg));
-    Error::Config(match (error.kind(), flag) {
-        (ErrorKind::DisplayHelp | ErrorKind::DisplayVersion, _) => error.exit(),
-        (ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand, _) => error.exit(),
-        (ErrorKind::ValueValidation, Some(flag)) => {
-            let why = std::error::Error::source(&error).map(|why| why.to_string()).unwrap_or_default();
-            match was_given(flag) {
-                true => format!("{flag}: {why}"),
-                false => format!(
-                    "TICKYARD_{}: {why}",
-                    flag.trim_start_matches('-').replace('-', "_").to_uppercase()
-                ),
-            }
-        }
-        (ErrorKind::InvalidValue, Some(flag)) => format!("{flag} needs a value; see {help}"),
-        (ErrorKind::UnknownArgument, Some(flag)) => match context(ContextKind::SuggestedArg) {
-            Some(other) => format!("there is no {flag}; did you mean {other}? See {help}"),
-            None => format!("there is no {flag}; see {help}"),
-        },
-        (ErrorKind::InvalidSubcommand, _) => {
-            let word = context(ContextKind::InvalidSubcommand).unwrap_or_default();
-            format!("there is no command \"{word}\"; see {help}")
-        }
-        _ => {
-            let text = error.to_string();
-            let line = text.lines().next().unwrap_or_default();
-            format!("{}; see {help}", line.trim_start_matches("error: "))
-        }
-    })
-}
-
 fn colours_wanted() -> bool {
-    use std::io::IsTerminal;
     std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }

@@ -30,12 +30,14 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<(), Error> {
-    let matches =
-        command().try_get_matches().map_err(|error| config::explain(error, "tickyard serve --help"))?;
-    // `serve` is required and the only one.
-    let (_, serve_matches) = matches.subcommand().expect("clap insists on a command");
-    let flags = Flags::from_arg_matches(serve_matches)
-        .map_err(|error| config::explain(error, "tickyard serve --help"))?;
+    let help = match std::env::args_os().nth(1) {
+        Some(word) if word == "serve" => "tickyard serve --help",
+        _ => "tickyard --help",
+    };
+    let matches = command().try_get_matches().map_err(|error| config::explain(error, help))?;
+    // `serve` is the only command, and clap insists on one.
+    let (_, of_serve) = matches.subcommand().expect("a command");
+    let flags = Flags::from_arg_matches(of_serve).map_err(|error| config::explain(error, help))?;
     let config = flags.into_config()?;
     config.log_to_stderr()?;
     if let Some(warning) = descriptors::shortage(descriptors::raise(), config.connections_max) {

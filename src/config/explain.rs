@@ -1,0 +1,79 @@
+//! What people read when a flag, a variable or a file cannot be used: one line that names it and says what to write.
+
+use std::fmt;
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+
+use crate::error::Error;
+
+/// One line for what is wrong with a file: where, which key, why.
+pub(super) fn explain_file(name: &dyn fmt::Display, text: &str, mut error: toml::de::Error) -> Error {
+    let line = match error.span() {
+        Some(span) => {
+            text.as_bytes()[..span.start.min(text.len())].iter().filter(|&&byte| byte == b'\n').count() + 1
+        }
+        None => 1,
+    };
+    // Without the text, the error's last line is the key it belongs to, if any: "in `tick-rate`".
+    error.set_input(None);
+    let shown = error.to_string();
+    let key = shown.lines().last().and_then(|last| last.strip_prefix("in `")?.strip_suffix('`'));
+    let why = error.message().replace('\n', " ");
+    Error::Config(match key {
+        Some(key) if !why.starts_with("unknown field") => format!("{name}, line {line}, {key}: {why}"),
+        _ => format!("{name}, line {line}: {why}"),
+    })
+}
+
+/// One line for what is wrong with the command line or the environment. Prints and exits if help or the version was
+/// asked for; `help` is the command that shows the flags.
+pub fn explain(error: clap::Error, help: &str) -> Error {
+    explain_for(error, help, &|flag| {
+        std::env::args_os().any(|arg| {
+            arg.to_str().is_some_and(|arg| {
+                arg == flag || arg.strip_prefix(flag).is_some_and(|rest| rest.starts_with('='))
+            })
+        })
+    })
+}
+
+fn explain_for(error: clap::Error, help: &str, was_given: &dyn Fn(&str) -> bool) -> Error {
+    let context = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => Some(text.as_str()),
+        Some(ContextValue::Strings(texts)) => texts.first().map(String::as_str),
+        _ => None,
+    };
+    // "--tick-rate <HZ>", or "--echo[=<BOOL>]"
+    let flag = context(ContextKind::InvalidArg).map(|arg| arg.split([' ', '[', '=']).next().unwrap_or(arg));
+    Error::Config(match (error.kind(), flag) {
+        (ErrorKind::DisplayHelp | ErrorKind::DisplayVersion, _) => error.exit(),
+        (ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand, _) => error.exit(),
+        (ErrorKind::ValueValidation, Some(flag)) => {
+            let why = std::error::Error::source(&error).map(|why| why.to_string()).unwrap_or_default();
+            match was_given(flag) {
+                true => format!("{flag}: {why}"),
+                false => format!(
+                    "TICKYARD_{}: {why}",
+                    flag.trim_start_matches('-').replace('-', "_").to_uppercase()
+                ),
+            }
+        }
+        (ErrorKind::InvalidValue, Some(flag)) => format!("{flag} needs a value; see {help}"),
+        (ErrorKind::UnknownArgument, Some(word)) if !word.starts_with('-') => {
+            format!("\"{word}\" is one word too many; see {help}")
+        }
+        (ErrorKind::UnknownArgument, Some(flag)) => match context(ContextKind::SuggestedArg) {
+            Some(other) => format!("there is no {flag}; did you mean {other}? See {help}"),
+            None => format!("there is no {flag}; see {help}"),
+        },
+        (ErrorKind::InvalidSubcommand, _) => {
+            let word = context(ContextKind::InvalidSubcommand).unwrap_or_default();
+            format!("there is no command \"{word}\"; see {help}")
+        }
+        _ => {
+            let text = error.to_string();
+            let line = text.lines().next().unwrap_or_default();
+            format!("{}; see {help}", line.trim_start_matches("error: "))
+        }
+    })
+}

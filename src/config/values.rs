@@ -1,0 +1,224 @@
+//! The values that knobs take: text in, a value of a range or one line about what was expected out.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde::de::{self, Deserializer, Visitor};
+use tracing_subscriber::EnvFilter;
+
+pub(super) type TickRate = Whole<1, 60>;
+pub(super) type IoThreads = Whole<1, 64>;
+pub(super) type Connections = Whole<1, 1_000_000>;
+pub(super) type Players = Whole<1, 100_000>;
+pub(super) type Seed = Whole<0, { u64::MAX }>;
+
+const _: () = assert!(TickRate::MAX <= u16::MAX as u64 && Players::MAX <= u32::MAX as u64);
+
+/// A whole number of a range.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Whole<const LOW: u64, const HIGH: u64>(pub(super) u64);
+
+impl<const LOW: u64, const HIGH: u64> Whole<LOW, HIGH> {
+    const MAX: u64 = HIGH;
+
+    pub(super) fn check(number: u64) -> Result<(), String> {
+        match (LOW..=HIGH).contains(&number) {
+            true => Ok(()),
+            false => Err(Self::expected(&number.to_string())),
+        }
+    }
+
+    fn expected(text: &str) -> String {
+        format!("\"{text}\" is not a whole number from {LOW} to {HIGH}")
+    }
+}
+
+impl<const LOW: u64, const HIGH: u64> FromStr for Whole<LOW, HIGH> {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let number = text.parse().map_err(|_| Self::expected(text))?;
+        Self::check(number).map(|()| Whole(number))
+    }
+}
+
+/// How long something may take.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Timeout(pub(super) Duration);
+
+/// Less would close connections between two packets; more is as good as never, and should be said otherwise.
+const TIMEOUT_MIN: Duration = Duration::from_millis(100);
+const TIMEOUT_MAX: Duration = Duration::from_secs(60 * 60);
+
+impl Timeout {
+    pub(super) fn check(duration: Duration) -> Result<(), String> {
+        match (TIMEOUT_MIN..=TIMEOUT_MAX).contains(&duration) {
+            true => Ok(()),
+            false => Err(format!("\"{duration:?}\" is not from 100ms to 60m")),
+        }
+    }
+}
+
+impl FromStr for Timeout {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Timeout, String> {
+        let wrong = || {
+            format!("\"{text}\" is not a duration: write a whole number and its unit, as in 500ms, 30s or 2m")
+        };
+        let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+        let number: u64 = text[..digits].parse().map_err(|_| wrong())?;
+        let millis = match &text[digits..] {
+            "ms" => 1,
+            "s" => 1_000,
+            "m" => 60 * 1_000,
+            _ => return Err(wrong()),
+        };
+        let duration = Duration::from_millis(number.saturating_mul(millis));
+        Timeout::check(duration).map_err(|_| format!("\"{text}\" is not from 100ms to 60m"))?;
+        Ok(Timeout(duration))
+    }
+}
+
+/// An address with its port.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Address(pub(super) SocketAddr);
+
+impl FromStr for Address {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Address, String> {
+        let wrong = |_| format!("\"{text}\" is not an address and port, as in 127.0.0.1:7070 or [::1]:7070");
+        text.parse().map(Address).map_err(wrong)
+    }
+}
+
+/// An address with its port, or "off".
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Admin(pub(super) Option<SocketAddr>);
+
+impl FromStr for Admin {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Admin, String> {
+        if text == "off" {
+            return Ok(Admin(None));
+        }
+        let wrong = |_| format!("\"{text}\" is neither an address and port, as in 127.0.0.1:7071, nor off");
+        text.parse().map(|address| Admin(Some(address))).map_err(wrong)
+    }
+}
+
+/// Yes or no, in the words that people use in an environment.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Switch(pub(super) bool);
+
+impl FromStr for Switch {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Switch, String> {
+        match text {
+            "true" | "1" | "yes" | "on" => Ok(Switch(true)),
+            "false" | "0" | "no" | "off" => Ok(Switch(false)),
+            _ => Err(format!("\"{text}\" is neither true nor false")),
+        }
+    }
+}
+
+/// The origin of a page exactly as a browser sends it, so that comparing bytes is enough.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Origin(pub(super) String);
+
+impl Origin {
+    pub(super) fn check(text: &str) -> Result<(), String> {
+        let lower = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+        let fine = text.split_once("://").is_some_and(|(scheme, host)| {
+            !scheme.is_empty()
+                && scheme.bytes().all(|byte| lower(byte) || b"+-.".contains(&byte))
+                && !host.is_empty()
+                && host.bytes().all(|byte| lower(byte) || b"-._:[]".contains(&byte))
+        });
+        match fine {
+            true => Ok(()),
+            false => Err(format!(
+                "\"{text}\" is not an origin: write https://game.example or http://game.example:8080, in lower case \
+                 and without a path"
+            )),
+        }
+    }
+}
+
+impl FromStr for Origin {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Origin, String> {
+        Origin::check(text).map(|()| Origin(text.to_owned()))
+    }
+}
+
+/// Which log lines are written.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct LogFilter(pub(super) String);
+
+impl LogFilter {
+    pub(super) fn check(text: &str) -> Result<(), String> {
+        EnvFilter::try_new(text).map(drop).map_err(|_| {
+            format!(
+                "\"{text}\" is not a filter: write a level (error, warn, info, debug, trace), or levels by module as in \
+                 info,tickyard=debug"
+            )
+        })
+    }
+}
+
+impl FromStr for LogFilter {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<LogFilter, String> {
+        LogFilter::check(text).map(|()| LogFilter(text.to_owned()))
+    }
+}
+
+/// A knob in the file goes through the same parser as its flag, so that both refuse the same with the same words.
+macro_rules! knob_in_a_file {
+    ($([$($generics:tt)*] $knob:ty),+ $(,)?) => {$(
+        impl<'de, $($generics)*> Deserialize<'de> for $knob {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                deserializer.deserialize_any(Scalar)?.parse().map_err(de::Error::custom)
+            }
+        }
+    )+};
+}
+
+knob_in_a_file!([const LOW: u64, const HIGH: u64] Whole<LOW, HIGH>, [] Timeout, [] Address, [] Admin, [] Switch);
+knob_in_a_file!([] Origin, [] LogFilter);
+
+/// A value of a TOML file as the text that one would give a flag.
+struct Scalar;
+
+impl Visitor<'_> for Scalar {
+    type Value = String;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a single value")
+    }
+
+    fn visit_bool<E: de::Error>(self, value: bool) -> Result<String, E> {
+        Ok(value.to_string())
+    }
+
+    fn visit_i64<E: de::Error>(self, value: i64) -> Result<String, E> {
+        Ok(value.to_string())
+    }
+
+    fn visit_f64<E: de::Error>(self, value: f64) -> Result<String, E> {
+        Ok(value.to_string())
+    }
+
+    fn visit_str<E: de::Error>(self, value: &str) -> Result<String, E> {
+        Ok(value.to_owned())
+    }
+}
