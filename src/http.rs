@@ -6,7 +6,7 @@
 //!
 //! It does not know connections that are kept: every answer says `Connection: close`, and bodies are not read.
 
-use std::fmt::Write;
+use std::fmt::{self, Write};
 
 /// Finds the end of a head that arrives in pieces, so that dripped bytes cost no more than a whole head.
 #[derive(Clone, Copy, Debug, Default)]
@@ -93,6 +93,20 @@ impl HttpError {
         }
     }
 }
+
+impl fmt::Display for HttpError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::HeadTooLarge => "a head with too many bytes or fields",
+            Self::Malformed => "a malformed head",
+            Self::NotHttp => "not HTTP/1",
+            Self::TargetTooLong => "a target that is too long",
+            Self::Version => "an unknown version of HTTP",
+        })
+    }
+}
+
+impl std::error::Error for HttpError {}
 
 /// What a client asks for. Borrowed from the bytes it was read from.
 #[derive(Clone, Debug)]
@@ -236,7 +250,6 @@ pub struct Status(u16);
 impl Status {
     pub const SWITCHING_PROTOCOLS: Self = Self(101);
     pub const OK: Self = Self(200);
-    pub const NO_CONTENT: Self = Self(204);
     pub const NOT_MODIFIED: Self = Self(304);
     pub const BAD_REQUEST: Self = Self(400);
     pub const UNAUTHORIZED: Self = Self(401);
@@ -246,7 +259,6 @@ impl Status {
     pub const TIMEOUT: Self = Self(408);
     pub const TARGET_TOO_LONG: Self = Self(414);
     pub const UPGRADE_REQUIRED: Self = Self(426);
-    pub const TOO_MANY_REQUESTS: Self = Self(429);
     pub const HEAD_TOO_LARGE: Self = Self(431);
     pub const INTERNAL: Self = Self(500);
     pub const UNAVAILABLE: Self = Self(503);
@@ -264,7 +276,6 @@ impl Status {
         match self.0 {
             101 => "Switching Protocols",
             200 => "OK",
-            204 => "No Content",
             304 => "Not Modified",
             400 => "Bad Request",
             401 => "Unauthorized",
@@ -274,7 +285,6 @@ impl Status {
             408 => "Request Timeout",
             414 => "URI Too Long",
             426 => "Upgrade Required",
-            429 => "Too Many Requests",
             431 => "Request Header Fields Too Large",
             500 => "Internal Server Error",
             503 => "Service Unavailable",

@@ -401,6 +401,14 @@ mod section_5_5_1_and_7_4_close {
     }
 
     #[test]
+    fn an_error_says_its_reason_to_the_peer() {
+        let (mut out, error) = (Vec::new(), ReadError::Frame(FrameError::LengthNotMinimal));
+        write_close(&mut out, Some((error.close_code(), &error.to_string())), None);
+        let reason = "a length in more bytes than it needs".to_owned();
+        expect(Role::Client, &out, &[Heard::Close(Some((1002, reason)))]);
+    }
+
+    #[test]
     fn what_one_side_writes_the_other_hears() {
         for (role, mask) in [(Role::Server, Some(KEY)), (Role::Client, None)] {
             let mut out = Vec::new();

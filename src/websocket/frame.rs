@@ -10,6 +10,8 @@
 //! Checks here what a header says by itself. What depends on the frames before it, on who sent it or on our
 //! limits is up to [`WebSocket`](super::WebSocket).
 
+use std::fmt;
+
 use super::{CloseCode, close, mask};
 
 /// What a frame carries.
@@ -64,6 +66,21 @@ pub enum FrameError {
     /// A bit of an extension that nobody agreed on.
     ReservedBits,
 }
+
+impl fmt::Display for FrameError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::ControlFragmented => "a fragmented control frame",
+            Self::ControlTooLong => "a control frame of more than 125 bytes",
+            Self::LengthNotMinimal => "a length in more bytes than it needs",
+            Self::LengthTooLong => "a length of 2^63 or more",
+            Self::OpcodeUnknown => "an unknown opcode",
+            Self::ReservedBits => "a reserved bit",
+        })
+    }
+}
+
+impl std::error::Error for FrameError {}
 
 /// What stands before a payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,6 +4,8 @@
 //! and asks it about the response. Paths, origins and tokens are for the caller to judge, and extensions are
 //! neither offered nor taken.
 
+use std::fmt;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
@@ -163,6 +165,21 @@ pub enum ResponseError {
     /// Another upgrade than to WebSocket.
     Upgrade,
 }
+
+impl fmt::Display for ResponseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Accept => f.write_str("the response does not answer our key"),
+            Self::Connection => f.write_str("the response does not name Upgrade in Connection"),
+            Self::Extension => f.write_str("the server chose an extension that was not offered"),
+            Self::Protocol => f.write_str("the server did not choose the subprotocol that was offered"),
+            Self::Status(status) => write!(f, "the server answered with status {status}"),
+            Self::Upgrade => f.write_str("the server did not upgrade to websocket"),
+        }
+    }
+}
+
+impl std::error::Error for ResponseError {}
 
 /// The proof that a server read a client's key (RFC 6455, 4.2.2).
 pub fn accept_key(key: &str) -> String {

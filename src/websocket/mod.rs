@@ -19,6 +19,8 @@ pub mod frame;
 pub mod handshake;
 pub mod mask;
 
+use std::fmt;
+
 use assemble::Assembly;
 pub use close::CloseCode;
 use frame::{FrameError, HEADER_BYTES_MAX, Header, Opcode};
@@ -100,6 +102,27 @@ impl ReadError {
         }
     }
 }
+
+impl fmt::Display for ReadError {
+    /// Short enough to be the reason in a close frame.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::CloseCode => "a close code that must not be sent",
+            Self::CloseReason => "a close reason that is not UTF-8",
+            Self::CloseTruncated => "a close frame of one byte",
+            Self::ContinuationStray => "a continuation of no message",
+            Self::DataInterleaved => "a message within a fragmented one",
+            Self::Frame(error) => return error.fmt(f),
+            Self::Masked => "a masked frame from a server",
+            Self::TooFragmented => "a message in too many fragments",
+            Self::TooLong => "a message that is too long",
+            Self::Unmasked => "an unmasked frame from a client",
+            Self::Utf8 => "text that is not UTF-8",
+        })
+    }
+}
+
+impl std::error::Error for ReadError {}
 
 impl From<FrameError> for ReadError {
     fn from(error: FrameError) -> Self {
