@@ -173,7 +173,7 @@ pub struct Part {
     pub view: Option<Span>,
     /// Reliable blocks, in order.
     pub reliable: Span,
-    /// The number of the first of them.
+    /// The number of the first of them; if there are none, the number that comes next.
     pub reliable_first: u32,
     /// How many they are.
     pub reliable_count: u32,
@@ -255,8 +255,9 @@ impl Batch {
 /// A batch on its way to an io thread.
 pub type SharedBatch = Arc<Batch>;
 
-/// Poll turns' worth of commands that may wait for the simulation.
-pub const COMMAND_LISTS_MAX: usize = 256;
+/// Poll turns' worth of commands that may wait for the simulation. The ticker drains once per tick, and a busy io thread takes
+/// ten thousand turns a second: this is room for a tick of 60 Hz to 4 Hz. Beyond it inputs wait with their sessions.
+pub const COMMAND_LISTS_MAX: usize = 4096;
 
 /// Batches that may wait for an io thread. A thread that is further behind is served later from the room's state.
 pub const BATCHES_MAX: usize = 16;

@@ -8,5 +8,7 @@ pub mod descriptors;
 pub mod error;
 pub mod http;
 pub mod metrics;
+pub mod net;
+pub mod session;
 pub mod time;
 pub mod websocket;

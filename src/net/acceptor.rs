@@ -1,0 +1,111 @@
+//! New connections: taken in batches, counted, turned away when there is no room.
+//!
+//! mio reports a listening socket once per edge, so whoever stops accepting early has to come back by himself. Out of
+//! descriptors the kernel keeps the connection and reports nothing more: a reserve descriptor is given up to take it,
+//! answer 503 and take the reserve back. So the server neither spins nor goes deaf.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::net::Shutdown;
+
+use mio::net::{TcpListener, TcpStream};
+
+use crate::http::{Status, write_status};
+
+/// The listening socket.
+#[derive(Debug)]
+pub struct Acceptor {
+    listener: TcpListener,
+    /// Given up to answer those for whom no descriptor is left.
+    reserve: Option<File>,
+    /// More may wait: an edge was reported, or we stopped early.
+    ready: bool,
+}
+
+/// What came of an attempt to accept.
+#[derive(Debug)]
+pub enum Accepted {
+    /// A new connection.
+    Stream(TcpStream),
+    /// Nobody waits.
+    Nobody,
+    /// There is no descriptor for it; it was answered if that was possible.
+    NoDescriptor,
+    /// The kernel could not; the sweep tries again.
+    Later,
+}
+
+impl Acceptor {
+    /// Around a listening socket.
+    pub fn new(listener: TcpListener) -> Acceptor {
+        Acceptor { listener, reserve: open_reserve(), ready: false }
+    }
+
+    /// The socket, to register it.
+    pub fn listener(&mut self) -> &mut TcpListener {
+        &mut self.listener
+    }
+
+    /// An edge was reported, or it is time to try again.
+    pub fn wake(&mut self) {
+        self.ready = true;
+    }
+
+    /// Whether somebody may wait.
+    pub fn is_ready(&self) -> bool {
+        self.ready
+    }
+
+    /// Takes one connection.
+    pub fn accept(&mut self) -> Accepted {
+        loop {
+            match self.listener.accept() {
+                Ok((stream, _)) => return Accepted::Stream(stream),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.ready = false;
+                    return Accepted::Nobody;
+                }
+                Err(error) if is_out_of_descriptors(&error) => return self.turn_away(),
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept");
+                    self.ready = false;
+                    return Accepted::Later;
+                }
+            }
+        }
+    }
+
+    fn turn_away(&mut self) -> Accepted {
+        self.reserve = None;
+        match self.listener.accept() {
+            Ok((stream, _)) => refuse(stream),
+            // Another thread took the descriptor, or nobody waits any longer: the sweep tries again.
+            Err(_) => self.ready = false,
+        }
+        self.reserve = open_reserve();
+        Accepted::NoDescriptor
+    }
+}
+
+/// Answers 503 and closes. What the peer has sent already is read first, or the close would reset the answer away.
+pub fn refuse(mut stream: TcpStream) {
+    let mut request = [0; 2048];
+    let _ = stream.read(&mut request);
+    let mut answer = Vec::new();
+    write_status(&mut answer, Status::UNAVAILABLE, &[("Retry-After", "5")]);
+    let _ = stream.write(&answer);
+    let _ = stream.shutdown(Shutdown::Write);
+}
+
+fn open_reserve() -> Option<File> {
+    File::open("/dev/null").ok()
+}
+
+/// EMFILE: this process has none left; ENFILE: nobody has.
+fn is_out_of_descriptors(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let code = error.raw_os_error();
+    code == Some(Errno::MFILE.raw_os_error()) || code == Some(Errno::NFILE.raw_os_error())
+}

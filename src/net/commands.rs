@@ -1,0 +1,105 @@
+//! The way to the simulation: a list per poll turn, sent without waiting.
+//!
+//! When the channel is full, inputs stay with their sessions (four each, the oldest makes room), and an ask that must not be lost stops the
+//! reading of its own socket. So a slow simulation never stops this thread, and nothing here grows with time.
+
+use crossbeam_channel::{Sender, TrySendError};
+
+use crate::bridge::{Ask, Command, ConnId, Leave, RoomId};
+
+/// Commands on their way to the simulation.
+#[derive(Debug)]
+pub struct Commands {
+    sender: Sender<Vec<Command>>,
+    list: Vec<Command>,
+    /// The channel did not take the list.
+    blocked: bool,
+}
+
+impl Commands {
+    /// An empty list before the channel.
+    pub fn new(sender: Sender<Vec<Command>>) -> Commands {
+        Commands { sender, list: Vec::new(), blocked: false }
+    }
+
+    /// Whether an ask can be taken now.
+    pub fn have_room(&self) -> bool {
+        !self.blocked && self.list.len() < COMMANDS_PER_TURN_MAX
+    }
+
+    /// Whether the channel was full: come back soon.
+    pub fn are_blocked(&self) -> bool {
+        self.blocked
+    }
+
+    /// Adds an ask. Call [`Commands::have_room`] first.
+    pub fn push(&mut self, conn: ConnId, room: RoomId, ask: Ask) {
+        self.list.push(Command { room, conn, ask });
+    }
+
+    /// Adds a leave, which must not be lost: there is at most one per seat, so the seats bound them.
+    pub fn push_leave(&mut self, conn: ConnId, room: RoomId, leave: Leave) {
+        self.list.push(Command { room, conn, ask: Ask::Leave(leave) });
+    }
+
+    /// Offers the channel what waits since an earlier turn. Returns whether the way is free.
+    pub fn unblock(&mut self) -> bool {
+        if self.blocked {
+            self.send();
+        }
+        !self.blocked
+    }
+
+    /// Sends the list of this turn.
+    pub fn send(&mut self) {
+        if self.list.is_empty() {
+            self.blocked = false;
+            return;
+        }
+        let next = Vec::with_capacity(self.list.len().min(COMMANDS_PER_TURN_MAX));
+        match self.sender.try_send(std::mem::replace(&mut self.list, next)) {
+            Ok(()) => self.blocked = false,
+            Err(TrySendError::Full(list)) => {
+                self.list = list;
+                self.blocked = true;
+            }
+            // The simulation has ended: so does the server.
+            Err(TrySendError::Disconnected(_)) => self.blocked = false,
+        }
+    }
+}
+
+/// Asks that a poll turn hands on; what is more waits for the next one.
+const COMMANDS_PER_TURN_MAX: usize = 16 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CONN: ConnId = ConnId { thread: 0, slot: 1, generation: 0 };
+
+    #[test]
+    fn a_full_channel_keeps_the_list_and_its_order() {
+        let (sender, receiver) = crossbeam_channel::bounded(1);
+        let mut commands = Commands::new(sender);
+        for number in 0..3 {
+            commands.push(CONN, RoomId(0), Ask::Ack(number));
+            commands.send();
+        }
+        assert!(commands.are_blocked() && !commands.have_room());
+
+        commands.push_leave(CONN, RoomId(0), Leave::Left);
+        let acks = |list: Vec<Command>| -> Vec<Ask> { list.into_iter().map(|command| command.ask).collect() };
+        assert_eq!(acks(receiver.recv().unwrap()), [Ask::Ack(0)]);
+        assert!(commands.unblock());
+        assert_eq!(acks(receiver.recv().unwrap()), [Ask::Ack(1), Ask::Ack(2), Ask::Leave(Leave::Left)]);
+        assert!(commands.have_room());
+    }
+
+    #[test]
+    fn a_turn_that_asks_for_nothing_sends_nothing() {
+        let (sender, receiver) = crossbeam_channel::bounded(1);
+        Commands::new(sender).send();
+        assert!(receiver.try_recv().is_err());
+    }
+}

@@ -1,0 +1,498 @@
+//! One socket, its session and what waits for it: bytes in, bytes out, goodbye.
+
+use std::io::{self, Read};
+use std::net::Shutdown;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mio::net::TcpStream;
+use mio::{Interest, Registry, Token};
+use socket2::SockRef;
+
+use super::Shared;
+use super::commands::Commands;
+use super::fanout::{Hearing, History, Missing, compose};
+use super::outbox::{Flushed, Outbox};
+use crate::bridge::{Ask, Batch, ConnId, Part, RoomId};
+use crate::close_reason::CloseReason;
+use crate::metrics::Direction;
+use crate::session::{Pulse, Session, Turn};
+use crate::time::Time;
+
+/// A socket with its session.
+#[derive(Debug)]
+pub struct Connection {
+    /// Its name for the simulation.
+    pub id: ConnId,
+    /// The conversation.
+    pub session: Session,
+    stream: TcpStream,
+    outbox: Outbox,
+    hearing: Option<Box<Hearing>>,
+    /// What the tally knows of the outbox.
+    outbox_counted: usize,
+    /// Received, but not read yet: the session waits for room for an ask.
+    held_back: Vec<u8>,
+    goodbye: Option<Goodbye>,
+    /// The kernel may have bytes for us.
+    readable: bool,
+    /// The kernel takes no more; told when it does again.
+    full: bool,
+    /// The peer will send nothing more, or the socket failed.
+    ended: bool,
+    /// The poller reports writability.
+    armed: bool,
+    /// Stands in the run queue.
+    pub queued: bool,
+    /// Stands in the list of those with inputs.
+    pub listed: bool,
+    tuned: bool,
+}
+
+/// A connection on which all has been said.
+#[derive(Debug)]
+struct Goodbye {
+    since: Time,
+    /// Our side is shut down; we wait for the peer's end, for a reset would take the close code with it.
+    shut: bool,
+    discarded: usize,
+}
+
+/// What an io thread's connections share.
+#[derive(Debug)]
+pub struct Desk {
+    /// Now, as of this poll turn.
+    pub now: Time,
+    /// What all io threads share.
+    pub shared: Arc<Shared>,
+    /// The way to the simulation.
+    pub commands: Commands,
+    /// Slots of connections with inputs for the simulation.
+    pub with_inputs: Vec<usize>,
+    /// Slots of connections that wait for room for an ask.
+    pub with_asks: Vec<usize>,
+    /// Where sockets are registered.
+    pub registry: Registry,
+    /// What was counted since the last report.
+    pub tally: Tally,
+    /// The one receive buffer.
+    pub receive: Box<[u8]>,
+    /// Where messages are composed.
+    pub compose: Vec<u8>,
+    /// What composing found missing.
+    pub missing: Missing,
+}
+
+/// Counted without atomics, reported once per turn.
+#[derive(Debug, Default)]
+pub struct Tally {
+    bytes_in: u64,
+    bytes_out: u64,
+    messages_in: u64,
+    messages_out: u64,
+    sends: u64,
+    skipped: u64,
+    /// Inputs handed to the simulation.
+    pub inputs: u64,
+    inputs_skipped: u64,
+    wants: u64,
+    /// By how much the bytes in outboxes grew.
+    outbox: i64,
+}
+
+/// What becomes of a connection after its turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It waits for the kernel.
+    Waits,
+    /// Its budget is used up: put it back into the run queue.
+    Again,
+    /// It is over.
+    Gone(CloseReason),
+}
+
+impl Connection {
+    /// A socket that has just been accepted, and is registered under the slot of `id`.
+    pub fn new(id: ConnId, stream: TcpStream, now: Time) -> Connection {
+        Connection {
+            id,
+            session: Session::new(now),
+            stream,
+            outbox: Outbox::default(),
+            hearing: None,
+            outbox_counted: 0,
+            held_back: Vec::new(),
+            goodbye: None,
+            readable: true,
+            full: false,
+            armed: false,
+            ended: false,
+            queued: false,
+            listed: false,
+            tuned: false,
+        }
+    }
+
+    /// The socket, to take it off the poller.
+    pub fn stream(&mut self) -> &mut TcpStream {
+        &mut self.stream
+    }
+
+    /// The poller reported something.
+    pub fn wake(&mut self, readable: bool, writable: bool, ended: bool) {
+        self.readable |= readable || ended;
+        self.ended |= ended;
+        self.full &= !writable;
+    }
+
+    /// Sends what waits, reads within the budget, and settles what came of it.
+    pub fn work(&mut self, desk: &mut Desk, pulse: Pulse) -> Verdict {
+        let mut budget = READ_BYTES_PER_TURN;
+        self.flush(desk);
+        while self.may_read() && budget > 0 {
+            match self.read_once(desk, pulse) {
+                Ok(used) => budget = budget.saturating_sub(used),
+                Err(_) => return self.fail(desk),
+            }
+        }
+        self.settle(desk)
+    }
+
+    /// A room gave a seat.
+    pub fn joined(
+        &mut self,
+        desk: &mut Desk,
+        player: tickyard_protocol::types::PlayerId,
+        welcome: &[u8],
+    ) -> Verdict {
+        if self.session.closing().is_none() {
+            self.hearing = Some(Box::default());
+        }
+        self.session.joined(player, welcome, self.outbox.tail());
+        desk.tally.messages_out += 1;
+        self.settle(desk)
+    }
+
+    /// Something is said to the session that does not come from the peer.
+    pub fn tell(&mut self, desk: &mut Desk, say: impl FnOnce(&mut Session, &mut Turn)) -> Verdict {
+        let mut turn = turn(desk.now, &desk.shared, Pulse::default(), &mut self.outbox);
+        say(&mut self.session, &mut turn);
+        self.settle(desk)
+    }
+
+    /// Sends the player what a batch says, or notes that it could not be sent.
+    pub fn publish(&mut self, desk: &mut Desk, room: RoomId, history: &History, part: &Part) -> Verdict {
+        let Some(hearing) = &mut self.hearing else { return Verdict::Waits };
+        if self.goodbye.is_some() {
+            return Verdict::Waits;
+        }
+        if !self.outbox.is_empty() {
+            if let Some(batch) = history.newest() {
+                self.skip(desk, batch, part);
+            }
+            return Verdict::Waits;
+        }
+        let Desk { compose: buffer, missing, .. } = desk;
+        missing.clear();
+        if let Some(start) = compose(history, part, hearing, missing, buffer) {
+            let sent = self.outbox.send(desk.now, &buffer[start..], &mut &self.stream);
+            desk.tally.messages_out += 1;
+            match sent {
+                Ok(flushed) => self.note_flushed(desk, flushed),
+                Err(_) => return self.fail(desk),
+            }
+        }
+        self.ask_for_missing(desk, room);
+        Verdict::Waits
+    }
+
+    /// A batch passes without a message for this player; its view counts all the same.
+    pub fn skip(&mut self, desk: &mut Desk, batch: &Batch, part: &Part) {
+        if let Some(hearing) = &mut self.hearing {
+            hearing.look(batch, part);
+            hearing.skip();
+            desk.tally.skipped += 1;
+        }
+    }
+
+    /// Ends what has waited too long. Called by the sweep.
+    pub fn check_time(&mut self, desk: &mut Desk) -> Verdict {
+        if let Some(goodbye) = &self.goodbye {
+            let patience = if goodbye.shut { LINGER } else { GOODBYE };
+            if desk.now >= goodbye.since + patience {
+                return self.gone();
+            }
+        }
+        let slow = desk.shared.slow_timeout;
+        if self.outbox.stuck_since().is_some_and(|since| desk.now >= since + slow) {
+            self.session.too_slow();
+            return self.fail(desk);
+        }
+        let mut turn = turn(desk.now, &desk.shared, Pulse::default(), &mut self.outbox);
+        self.session.handle_timeout(&mut turn);
+        self.settle(desk)
+    }
+
+    /// Room for an ask came up: goes on with what was held back.
+    pub fn resume(&mut self, desk: &mut Desk, pulse: Pulse) -> Verdict {
+        let mut held_back = std::mem::take(&mut self.held_back);
+        self.hand_in(desk, pulse, &mut held_back);
+        if self.held_back.is_empty() { Verdict::Again } else { Verdict::Waits }
+    }
+
+    fn may_read(&self) -> bool {
+        // Who reads slowly while we answer every message (an echo, a page) is not read until the answers are gone. A player is:
+        // updates are skipped for a slow one, and its inputs still count.
+        let may_answer = self.session.is_on_play() || self.outbox.len() <= ANSWERS_BYTES_MAX;
+        self.readable && self.held_back.is_empty() && !self.session.has_ask() && may_answer
+    }
+
+    fn read_once(&mut self, desk: &mut Desk, pulse: Pulse) -> io::Result<usize> {
+        let mut receive = std::mem::take(&mut desk.receive);
+        let read = read_once(&mut self.stream, &mut receive);
+        if let Ok(Some(len)) = read {
+            desk.tally.bytes_in += len as u64;
+            // After a short read nothing is left, unless the end is there to be read.
+            self.readable = len == receive.len() || self.ended;
+            if len == 0 {
+                self.handle_end();
+            } else if let Some(goodbye) = &mut self.goodbye {
+                goodbye.discarded += len;
+            } else {
+                self.hand_in(desk, pulse, &mut receive[..len]);
+            }
+        }
+        desk.receive = receive;
+        match read? {
+            Some(len) => Ok(len.max(READ_COST_BYTES)),
+            None => {
+                self.readable = false;
+                Ok(0)
+            }
+        }
+    }
+
+    fn handle_end(&mut self) {
+        self.readable = false;
+        self.ended = true;
+        self.session.handle_end();
+    }
+
+    /// Gives bytes to the session; what it cannot take while an ask waits is held back.
+    fn hand_in(&mut self, desk: &mut Desk, pulse: Pulse, mut bytes: &mut [u8]) {
+        loop {
+            if !self.forward_ask(desk) {
+                self.held_back.extend_from_slice(bytes);
+                desk.with_asks.push(self.id.slot as usize);
+                return;
+            }
+            if bytes.is_empty() {
+                return;
+            }
+            let mut turn = turn(desk.now, &desk.shared, pulse, &mut self.outbox);
+            self.session.handle_bytes(&mut turn, &mut bytes);
+        }
+    }
+
+    /// Returns whether no ask waits any longer.
+    fn forward_ask(&mut self, desk: &mut Desk) -> bool {
+        if !self.session.has_ask() {
+            return true;
+        }
+        if !desk.commands.have_room() {
+            return false;
+        }
+        if let Some((room, ask)) = self.session.take_ask() {
+            self.note_ask(desk, &ask);
+            desk.commands.push(self.id, room, ask);
+        }
+        true
+    }
+
+    /// A client that asks for cells says that it does not hold them.
+    fn note_ask(&mut self, desk: &mut Desk, ask: &Ask) {
+        if let (Ask::Want(cells), Some(hearing)) = (ask, &mut self.hearing) {
+            hearing.forget(cells);
+            desk.tally.wants += cells.len() as u64;
+        }
+    }
+
+    /// Hands on what the session said, sends what waits, and sees whether it is over.
+    fn settle(&mut self, desk: &mut Desk) -> Verdict {
+        desk.tally.messages_in += self.session.take_messages_in() as u64;
+        desk.tally.inputs_skipped += self.session.take_inputs_skipped() as u64;
+        self.leave(desk);
+        if self.session.has_input() && !self.listed {
+            self.listed = true;
+            desk.with_inputs.push(self.id.slot as usize);
+        }
+        self.tune(desk);
+        if self.session.closing().is_some() && self.goodbye.is_none() {
+            self.goodbye = Some(Goodbye { since: desk.now, shut: false, discarded: 0 });
+            self.held_back = Vec::new();
+            self.hearing = None;
+        }
+        if !self.flush(desk) {
+            return self.fail(desk);
+        }
+        if self.goodbye.is_some() {
+            return self.say_goodbye(desk);
+        }
+        if self.may_read() { Verdict::Again } else { Verdict::Waits }
+    }
+
+    fn leave(&mut self, desk: &mut Desk) {
+        if let Some((room, leave)) = self.session.take_leave() {
+            desk.commands.push_leave(self.id, room, leave);
+        }
+    }
+
+    /// Shuts down our side once all is sent, and is over once the peer has done the same.
+    fn say_goodbye(&mut self, desk: &mut Desk) -> Verdict {
+        let Some(goodbye) = &mut self.goodbye else { return Verdict::Waits };
+        if self.outbox.is_empty() && !goodbye.shut {
+            let _ = self.stream.shutdown(Shutdown::Write);
+            *goodbye = Goodbye { since: desk.now, shut: true, ..*goodbye };
+        }
+        let heard_the_end = self.ended && !self.readable;
+        let over = goodbye.shut && heard_the_end;
+        if over || goodbye.discarded > DISCARD_BYTES_MAX {
+            return self.gone();
+        }
+        if self.may_read() { Verdict::Again } else { Verdict::Waits }
+    }
+
+    /// Returns whether the socket still works.
+    fn flush(&mut self, desk: &mut Desk) -> bool {
+        if self.outbox.is_empty() || self.full {
+            return true;
+        }
+        match self.outbox.flush(desk.now, &mut &self.stream) {
+            Ok(flushed) => {
+                self.note_flushed(desk, flushed);
+                true
+            }
+            Err(_) => false,
+        }
+    }
+
+    /// Keeps the interest in writability while something waits, and no longer.
+    fn note_flushed(&mut self, desk: &mut Desk, flushed: Flushed) {
+        desk.tally.bytes_out += flushed.bytes as u64;
+        desk.tally.sends += flushed.calls as u64;
+        self.count_outbox_as(desk, self.outbox.len());
+        let full = !self.outbox.is_empty();
+        if full != self.armed {
+            let interest = if full { Interest::READABLE | Interest::WRITABLE } else { Interest::READABLE };
+            let token = Token(self.id.slot as usize);
+            if let Err(error) = desk.registry.reregister(&mut self.stream, token, interest) {
+                tracing::error!(%error, "cannot change the interest in a socket");
+            }
+            self.armed = full;
+        }
+        self.full = full;
+    }
+
+    /// Tells the tally how many bytes wait here.
+    pub fn count_outbox_as(&mut self, desk: &mut Desk, bytes: usize) {
+        desk.tally.outbox += bytes as i64 - self.outbox_counted as i64;
+        self.outbox_counted = bytes;
+    }
+
+    fn ask_for_missing(&mut self, desk: &mut Desk, room: RoomId) {
+        // When there is no room they are found missing again with the next batch.
+        if !desk.missing.cells.is_empty() && desk.commands.have_room() {
+            desk.tally.wants += desk.missing.cells.len() as u64;
+            desk.commands.push(self.id, room, Ask::Want(desk.missing.cells.as_slice().into()));
+        }
+        if let Some(from) = desk.missing.reliable_from
+            && desk.commands.have_room()
+        {
+            desk.commands.push(self.id, room, Ask::Reoffer(from));
+        }
+    }
+
+    /// Freshness needs small buffers: with the default ones the kernel swallows minutes of updates of a stalled reader.
+    fn tune(&mut self, desk: &mut Desk) {
+        if self.tuned || !self.session.is_on_play() {
+            return;
+        }
+        self.tuned = true;
+        let socket = SockRef::from(&self.stream);
+        let user_timeout = desk.shared.slow_timeout + USER_TIMEOUT_BEYOND_SLOW;
+        let tuned = socket
+            .set_tcp_nodelay(true)
+            .and_then(|()| socket.set_send_buffer_size(SEND_BUFFER_BYTES))
+            .and_then(|()| socket.set_tcp_notsent_lowat(NOTSENT_LOWAT_BYTES))
+            .and_then(|()| socket.set_tcp_user_timeout(Some(user_timeout)));
+        if let Err(error) = tuned {
+            tracing::debug!(%error, "cannot set a socket option");
+        }
+    }
+
+    /// The socket failed, or the peer is cut off without a word.
+    fn fail(&mut self, desk: &mut Desk) -> Verdict {
+        self.session.handle_end();
+        self.leave(desk);
+        self.gone()
+    }
+
+    fn gone(&self) -> Verdict {
+        Verdict::Gone(self.session.closing().unwrap_or(CloseReason::PeerGone))
+    }
+}
+
+impl Tally {
+    /// Adds all to the metrics and begins anew.
+    pub fn report(&mut self, shared: &Shared) {
+        let metrics = &shared.metrics;
+        let tally = std::mem::take(self);
+        let Tally { bytes_in, bytes_out, messages_in, messages_out, sends, skipped, .. } = tally;
+        if sends + bytes_in + messages_out + skipped + tally.inputs == 0 && tally.outbox == 0 {
+            return;
+        }
+        metrics.bytes.inc_by(Direction::In, bytes_in);
+        metrics.bytes.inc_by(Direction::Out, bytes_out);
+        metrics.messages.inc_by(Direction::In, messages_in);
+        metrics.messages.inc_by(Direction::Out, messages_out);
+        metrics.send_syscalls.inc_by(sends);
+        metrics.skipped_updates.inc_by(skipped);
+        metrics.inputs.inc_by(tally.inputs);
+        metrics.inputs_skipped.inc_by(tally.inputs_skipped);
+        metrics.wants.inc_by(tally.wants);
+        metrics.outbox_bytes.inc_by(tally.outbox);
+    }
+}
+
+fn turn<'a>(now: Time, shared: &'a Arc<Shared>, pulse: Pulse, outbox: &'a mut Outbox) -> Turn<'a> {
+    Turn { now, site: &shared.site, pulse, out: outbox.tail() }
+}
+
+/// `None`: nothing is there.
+fn read_once(stream: &mut TcpStream, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+    loop {
+        match stream.read(buffer) {
+            Ok(len) => return Ok(Some(len)),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// What one connection may bring in one turn, before it goes to the end of the run queue.
+const READ_BYTES_PER_TURN: usize = 64 * 1024;
+/// A read costs at least this much of the budget, so that tiny ones count too.
+const READ_COST_BYTES: usize = 4 * 1024;
+/// Answers that may wait for a peer who is not a player.
+const ANSWERS_BYTES_MAX: usize = 256 * 1024;
+/// After the last word, input is discarded for so long …
+const LINGER: Duration = Duration::from_secs(1);
+/// … or so much of it.
+const DISCARD_BYTES_MAX: usize = 256 * 1024;
+/// The last word itself has to be taken in this time.
+const GOODBYE: Duration = Duration::from_secs(5);
+/// The kernel's own timer also ends living peers that stall, so it comes after ours.
+const USER_TIMEOUT_BEYOND_SLOW: Duration = Duration::from_secs(30);
+const SEND_BUFFER_BYTES: usize = 16 * 1024;
+const NOTSENT_LOWAT_BYTES: u32 = 4 * 1024;

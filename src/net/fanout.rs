@@ -1,0 +1,332 @@
+//! What one player is told of a batch: the part of the fan-out that knows no socket.
+//!
+//! The io thread owns, per connection, the table *cell → held*: as of which tick the client has each cell of its view. What went whole
+//! into the kernel or the outbox counts as held. A [`Hearing`] is that table; [`compose`] writes the one message of a tick
+//! by copying encoded segments behind a header, and moves the table on. Who missed publications gets the missing deltas
+//! out of the [`History`], or a snapshot; what is not there is asked for.
+
+use std::collections::VecDeque;
+
+use tickyard_protocol::bytes::Reader;
+use tickyard_protocol::tick::{HEADER_BYTES, Header, SKIPPED, VIEW_COMPLETE, put_age, put_heard, put_view};
+use tickyard_protocol::types::{CellId, Seq, Tick};
+
+use crate::bridge::{BATCHES_KEPT, Batch, CellEntry, Part, SharedBatch};
+use crate::websocket::frame::{Opcode, SERVER_HEADER_BYTES_MAX, fill_server_header};
+
+/// What a player hears and holds.
+#[derive(Clone, Debug, Default)]
+pub struct Hearing {
+    /// The view, nearest first.
+    cells: Vec<Heard>,
+    /// The client has not been told of the view yet.
+    view_is_new: bool,
+    /// What the last message said; `None`: there was none.
+    said: Option<Said>,
+    reliable_sent: u32,
+    /// An update was not composed because bytes still waited.
+    skipped: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Heard {
+    cell: CellId,
+    /// As of when the client has the cell.
+    held: Option<Tick>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Said {
+    at: Tick,
+    seq: Seq,
+    heard: u32,
+    complete: bool,
+}
+
+/// What composing found missing, to be asked of the room.
+#[derive(Clone, Debug, Default)]
+pub struct Missing {
+    /// Cells of which neither the deltas nor a snapshot is at hand.
+    pub cells: Vec<CellId>,
+    /// Reliable messages from this number on.
+    pub reliable_from: Option<u32>,
+}
+
+impl Missing {
+    /// Forgets all.
+    pub fn clear(&mut self) {
+        self.cells.clear();
+        self.reliable_from = None;
+    }
+}
+
+impl Hearing {
+    /// Takes a view that a batch brought, also when no message can be composed now.
+    pub fn look(&mut self, batch: &Batch, part: &Part) {
+        let Some(view) = part.view else { return };
+        let before = std::mem::take(&mut self.cells);
+        let held = |cell| before.iter().find(|heard| heard.cell == cell).and_then(|heard| heard.held);
+        self.cells.extend(batch.views[view.range()].iter().map(|&cell| Heard { cell, held: held(cell) }));
+        self.view_is_new = true;
+    }
+
+    /// An update was left out because bytes still waited for this client.
+    pub fn skip(&mut self) {
+        self.skipped = true;
+    }
+
+    /// Forgets what the client holds of these cells, because it says that it holds them no longer. Returns those in its view.
+    pub fn forget(&mut self, cells: &[CellId]) -> Vec<CellId> {
+        let mut known = Vec::new();
+        for heard in self.cells.iter_mut().filter(|heard| cells.contains(&heard.cell)) {
+            heard.held = None;
+            known.push(heard.cell);
+        }
+        known
+    }
+}
+
+/// A room's last batches, newest last.
+#[derive(Debug, Default)]
+pub struct History {
+    batches: VecDeque<SharedBatch>,
+}
+
+impl History {
+    /// Takes the newest batch and lets go of the oldest.
+    pub fn push(&mut self, batch: SharedBatch) {
+        if self.batches.len() == BATCHES_KEPT {
+            self.batches.pop_front();
+        }
+        self.batches.push_back(batch);
+    }
+
+    /// The newest batch.
+    pub fn newest(&self) -> Option<&SharedBatch> {
+        self.batches.back()
+    }
+
+    fn at(&self, tick: Tick) -> Option<&Batch> {
+        self.batches.iter().rev().find(|batch| batch.tick == tick).map(|batch| &**batch)
+    }
+
+    /// The newest batch that has a snapshot of the cell.
+    fn snapshot(&self, cell: CellId) -> Option<(&Batch, CellEntry)> {
+        let entries = self.batches.iter().rev().map(|batch| (&**batch, batch.cell(cell)));
+        entries.into_iter().find(|(_, entry)| !entry.snapshot.is_empty())
+    }
+
+    /// The deltas that lead from `held` to the newest publication of the cell, newest first; `None` if one is missing.
+    fn chain(&self, cell: CellId, held: Tick) -> Option<Chain<'_>> {
+        let mut chain = Chain { links: [None; BATCHES_KEPT], len: 0 };
+        let mut published = self.newest()?.cell(cell).published;
+        while is_after(published, held) {
+            let batch = self.at(published)?;
+            let entry = batch.cell(cell);
+            if entry.delta.is_empty() || chain.len == BATCHES_KEPT {
+                return None;
+            }
+            chain.links[chain.len] = Some((batch, entry));
+            chain.len += 1;
+            published = published.before(entry.base);
+        }
+        Some(chain)
+    }
+}
+
+struct Chain<'a> {
+    links: [Option<(&'a Batch, CellEntry)>; BATCHES_KEPT],
+    len: usize,
+}
+
+impl<'a> Chain<'a> {
+    fn oldest_first(&self) -> impl Iterator<Item = (&'a Batch, CellEntry)> {
+        self.links[..self.len].iter().rev().map(|link| link.expect("the first len links are set"))
+    }
+
+    fn bytes(&self) -> usize {
+        self.oldest_first().map(|(_, entry)| entry.delta.range().len()).sum()
+    }
+}
+
+/// Composes the message of a tick into `out`, frame header included, and returns where it begins; `None`: there is nothing to say.
+///
+/// Call it only when nothing waits for this client, and send all that it wrote: the table says that the client holds it.
+pub fn compose(
+    history: &History,
+    part: &Part,
+    hearing: &mut Hearing,
+    missing: &mut Missing,
+    out: &mut Vec<u8>,
+) -> Option<usize> {
+    let batch = &**history.newest()?;
+    hearing.look(batch, part);
+    out.clear();
+    out.resize(PREFIX_BYTES, 0);
+    put_private(batch, part, hearing, missing, out);
+    let complete = put_world(history, hearing, missing, out);
+    if out.len() == PREFIX_BYTES && !is_due(batch, part, hearing, complete) {
+        return None;
+    }
+    let flags = if complete { VIEW_COMPLETE } else { 0 } | if hearing.skipped { SKIPPED } else { 0 };
+    let header = Header { tick: batch.tick, seq: part.seq, depth: part.depth, flags };
+    out[SERVER_HEADER_BYTES_MAX..PREFIX_BYTES].copy_from_slice(&header.to_bytes());
+    hearing.view_is_new = false;
+    hearing.skipped = false;
+    hearing.said = Some(Said { at: batch.tick, seq: part.seq, heard: part.heard, complete });
+    Some(fill_server_header(out, Opcode::Binary))
+}
+
+/// Whether a message without blocks is to be sent.
+fn is_due(batch: &Batch, part: &Part, hearing: &Hearing, complete: bool) -> bool {
+    hearing.said.is_none_or(|said| {
+        said.seq != part.seq
+            || said.complete != complete
+            || hearing.skipped
+            || batch.tick.since(said.at) >= batch.tick_rate as u32
+    })
+}
+
+/// What is this player's alone: its view, its own entity, its reliable messages.
+fn put_private(batch: &Batch, part: &Part, hearing: &mut Hearing, missing: &mut Missing, out: &mut Vec<u8>) {
+    if hearing.view_is_new {
+        put_view(out, hearing.cells.iter().map(|heard| heard.cell));
+    }
+    if hearing.said.is_none_or(|said| is_after(part.own_changed, said.at)) {
+        out.extend_from_slice(batch.slice(part.own));
+    }
+    if part.heard != hearing.said.map_or(0, |said| said.heard) {
+        put_heard(out, part.heard);
+    }
+    put_reliable(batch, part, hearing, missing, out);
+}
+
+fn put_reliable(batch: &Batch, part: &Part, hearing: &mut Hearing, missing: &mut Missing, out: &mut Vec<u8>) {
+    let next = hearing.reliable_sent + 1;
+    if part.reliable_first > next {
+        missing.reliable_from = Some(next);
+        return;
+    }
+    let known = next - part.reliable_first;
+    if known >= part.reliable_count {
+        return;
+    }
+    let mut blocks = Reader::new(batch.slice(part.reliable));
+    for _ in 0..known {
+        skip_block(&mut blocks);
+    }
+    out.extend_from_slice(blocks.rest());
+    hearing.reliable_sent = part.reliable_first + part.reliable_count - 1;
+}
+
+fn skip_block(blocks: &mut Reader) {
+    let mut skip = || {
+        blocks.varint()?;
+        let len = blocks.varint()?;
+        blocks.take(len as usize)
+    };
+    skip().expect("the simulation wrote whole blocks");
+}
+
+/// The cells of the view, as far as they fit. Returns whether the client then holds all of them as they are.
+fn put_world(history: &History, hearing: &mut Hearing, missing: &mut Missing, out: &mut Vec<u8>) -> bool {
+    let Some(newest) = history.newest() else { return false };
+    let mut world = World { history, newest, start: out.len(), age: 0 };
+    let mut behind = false;
+    for heard in &mut hearing.cells {
+        behind |= !world.put_delta(heard, out);
+    }
+    if !behind {
+        return true;
+    }
+    let mut complete = true;
+    for heard in &mut hearing.cells {
+        complete &= world.is_current(heard) || world.catch_up(heard, missing, out);
+    }
+    complete
+}
+
+struct World<'a> {
+    history: &'a History,
+    newest: &'a Batch,
+    /// Where the world bytes begin.
+    start: usize,
+    /// What the last age block said.
+    age: u32,
+}
+
+impl World<'_> {
+    fn is_current(&self, heard: &Heard) -> bool {
+        heard.held.is_some_and(|held| !is_after(self.newest.cell(heard.cell).published, held))
+    }
+
+    fn fits(&self, bytes: usize, out: &[u8]) -> bool {
+        // One segment always passes, or a crowded cell would never be seen.
+        out.len() == self.start || out.len() - self.start + bytes <= WORLD_BYTES_MAX
+    }
+
+    /// The usual case: the client holds the cell as of its last publication. Returns whether it is current now.
+    fn put_delta(&self, heard: &mut Heard, out: &mut Vec<u8>) -> bool {
+        let Some(held) = heard.held else { return false };
+        let entry = self.newest.cell(heard.cell);
+        if !is_after(entry.published, held) {
+            return true;
+        }
+        let applies = !entry.delta.is_empty() && self.newest.tick.since(held) <= entry.base;
+        if !applies || !self.fits(entry.delta.range().len(), out) {
+            return false;
+        }
+        out.extend_from_slice(self.newest.slice(entry.delta));
+        heard.held = Some(self.newest.tick);
+        true
+    }
+
+    /// The deltas that were missed, or a snapshot and what came after it. Returns whether the cell is current now.
+    fn catch_up(&mut self, heard: &mut Heard, missing: &mut Missing, out: &mut Vec<u8>) -> bool {
+        let chain = heard.held.and_then(|held| self.history.chain(heard.cell, held));
+        let (snapshot, chain) = match chain {
+            Some(chain) => (None, chain),
+            None => {
+                let snapshot = self.history.snapshot(heard.cell);
+                let chain = snapshot.and_then(|(batch, _)| self.history.chain(heard.cell, batch.tick));
+                let Some(chain) = chain else {
+                    missing.cells.push(heard.cell);
+                    return false;
+                };
+                (snapshot, chain)
+            }
+        };
+        let bytes = chain.bytes() + snapshot.map_or(0, |(_, entry)| entry.snapshot.range().len());
+        if !self.fits(bytes, out) {
+            return false;
+        }
+        if let Some((batch, entry)) = snapshot {
+            self.put_aged(batch.tick, batch.slice(entry.snapshot), out);
+            heard.held = Some(batch.tick);
+        }
+        for (batch, entry) in chain.oldest_first() {
+            self.put_aged(batch.tick, batch.slice(entry.delta), out);
+            heard.held = Some(batch.tick);
+        }
+        true
+    }
+
+    fn put_aged(&mut self, at: Tick, segment: &[u8], out: &mut Vec<u8>) {
+        let age = self.newest.tick.since(at);
+        if age != self.age {
+            put_age(out, age);
+            self.age = age;
+        }
+        out.extend_from_slice(segment);
+    }
+}
+
+fn is_after(tick: Tick, other: Tick) -> bool {
+    (tick.since(other) as i32) > 0
+}
+
+/// World bytes of one message; a single larger segment still passes.
+pub const WORLD_BYTES_MAX: usize = 32 * 1024;
+
+/// Room for the frame header, and the tick header.
+const PREFIX_BYTES: usize = SERVER_HEADER_BYTES_MAX + HEADER_BYTES;

@@ -1,0 +1,152 @@
+//! Bytes that the kernel has not taken yet.
+
+use std::io::{self, Write};
+
+use crate::time::Time;
+
+/// Bytes for one peer that wait, in order. Holds no memory while nothing waits.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    bytes: Vec<u8>,
+    /// How many of them the kernel has. Invariant: `taken <= bytes.len()`.
+    taken: usize,
+    /// Since when the kernel has taken nothing, while something waits.
+    stuck_since: Option<Time>,
+}
+
+/// What a flush did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Flushed {
+    /// Bytes that the kernel took.
+    pub bytes: usize,
+    /// System calls that were made.
+    pub calls: u32,
+}
+
+impl Outbox {
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.taken == self.bytes.len()
+    }
+
+    /// How many bytes wait.
+    pub fn len(&self) -> usize {
+        self.bytes.len() - self.taken
+    }
+
+    /// Where to append bytes for the peer.
+    pub fn tail(&mut self) -> &mut Vec<u8> {
+        if self.taken > 0 {
+            self.bytes.drain(..self.taken);
+            self.taken = 0;
+        }
+        &mut self.bytes
+    }
+
+    /// Since when the kernel has taken nothing although something waits.
+    pub fn stuck_since(&self) -> Option<Time> {
+        self.stuck_since
+    }
+
+    /// Sends `bytes` at once; what the kernel does not take waits. Nothing may wait already.
+    pub fn send(&mut self, now: Time, bytes: &[u8], to: &mut impl Write) -> io::Result<Flushed> {
+        debug_assert!(self.is_empty());
+        let taken = write_once(to, bytes)?;
+        if taken < bytes.len() {
+            self.bytes.extend_from_slice(&bytes[taken..]);
+            self.stuck_since = Some(now);
+        }
+        Ok(Flushed { bytes: taken, calls: 1 })
+    }
+
+    /// Offers the kernel what waits.
+    pub fn flush(&mut self, now: Time, to: &mut impl Write) -> io::Result<Flushed> {
+        let mut flushed = Flushed::default();
+        while !self.is_empty() {
+            let taken = write_once(to, &self.bytes[self.taken..])?;
+            flushed.calls += 1;
+            flushed.bytes += taken;
+            self.taken += taken;
+            if taken == 0 {
+                break;
+            }
+        }
+        if self.is_empty() {
+            *self = Outbox::default();
+        } else if flushed.bytes > 0 || self.stuck_since.is_none() {
+            self.stuck_since = Some(now);
+        }
+        Ok(flushed)
+    }
+}
+
+fn write_once(to: &mut impl Write, bytes: &[u8]) -> io::Result<usize> {
+    loop {
+        match to.write(bytes) {
+            Ok(0) if !bytes.is_empty() => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(taken) => return Ok(taken),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(0),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A kernel that takes so many bytes, and then no more until it is given room.
+    struct Kernel {
+        room: usize,
+        took: Vec<u8>,
+    }
+
+    impl Write for Kernel {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let taken = bytes.len().min(self.room);
+            if taken == 0 {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            self.room -= taken;
+            self.took.extend_from_slice(&bytes[..taken]);
+            Ok(taken)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_the_kernel_does_not_take_waits_and_goes_in_order() {
+        let mut kernel = Kernel { room: 3, took: vec![] };
+        let mut outbox = Outbox::default();
+        let now = Time::from_secs(1);
+
+        assert_eq!(outbox.send(now, b"hello", &mut kernel).unwrap(), Flushed { bytes: 3, calls: 1 });
+        assert_eq!((outbox.len(), outbox.stuck_since()), (2, Some(now)));
+
+        outbox.tail().extend_from_slice(b" world");
+        kernel.room = 4;
+        let later = Time::from_secs(2);
+        assert_eq!(outbox.flush(later, &mut kernel).unwrap(), Flushed { bytes: 4, calls: 2 });
+        assert_eq!((outbox.len(), outbox.stuck_since()), (4, Some(later)));
+
+        kernel.room = 100;
+        outbox.flush(Time::from_secs(3), &mut kernel).unwrap();
+        assert_eq!(kernel.took, b"hello world");
+        assert!(outbox.is_empty());
+        assert_eq!((outbox.stuck_since(), outbox.bytes.capacity()), (None, 0));
+    }
+
+    #[test]
+    fn a_kernel_that_takes_nothing_does_not_renew_the_time() {
+        let mut kernel = Kernel { room: 0, took: vec![] };
+        let mut outbox = Outbox::default();
+        let now = Time::from_secs(1);
+        outbox.send(now, b"hello", &mut kernel).unwrap();
+        outbox.flush(Time::from_secs(9), &mut kernel).unwrap();
+        assert_eq!(outbox.stuck_since(), Some(now));
+    }
+}

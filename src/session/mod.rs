@@ -1,0 +1,459 @@
+//! One connection's conversation, from its first byte to its last: request → hello → playing → closing.
+//!
+//! A [`Session`] turns bytes into what the rest of the server understands: an [`Ask`] for a room, an input, bytes to send back, a
+//! reason to close. It is plain data: it knows no socket, no thread and no clock. The shell around it
+//! ([`crate::net`]) calls it like this:
+//!
+//! ```text
+//! handle_bytes   some bytes came      ─▶ then take_ask, take_input, closing
+//! handle_end     the peer sent FIN    ─▶ then closing, take_leave
+//! handle_timeout poll_timeout is over ─▶ then closing, take_leave
+//! joined, refused, removed            a room answered
+//! ```
+//! A reliable ask that nobody can take stops the reading of this session alone: `handle_bytes` leaves the rest of its input to the
+//! caller. Inputs never stop it: four wait, and the oldest makes room.
+
+mod play;
+mod rate;
+mod request;
+pub mod site;
+
+use std::time::Duration;
+
+use tickyard_protocol::message::{
+    Input, Pong, RefusalCode, Refused, ServerControl, close_code, encode_server_control,
+};
+use tickyard_protocol::types::{PlayerId, Tick};
+
+use crate::bridge::{Ask, Leave, RemovedWhy, RoomId};
+use crate::close_reason::CloseReason;
+use crate::http::{HEAD_BYTES_MAX, HeadScan};
+use crate::time::Time;
+use crate::websocket::frame::{Opcode, write_close, write_frame};
+use crate::websocket::{CloseCode, Event, Limits, ReadError, Role, WebSocket};
+use rate::Rate;
+use site::Site;
+
+/// One connection's conversation.
+#[derive(Debug)]
+pub struct Session {
+    phase: Phase,
+    /// When the phase began.
+    since: Time,
+    /// When the last byte came.
+    heard: Time,
+    ask: Option<Ask>,
+    leave: Option<(RoomId, Leave)>,
+    messages_in: u32,
+}
+
+#[derive(Debug)]
+enum Phase {
+    /// Reading a request.
+    Request(Box<(HeadScan, Vec<u8>)>),
+    /// Upgraded on `/play`; the hello is awaited.
+    Hello(Box<WebSocket>),
+    /// Upgraded on `/echo`.
+    Echo(Box<WebSocket>),
+    /// Has asked for a seat or sits on one.
+    Play(Box<Play>),
+    /// All has been said; what still comes is discarded.
+    Closing(CloseReason),
+}
+
+/// What a session with a seat, or one that has asked for it, keeps.
+#[derive(Debug)]
+struct Play {
+    socket: WebSocket,
+    room: RoomId,
+    /// Index into the site's directory.
+    place: usize,
+    /// `None` until the room has answered.
+    player: Option<PlayerId>,
+    rate: Rate,
+    /// The newest inputs, oldest first.
+    inputs: [Option<Input>; INPUTS_MAX],
+    inputs_skipped: u32,
+}
+
+/// The room's newest tick and when it was due, for pongs.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Pulse {
+    /// The newest tick.
+    pub tick: Tick,
+    /// When it was due.
+    pub due: Time,
+}
+
+/// What a session works with in one turn.
+#[derive(Debug)]
+pub struct Turn<'a> {
+    /// Now.
+    pub now: Time,
+    /// What is the same for all sessions.
+    pub site: &'a Site,
+    /// The pulse of the session's room.
+    pub pulse: Pulse,
+    /// Where bytes for the peer go: what waits for it already, and more behind it.
+    pub out: &'a mut Vec<u8>,
+}
+
+impl Session {
+    /// A connection that has just been accepted.
+    pub fn new(now: Time) -> Session {
+        Session {
+            phase: Phase::Request(Box::default()),
+            since: now,
+            heard: now,
+            ask: None,
+            leave: None,
+            messages_in: 0,
+        }
+    }
+
+    /// Takes bytes from the peer and moves `input` past those it used. Stops early when an ask waits to be taken.
+    pub fn handle_bytes(&mut self, turn: &mut Turn, input: &mut &mut [u8]) {
+        self.heard = turn.now;
+        while !input.is_empty() && self.ask.is_none() {
+            match &mut self.phase {
+                Phase::Request(_) => self.read_request(turn, input),
+                Phase::Hello(socket) => match read_hello(socket, turn.out, input) {
+                    Ok(None) => {}
+                    Ok(Some(hello)) => self.start_play(turn, hello),
+                    Err(end) => self.end(turn, end),
+                },
+                Phase::Echo(socket) => {
+                    if let Err(end) = echo(socket, turn.out, input, &mut self.messages_in) {
+                        self.end(turn, end);
+                    }
+                }
+                Phase::Play(play) => match play.read(turn, input, &mut self.messages_in) {
+                    Ok(ask) => self.ask = ask,
+                    Err(end) => self.end(turn, end),
+                },
+                Phase::Closing(_) => *input = &mut [],
+            }
+        }
+    }
+
+    /// The peer will send nothing more.
+    pub fn handle_end(&mut self) {
+        self.close(CloseReason::PeerGone, Leave::Dropped);
+    }
+
+    /// It is [`Session::poll_timeout`].
+    pub fn handle_timeout(&mut self, turn: &mut Turn) {
+        if self.poll_timeout(turn.site).is_none_or(|at| turn.now < at) {
+            return;
+        }
+        match &self.phase {
+            Phase::Request(_) => {
+                self.refuse_request(turn, crate::http::Status::TIMEOUT, CloseReason::HandshakeTimeout)
+            }
+            Phase::Hello(_) if turn.now >= self.since + turn.site.hello_timeout => {
+                self.end(turn, End::policy(CloseReason::HelloTimeout, "no hello in time"));
+            }
+            Phase::Hello(_) | Phase::Echo(_) | Phase::Play(_) => {
+                self.end(turn, End::policy(CloseReason::Idle, "idle"));
+            }
+            Phase::Closing(_) => {}
+        }
+    }
+
+    /// When [`Session::handle_timeout`] has something to do. A closing session's time is its connection's affair.
+    pub fn poll_timeout(&self, site: &Site) -> Option<Time> {
+        match &self.phase {
+            Phase::Request(_) => Some(self.since + REQUEST_TIMEOUT),
+            Phase::Hello(_) => Some((self.since + site.hello_timeout).min(self.heard + site.idle_timeout)),
+            Phase::Echo(_) | Phase::Play(_) => Some(self.heard + site.idle_timeout),
+            Phase::Closing(_) => None,
+        }
+    }
+
+    /// What the session asks of its room.
+    pub fn take_ask(&mut self) -> Option<(RoomId, Ask)> {
+        let ask = self.ask.take()?;
+        match &self.phase {
+            Phase::Play(play) => Some((play.room, ask)),
+            _ => None,
+        }
+    }
+
+    /// Whether an ask waits to be taken.
+    pub fn has_ask(&self) -> bool {
+        self.ask.is_some()
+    }
+
+    /// The oldest input that waits.
+    pub fn take_input(&mut self) -> Option<(RoomId, Input)> {
+        let Phase::Play(play) = &mut self.phase else { return None };
+        let input = play.inputs[0].take()?;
+        play.inputs.rotate_left(1);
+        Some((play.room, input))
+    }
+
+    /// Whether an input waits to be taken.
+    pub fn has_input(&self) -> bool {
+        matches!(&self.phase, Phase::Play(play) if play.inputs[0].is_some())
+    }
+
+    /// How many inputs made room for newer ones since the last call.
+    pub fn take_inputs_skipped(&mut self) -> u32 {
+        let Phase::Play(play) = &mut self.phase else { return 0 };
+        std::mem::take(&mut play.inputs_skipped)
+    }
+
+    /// How many messages came since the last call.
+    pub fn take_messages_in(&mut self) -> u32 {
+        std::mem::take(&mut self.messages_in)
+    }
+
+    /// The room to tell that the player is gone; once.
+    pub fn take_leave(&mut self) -> Option<(RoomId, Leave)> {
+        self.leave.take()
+    }
+
+    /// Why the session is over, once it is: send what waits, then close.
+    pub fn closing(&self) -> Option<CloseReason> {
+        match self.phase {
+            Phase::Closing(reason) => Some(reason),
+            _ => None,
+        }
+    }
+
+    /// The room in which the session has or wants a seat.
+    pub fn room(&self) -> Option<RoomId> {
+        match &self.phase {
+            Phase::Play(play) => Some(play.room),
+            _ => None,
+        }
+    }
+
+    /// Whether the session is of a player: small buffers suit it.
+    pub fn is_on_play(&self) -> bool {
+        matches!(self.phase, Phase::Hello(_) | Phase::Play(_))
+    }
+
+    /// The room gave a seat; `welcome` is the encoded message.
+    pub fn joined(&mut self, player: PlayerId, welcome: &[u8], out: &mut Vec<u8>) {
+        if let Phase::Play(play) = &mut self.phase {
+            play.player = Some(player);
+            write_frame(out, Opcode::Binary, welcome, None);
+        }
+    }
+
+    /// The room gave no seat.
+    pub fn refused(
+        &mut self,
+        turn: &mut Turn,
+        code: RefusalCode,
+        text: &str,
+        retry_after_millis: Option<u32>,
+    ) {
+        if let Phase::Play(_) = &self.phase {
+            write_refused(turn.out, code, text, retry_after_millis);
+            let close = match retry_after_millis {
+                Some(_) => CloseCode::TRY_LATER,
+                None => CloseCode::new(close_code::REFUSED),
+            };
+            self.end(turn, End::new(CloseReason::Refused, close, "refused"));
+            self.leave = None;
+        }
+    }
+
+    /// The room took the seat away.
+    pub fn removed(&mut self, turn: &mut Turn, why: RemovedWhy) {
+        let end = match why {
+            RemovedWhy::ReliableOverflow => End::new(
+                CloseReason::ReliableOverflow,
+                CloseCode::TRY_LATER,
+                "reliable messages were not acknowledged",
+            ),
+            RemovedWhy::RoomFailed => {
+                End::new(CloseReason::RoomFailed, CloseCode::new(close_code::ROOM_FAILED), "the room failed")
+            }
+        };
+        self.end(turn, end);
+        self.leave = None;
+    }
+
+    /// The connection took no bytes for too long.
+    pub fn too_slow(&mut self) {
+        self.close(CloseReason::Slow, Leave::Removed);
+    }
+
+    /// The server stops.
+    pub fn going_away(&mut self, turn: &mut Turn) {
+        match self.phase {
+            Phase::Request(_) => self.close(CloseReason::GoingAway, Leave::Removed),
+            _ => {
+                self.end(turn, End::new(CloseReason::GoingAway, CloseCode::AWAY, "the server is going away"))
+            }
+        }
+    }
+
+    /// Says goodbye and closes.
+    fn end(&mut self, turn: &mut Turn, end: End) {
+        if self.closing().is_some() {
+            return;
+        }
+        if let Some(code) = end.code {
+            write_close(turn.out, Some((code, end.text)), None);
+        } else {
+            write_close(turn.out, None, None);
+        }
+        self.close(end.reason, end.leave);
+    }
+
+    fn close(&mut self, reason: CloseReason, leave: Leave) {
+        let before = match &self.phase {
+            Phase::Closing(_) => return,
+            Phase::Play(play) => Some((play.room, leave)),
+            _ => None,
+        };
+        // A join that was never handed on needs no leave.
+        let never_asked = matches!(self.ask.take(), Some(Ask::Join(_)));
+        self.leave = before.filter(|_| !never_asked);
+        self.phase = Phase::Closing(reason);
+    }
+}
+
+/// How a session ends.
+#[derive(Debug)]
+struct End {
+    reason: CloseReason,
+    /// `None`: a close frame without a code answers one.
+    code: Option<CloseCode>,
+    text: &'static str,
+    leave: Leave,
+}
+
+impl End {
+    fn new(reason: CloseReason, code: CloseCode, text: &'static str) -> End {
+        End { reason, code: Some(code), text, leave: Leave::Removed }
+    }
+
+    fn policy(reason: CloseReason, text: &'static str) -> End {
+        End::new(reason, CloseCode::POLICY, text)
+    }
+
+    /// RFC 6455, 5.5.1: a close frame is answered with one; its code is echoed.
+    fn by_peer(code: Option<CloseCode>) -> End {
+        End { reason: CloseReason::NormalByPeer, code, text: "", leave: Leave::Left }
+    }
+}
+
+impl From<ReadError> for End {
+    fn from(error: ReadError) -> End {
+        let code = error.close_code();
+        let (reason, text) = match error {
+            ReadError::TooLong => (CloseReason::TooBig, "message too long"),
+            ReadError::TooFragmented => (CloseReason::Rate, "too many fragments"),
+            ReadError::Utf8 | ReadError::CloseReason => (CloseReason::InvalidUtf8, "invalid UTF-8"),
+            _ => (CloseReason::ProtocolError, "broken frame"),
+        };
+        End::new(reason, code, text)
+    }
+}
+
+fn read_hello(
+    socket: &mut WebSocket,
+    out: &mut Vec<u8>,
+    input: &mut &mut [u8],
+) -> Result<Option<Box<play::Hello>>, End> {
+    match socket.read(input)? {
+        None | Some(Event::Pong(_)) => Ok(None),
+        Some(Event::Ping(payload)) => {
+            write_pong(out, Some(payload.to_vec()));
+            Ok(None)
+        }
+        Some(Event::Close(close)) => Err(End::by_peer(close.map(|(code, _)| code))),
+        Some(Event::Text(_)) => Err(play::text_message()),
+        Some(Event::Binary(bytes)) => play::Hello::read(bytes).map(|hello| Some(Box::new(hello))),
+    }
+}
+
+fn echo(
+    socket: &mut WebSocket,
+    out: &mut Vec<u8>,
+    input: &mut &mut [u8],
+    messages_in: &mut u32,
+) -> Result<(), End> {
+    let mut pong = None;
+    while let Some(event) = socket.read(input)? {
+        match event {
+            Event::Text(text) => write_frame(out, Opcode::Text, text.as_bytes(), None),
+            Event::Binary(bytes) => write_frame(out, Opcode::Binary, bytes, None),
+            Event::Ping(payload) => {
+                // RFC 6455, 5.5.3: only the newest ping needs an answer.
+                pong = Some(payload.to_vec());
+                continue;
+            }
+            Event::Pong(_) => continue,
+            Event::Close(close) => {
+                write_pong(out, pong.take());
+                return Err(End::by_peer(close.map(|(code, _)| code)));
+            }
+        }
+        *messages_in += 1;
+        // Order is kept: a pong goes out before the echo of what came after its ping.
+    }
+    write_pong(out, pong);
+    Ok(())
+}
+
+fn write_pong(out: &mut Vec<u8>, payload: Option<Vec<u8>>) {
+    if let Some(payload) = payload
+        && out.len() <= REPLIES_BYTES_MAX
+    {
+        write_frame(out, Opcode::Pong, &payload, None);
+    }
+}
+
+fn write_refused(out: &mut Vec<u8>, code: RefusalCode, text: &str, retry_after_millis: Option<u32>) {
+    let refused = Refused { code: code as u16, text: text.to_owned(), retry_after_millis, tags: Vec::new() };
+    let mut message = Vec::new();
+    encode_server_control(&ServerControl::Refused(refused), &mut message);
+    write_frame(out, Opcode::Binary, &message, None);
+}
+
+fn write_game_pong(turn: &mut Turn, stamp: [u8; 8]) {
+    // A peer that does not read gets no more answers.
+    if turn.out.len() > REPLIES_BYTES_MAX {
+        return;
+    }
+    let micros = turn.now.since(turn.pulse.due).as_micros().min(u32::MAX as u128) as u32;
+    let mut message = Vec::with_capacity(17);
+    Pong { stamp, tick: turn.pulse.tick, micros }.encode(&mut message);
+    write_frame(turn.out, Opcode::Binary, &message, None);
+}
+
+/// A request has to be complete in this time.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A message on `/play` holds at most this many bytes.
+pub const MESSAGE_BYTES_MAX: usize = 16 * 1024;
+
+/// Bytes that may wait for a peer before pongs are left out.
+pub const REPLIES_BYTES_MAX: usize = 16 * 1024;
+
+/// Inputs of one player that wait for the simulation; the oldest makes room.
+pub const INPUTS_MAX: usize = 4;
+
+const _: () = assert!(HEAD_BYTES_MAX <= 16 * 1024);
+
+const PLAY_LIMITS: Limits = Limits { message_bytes_max: MESSAGE_BYTES_MAX, fragments_max: 64 };
+
+/// What `/echo` takes: the sizes that conformance suites send.
+const ECHO_LIMITS: Limits = Limits { message_bytes_max: 16 * 1024 * 1024, fragments_max: 65_536 };
+
+fn play_socket() -> Box<WebSocket> {
+    Box::new(WebSocket::new(Role::Server, PLAY_LIMITS))
+}
+
+fn echo_socket() -> Box<WebSocket> {
+    Box::new(WebSocket::new(Role::Server, ECHO_LIMITS))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,231 @@
+//! The hello and what a player sends after it.
+
+use tickyard_protocol::bytes::Malformed;
+use tickyard_protocol::message::{
+    self, ClientControl, Input, MESSAGE_KIND_BYTES_MAX, MESSAGE_PAYLOAD_BYTES_MAX, OPTIONS_BYTES_MAX,
+    RefusalCode, Seek, VERSION, from_client,
+};
+
+use super::rate::Rate;
+use super::site::{Site, Whither};
+use super::{End, INPUTS_MAX, Phase, Play, Session, Turn, write_game_pong};
+use crate::bridge::{Ask, Join, Message};
+use crate::close_reason::CloseReason;
+use crate::websocket::{CloseCode, Event};
+
+/// What a hello says that we use.
+#[derive(Debug)]
+pub(super) struct Hello {
+    version: u16,
+    whither: Whither,
+    name: String,
+    options: Vec<u8>,
+}
+
+impl Hello {
+    /// Reads the first message of a connection.
+    pub(super) fn read(bytes: &[u8]) -> Result<Hello, End> {
+        let bad = |_| End::policy(CloseReason::BadHello, "the first message must be a hello");
+        let Some((&from_client::CONTROL, rest)) = bytes.split_first() else {
+            return Err(bad(Malformed::Invalid));
+        };
+        let Ok(ClientControl::Hello(hello)) = message::decode_client_control(rest) else {
+            return Err(bad(Malformed::Invalid));
+        };
+        if hello.options.len() > OPTIONS_BYTES_MAX {
+            return Err(bad(Malformed::Range));
+        }
+        let whither = match hello.seek {
+            Seek::JoinOrCreate(game) | Seek::Join(game) => Whither::Game(game.to_owned()),
+            Seek::Create(_) => Whither::New,
+            Seek::Room(id) => Whither::Room(id.to_owned()),
+        };
+        let name = hello.name.to_owned();
+        Ok(Hello { version: hello.version, whither, name, options: hello.options.to_vec() })
+    }
+
+    /// The place in the site's directory, or what to tell the player.
+    fn place(&self, site: &Site) -> Result<usize, (RefusalCode, String)> {
+        if self.version != VERSION {
+            let text = format!("this server speaks version {VERSION} of the protocol, not {}", self.version);
+            return Err((RefusalCode::Outdated, text));
+        }
+        if !message::is_name(&self.name) {
+            return Err((
+                RefusalCode::BadName,
+                "a name is at most 32 bytes without control characters".to_owned(),
+            ));
+        }
+        site.find(&self.whither)
+    }
+}
+
+impl Session {
+    /// Asks the room that the hello seeks for a seat.
+    pub(super) fn start_play(&mut self, turn: &mut Turn, hello: Box<Hello>) {
+        self.messages_in += 1;
+        let Phase::Hello(socket) = std::mem::replace(&mut self.phase, Phase::Closing(CloseReason::Internal))
+        else {
+            unreachable!("only the hello phase reads a hello");
+        };
+        let place = hello.place(turn.site);
+        self.since = turn.now;
+        self.phase = Phase::Play(Box::new(Play {
+            socket: *socket,
+            room: turn.site.room(place.as_ref().copied().unwrap_or_default()),
+            place: place.as_ref().copied().unwrap_or_default(),
+            player: None,
+            rate: Rate::new(turn.now),
+            inputs: [None; INPUTS_MAX],
+            inputs_skipped: 0,
+        }));
+        match place {
+            Ok(_) => self.ask = Some(Ask::Join(Box::new(Join { name: hello.name, options: hello.options }))),
+            Err((code, text)) => self.refused(turn, code, &text, None),
+        }
+    }
+}
+
+impl Play {
+    /// Reads until an ask comes up or the input is used.
+    pub(super) fn read(
+        &mut self,
+        turn: &mut Turn,
+        input: &mut &mut [u8],
+        messages_in: &mut u32,
+    ) -> Result<Option<Ask>, End> {
+        let mut pong = Pongs::default();
+        let asked = loop {
+            match self.read_one(turn, input, messages_in, &mut pong) {
+                Ok(Some(Read::Ask(ask))) => break Ok(Some(ask)),
+                Ok(Some(Read::Done)) => {}
+                Ok(None) => break Ok(None),
+                Err(end) => break Err(end),
+            }
+        };
+        pong.write(turn);
+        asked
+    }
+
+    fn read_one(
+        &mut self,
+        turn: &mut Turn,
+        input: &mut &mut [u8],
+        messages_in: &mut u32,
+        pong: &mut Pongs,
+    ) -> Result<Option<Read>, End> {
+        let Some(event) = self.socket.read(input)? else { return Ok(None) };
+        let bytes = match event {
+            Event::Binary(bytes) => bytes,
+            Event::Ping(payload) => {
+                if !self.rate.take(turn.now, payload.len()) {
+                    return Err(too_fast());
+                }
+                pong.websocket(payload);
+                return Ok(Some(Read::Done));
+            }
+            Event::Pong(payload) => {
+                return if self.rate.take(turn.now, payload.len()) {
+                    Ok(Some(Read::Done))
+                } else {
+                    Err(too_fast())
+                };
+            }
+            Event::Close(close) => return Err(End::by_peer(close.map(|(code, _)| code))),
+            Event::Text(_) => return Err(text_message()),
+        };
+        *messages_in += 1;
+        if !self.rate.take(turn.now, bytes.len()) {
+            return Err(too_fast());
+        }
+        let Some((&kind, rest)) = bytes.split_first() else { return Err(bad_message()) };
+        let ask = match kind {
+            from_client::CONTROL => Some(Ask::Message(Box::new(read_message(rest)?))),
+            from_client::INPUT => {
+                let input = Input::decode(rest, turn.site.input_fields(self.place)).map_err(malformed)?;
+                keep_input(&mut self.inputs, &mut self.inputs_skipped, input);
+                None
+            }
+            from_client::PING => {
+                pong.game(rest.try_into().map_err(|_| bad_message())?);
+                None
+            }
+            from_client::ACK => Some(Ask::Ack(message::decode_ack(rest).map_err(malformed)?)),
+            from_client::WANT => {
+                let mut cells = Vec::new();
+                message::decode_want(rest, |cell| cells.push(cell)).map_err(malformed)?;
+                Some(Ask::Want(cells.into()))
+            }
+            _ => return Err(bad_message()),
+        };
+        // Before the room has answered there is nothing to ask it for.
+        Ok(Some(ask.filter(|_| self.player.is_some()).map_or(Read::Done, Read::Ask)))
+    }
+}
+
+enum Read {
+    Ask(Ask),
+    Done,
+}
+
+/// The newest ping of each sort; older ones need no answer (RFC 6455, 5.5.3).
+#[derive(Default)]
+struct Pongs {
+    websocket: Option<Vec<u8>>,
+    game: Option<[u8; 8]>,
+}
+
+impl Pongs {
+    fn websocket(&mut self, payload: &[u8]) {
+        self.websocket = Some(payload.to_vec());
+    }
+
+    fn game(&mut self, stamp: [u8; 8]) {
+        self.game = Some(stamp);
+    }
+
+    fn write(self, turn: &mut Turn) {
+        super::write_pong(turn.out, self.websocket);
+        if let Some(stamp) = self.game {
+            write_game_pong(turn, stamp);
+        }
+    }
+}
+
+fn read_message(bytes: &[u8]) -> Result<Message, End> {
+    let Ok(ClientControl::Message(message)) = message::decode_client_control(bytes) else {
+        return Err(bad_message());
+    };
+    let kind_fits = (1..=MESSAGE_KIND_BYTES_MAX).contains(&message.kind.len());
+    if !kind_fits || message.payload.len() > MESSAGE_PAYLOAD_BYTES_MAX {
+        return Err(bad_message());
+    }
+    let (kind, payload) = (message.kind.to_owned(), message.payload.to_vec());
+    Ok(Message { number: message.number, kind, payload })
+}
+
+fn keep_input(inputs: &mut [Option<Input>; INPUTS_MAX], skipped: &mut u32, input: Input) {
+    if let Some(free) = inputs.iter_mut().find(|slot| slot.is_none()) {
+        *free = Some(input);
+        return;
+    }
+    inputs.rotate_left(1);
+    inputs[INPUTS_MAX - 1] = Some(input);
+    *skipped += 1;
+}
+
+pub(super) fn text_message() -> End {
+    End::new(CloseReason::Unsupported, CloseCode::UNSUPPORTED, "binary messages only")
+}
+
+fn too_fast() -> End {
+    End::policy(CloseReason::Rate, "too many messages")
+}
+
+fn bad_message() -> End {
+    End::policy(CloseReason::BadMessage, "malformed message")
+}
+
+fn malformed(_: Malformed) -> End {
+    bad_message()
+}

@@ -1,0 +1,123 @@
+//! The request that opens a connection: an upgrade, a page or the health.
+
+use super::site::Page;
+use super::{Phase, Session, Turn, echo_socket, play_socket};
+use crate::close_reason::CloseReason;
+use crate::http::{HEAD_BYTES_MAX, HttpError, RequestHead, Response, Status, write_status};
+use crate::websocket::handshake::{Refusal, Upgrade};
+use tickyard_protocol::message::SUBPROTOCOL;
+
+impl Session {
+    /// Collects the head; what follows it stays in `input` for the phase that it leads to.
+    pub(super) fn read_request(&mut self, turn: &mut Turn, input: &mut &mut [u8]) {
+        let Phase::Request(request) = &mut self.phase else { return };
+        let (scan, head) = &mut **request;
+        let before = head.len();
+        let room = HEAD_BYTES_MAX.saturating_sub(before).min(input.len());
+        head.extend_from_slice(&input[..room]);
+        let answer = match scan.request(head) {
+            Ok(None) => {
+                advance(input, room);
+                return;
+            }
+            Ok(Some((head, used))) => {
+                advance(input, used - before);
+                answer(&head, turn)
+            }
+            Err(error) => refusal(error, turn),
+        };
+        self.since = turn.now;
+        match answer {
+            Answer::Play => self.phase = Phase::Hello(play_socket()),
+            Answer::Echo => self.phase = Phase::Echo(echo_socket()),
+            Answer::Close(reason) => {
+                *input = &mut [];
+                self.close(reason, crate::bridge::Leave::Removed);
+            }
+        }
+    }
+
+    /// Answers with a status and closes.
+    pub(super) fn refuse_request(&mut self, turn: &mut Turn, status: Status, reason: CloseReason) {
+        write_status(turn.out, status, &[]);
+        self.close(reason, crate::bridge::Leave::Removed);
+    }
+}
+
+enum Answer {
+    Play,
+    Echo,
+    Close(CloseReason),
+}
+
+fn advance(input: &mut &mut [u8], used: usize) {
+    *input = &mut std::mem::take(input)[used..];
+}
+
+fn refusal(error: HttpError, turn: &mut Turn) -> Answer {
+    // What is not HTTP gets no answer in HTTP.
+    if let Some(status) = error.status() {
+        write_status(turn.out, status, &[]);
+    }
+    Answer::Close(CloseReason::BadHandshake)
+}
+
+fn answer(head: &RequestHead, turn: &mut Turn) -> Answer {
+    match head.path {
+        "/play" => upgrade(head, turn, &[SUBPROTOCOL], Answer::Play),
+        "/echo" if turn.site.echo => upgrade(head, turn, &[], Answer::Echo),
+        _ => page(head, turn),
+    }
+}
+
+fn upgrade(head: &RequestHead, turn: &mut Turn, protocols: &[&'static str], then: Answer) -> Answer {
+    let checked = Upgrade::check(head, protocols);
+    if let Ok(upgrade) = &checked
+        && turn.site.origins.allow(&head.headers)
+    {
+        upgrade.write(turn.out);
+        return then;
+    }
+    match checked {
+        Err(refusal @ Refusal::NotUpgrade) => {
+            tracing::debug!(path = ?head.path, "a request without an upgrade");
+            refusal.write(turn.out);
+        }
+        Err(refusal) => refusal.write(turn.out),
+        Ok(_) => {
+            let origin = head.headers.get("origin").unwrap_or_default();
+            tracing::warn!(?origin, "a page of this origin was refused; --allow-origin lets it in");
+            write_status(turn.out, Status::FORBIDDEN, &[]);
+        }
+    }
+    Answer::Close(CloseReason::BadHandshake)
+}
+
+fn page(head: &RequestHead, turn: &mut Turn) -> Answer {
+    let with_body = match head.method {
+        "GET" => true,
+        "HEAD" => false,
+        _ => {
+            write_status(turn.out, Status::METHOD_NOT_ALLOWED, &[("Allow", "GET, HEAD")]);
+            return Answer::Close(CloseReason::BadHandshake);
+        }
+    };
+    if head.has_body() {
+        write_status(turn.out, Status::BAD_REQUEST, &[]);
+        return Answer::Close(CloseReason::BadHandshake);
+    }
+    const HEALTH: Page = Page { path: "/healthz", content_type: "text/plain; charset=utf-8", body: b"ok\n" };
+    let found = turn.site.pages.iter().chain([&HEALTH]).find(|page| page.path == head.path);
+    let Some(page) = found else {
+        write_status(turn.out, Status::NOT_FOUND, &[]);
+        return Answer::Close(CloseReason::BadHandshake);
+    };
+    let headers = &[("Cache-Control", "no-cache"), ("X-Content-Type-Options", "nosniff")];
+    let response = Response { status: Status::OK, content_type: page.content_type, headers };
+    if with_body {
+        response.write(turn.out, page.body);
+    } else {
+        response.write_head(turn.out, page.body.len() as u64);
+    }
+    Answer::Close(CloseReason::HttpDone)
+}

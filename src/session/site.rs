@@ -1,0 +1,137 @@
+//! What is the same for all sessions of a server: its rooms, pages and rules.
+
+use std::time::Duration;
+
+use tickyard_protocol::fields::Field;
+use tickyard_protocol::message::RefusalCode;
+
+use crate::bridge::RoomId;
+use crate::http::Headers;
+
+/// What is the same for all sessions of a server.
+#[derive(Debug)]
+pub struct Site {
+    /// The rooms that can be entered.
+    pub places: Vec<Place>,
+    /// What `GET` finds beside the fixed paths.
+    pub pages: &'static [Page],
+    /// Whether `/echo` is there.
+    pub echo: bool,
+    /// Which pages may connect.
+    pub origins: Origins,
+    /// Time from the upgrade to the hello.
+    pub hello_timeout: Duration,
+    /// Silence that ends a connection.
+    pub idle_timeout: Duration,
+}
+
+/// A room and how it is found.
+#[derive(Debug)]
+pub struct Place {
+    /// The room.
+    pub room: RoomId,
+    /// The name of its game.
+    pub game: String,
+    /// Its id for players.
+    pub id: String,
+    /// The fields of its inputs.
+    pub input: Vec<Field>,
+}
+
+/// A file of the demo.
+#[derive(Debug)]
+pub struct Page {
+    /// Its path.
+    pub path: &'static str,
+    /// Its media type.
+    pub content_type: &'static str,
+    /// What it is.
+    pub body: &'static [u8],
+}
+
+/// Where a hello wants to go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Whither {
+    /// To a room of this game.
+    Game(String),
+    /// To a room of its own.
+    New,
+    /// To this room.
+    Room(String),
+}
+
+impl Site {
+    /// The place that is sought, or what to tell the player.
+    pub fn find(&self, whither: &Whither) -> Result<usize, (RefusalCode, String)> {
+        let position = |wanted: &dyn Fn(&Place) -> bool| self.places.iter().position(wanted);
+        match whither {
+            Whither::Game(game) => position(&|place| place.game == *game).ok_or_else(|| {
+                (
+                    RefusalCode::UnknownGame,
+                    format!("there is no game {game:?} here; there is {}", self.games()),
+                )
+            }),
+            Whither::Room(id) => position(&|place| place.id == *id)
+                .ok_or_else(|| (RefusalCode::UnknownRoom, format!("there is no room {id:?} here"))),
+            Whither::New => Err((
+                RefusalCode::UnknownRoom,
+                "this server opens no rooms on demand: join a game".to_owned(),
+            )),
+        }
+    }
+
+    /// The room of a place.
+    pub fn room(&self, place: usize) -> RoomId {
+        self.places.get(place).map_or(RoomId(u32::MAX), |place| place.room)
+    }
+
+    /// The fields of a place's inputs.
+    pub fn input_fields(&self, place: usize) -> &[Field] {
+        self.places.get(place).map_or(&[], |place| &place.input)
+    }
+
+    fn games(&self) -> String {
+        let names: Vec<&str> = self.places.iter().map(|place| place.game.as_str()).collect();
+        names.join(", ")
+    }
+}
+
+/// Which pages may open a WebSocket. A browser sends the page's origin; other clients send none and pass.
+///
+/// Without this check any page on the web could play, and read, in the name of a visitor who can reach the server
+/// (cross-site WebSocket hijacking).
+#[derive(Clone, Debug)]
+pub enum Origins {
+    /// These, as in `https://game.example`.
+    Listed(Vec<String>),
+    /// Pages from this machine: nobody else can reach us.
+    Loopback,
+    /// Pages from the host that the request names.
+    Same,
+}
+
+impl Origins {
+    /// Whether a request with these headers may be upgraded.
+    pub fn allow(&self, headers: &Headers) -> bool {
+        let Some(origin) = headers.get("origin") else { return true };
+        let Some((_, authority)) = origin.split_once("://") else { return false };
+        match self {
+            Origins::Listed(list) => {
+                list.iter().any(|listed| listed == "*" || listed.eq_ignore_ascii_case(origin))
+            }
+            Origins::Loopback => is_loopback(host_of(authority)),
+            Origins::Same => headers.get("host").is_some_and(|host| host.eq_ignore_ascii_case(authority)),
+        }
+    }
+}
+
+fn host_of(authority: &str) -> &str {
+    match authority.strip_prefix('[') {
+        Some(v6) => v6.split(']').next().unwrap_or_default(),
+        None => authority.split(':').next().unwrap_or_default(),
+    }
+}
+
+fn is_loopback(host: &str) -> bool {
+    host.eq_ignore_ascii_case("localhost") || host.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
+}
