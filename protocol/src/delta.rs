@@ -252,31 +252,45 @@ impl<'a> ReadDelta<'a> {
         Ok(ReadDelta { cell, base, sum, changes, rest: reader, parts })
     }
 
-    /// Hands on each entity that left. Call once, before [`ReadDelta::enters`].
+    /// Hands on each entity that left, by slot ascending. Call once, before [`ReadDelta::enters`].
     pub fn leaves(&mut self, mut leave: impl FnMut(Leave) -> Result<(), Malformed>) -> Result<(), Malformed> {
         if self.parts & part::LEAVES == 0 {
             return Ok(());
         }
+        let mut slots = Ascending::default();
         for _ in 0..self.rest.varint()? {
-            let slot = self.rest.varint()?;
+            let slot = slots.next(self.rest.varint()?)?;
             let to = self.rest.varint()?.checked_sub(1).map(CellId);
             leave(Leave { slot, to })?;
         }
         Ok(())
     }
 
-    /// Hands on each entity that entered, to the end of the block.
+    /// Hands on each entity that entered, by slot ascending, to the end of the block.
     pub fn enters(
         mut self,
         shapes: &Shapes,
         mut enter: impl FnMut(ReadEntity<'a>) -> Result<(), Malformed>,
     ) -> Result<(), Malformed> {
         if self.parts & part::ENTERS != 0 {
+            let mut slots = Ascending::default();
             for _ in 0..self.rest.varint()? {
-                enter(read_entity(&mut self.rest, shapes)?)?;
+                let entity = read_entity(&mut self.rest, shapes)?;
+                slots.next(entity.id.slot)?;
+                enter(entity)?;
             }
         }
         self.rest.finish()
+    }
+}
+
+/// Checks that slots come ascending, each once.
+#[derive(Default)]
+struct Ascending(Option<u32>);
+
+impl Ascending {
+    fn next(&mut self, slot: u32) -> Result<u32, Malformed> {
+        if self.0.replace(slot).is_some_and(|last| last >= slot) { Err(Malformed::Invalid) } else { Ok(slot) }
     }
 }
 

@@ -21,9 +21,11 @@ pub struct Replica {
     header: Header,
     view: Vec<CellId>,
     cells: Vec<HeldCell>,
-    /// Slot → which entity it is and which cell took it in last.
+    /// Slot → which entity it is and which cell took it in at the latest tick. Invariant between messages: that cell lists
+    /// it, or it is in `leaving`.
     homes: BTreeMap<u32, Home>,
-    leaving: Vec<Leaving>,
+    /// Slot → an entity that left its home in this message, or is on its way to another cell.
+    leaving: BTreeMap<u32, Leaving>,
     own: Option<Own>,
     reliable_heard: u32,
     message_heard: u32,
@@ -98,6 +100,8 @@ pub struct Counts {
 struct Home {
     generation: u8,
     cell: CellId,
+    /// The tick of the block that said so.
+    since: Tick,
 }
 
 #[derive(Clone, Debug)]
@@ -186,13 +190,11 @@ impl Replica {
 
     /// All that a client shows: each entity once, those on their way between two cells too.
     pub fn entities(&self) -> impl Iterator<Item = &Member> {
-        let at_home = self.cells.iter().flat_map(|held| {
-            held.members.iter().filter(|member| {
-                let home = self.homes.get(&member.id.slot);
-                home.is_some_and(|home| home.cell == held.cell && home.generation == member.id.generation)
-            })
-        });
-        at_home.chain(self.leaving.iter().map(|leaving| &leaving.member))
+        let at_home = self
+            .cells
+            .iter()
+            .flat_map(|held| held.members.iter().filter(|member| is_home(&self.homes, member.id, held.cell)));
+        at_home.chain(self.leaving.values().map(|leaving| &leaving.member))
     }
 
     /// What was counted so far.
@@ -224,8 +226,9 @@ impl Replica {
         self.want(cell);
     }
 
+    /// Only cells of the view: others are not sent, and a hostile server must not make the list grow.
     fn want(&mut self, cell: CellId) {
-        if !self.wants.contains(&cell) {
+        if self.view.contains(&cell) && !self.wants.contains(&cell) {
             self.wants.push(cell);
         }
     }
@@ -239,16 +242,18 @@ impl Replica {
         }
         reader.finish()?;
         let at = self.header.tick;
-        let (view, leaving) = (&self.view, &mut self.leaving);
+        let mut left = Vec::new();
         self.cells.retain_mut(|held| {
-            let keep = view.contains(&held.cell);
+            let keep = self.view.contains(&held.cell);
             if !keep {
-                let left = held.members.drain(..);
-                leaving.extend(left.map(|member| Leaving { member, from: held.cell, to: None, at }));
+                left.extend(held.members.drain(..).map(|member| (held.cell, member)));
             }
             keep
         });
-        self.wants.retain(|cell| view.contains(cell));
+        for (from, member) in left {
+            self.part(Leaving { member, from, to: None, at });
+        }
+        self.wants.retain(|cell| self.view.contains(cell));
         Ok(())
     }
 
@@ -277,13 +282,14 @@ impl Replica {
         };
         let before = std::mem::replace(&mut self.cells[index].members, members);
         self.cells[index].held = at;
-        for member in &self.cells[index].members {
-            self.homes.insert(member.id.slot, Home { generation: member.id.generation, cell: head.cell });
+        for member in before {
+            if !self.is_member(head.cell, member.id) {
+                self.part(Leaving { member, from: head.cell, to: None, at });
+            }
         }
-        let now = &self.cells[index].members;
-        let stays = |member: &Member| now.binary_search_by_key(&member.id.slot, |m| m.id.slot).is_ok();
-        let left = before.into_iter().filter(|member| !stays(member));
-        self.leaving.extend(left.map(|member| Leaving { member, from: head.cell, to: None, at }));
+        for member in &self.cells[index].members {
+            take_home(&mut self.homes, member.id, head.cell, at);
+        }
         self.wants.retain(|&cell| cell != head.cell);
         self.check_sum(index, head.sum);
         Ok(())
@@ -311,7 +317,7 @@ impl Replica {
         })?;
         let shapes = std::mem::take(&mut self.shapes);
         let entered = delta.clone().enters(&shapes, |entity| {
-            broken |= !self.enter(index, &entity);
+            broken |= !self.enter(index, &entity, at);
             Ok(())
         });
         self.shapes = shapes;
@@ -332,17 +338,26 @@ impl Replica {
             return false;
         };
         let member = held.members.remove(place);
-        self.leaving.push(Leaving { member, from: held.cell, to: leave.to, at });
+        let from = held.cell;
+        self.part(Leaving { member, from, to: leave.to, at });
         true
     }
 
-    fn enter(&mut self, index: usize, entity: &ReadEntity) -> bool {
+    /// Notes that an entity left a cell, if that cell is its home. An older note of the same slot is of an earlier home.
+    fn part(&mut self, leaving: Leaving) {
+        let id = leaving.member.id;
+        if is_home(&self.homes, id, leaving.from) {
+            self.leaving.insert(id.slot, leaving);
+        }
+    }
+
+    fn enter(&mut self, index: usize, entity: &ReadEntity, at: Tick) -> bool {
         let held = &mut self.cells[index];
         let Err(place) = held.members.binary_search_by_key(&entity.id.slot, |member| member.id.slot) else {
             return false;
         };
         held.members.insert(place, member(entity));
-        self.homes.insert(entity.id.slot, Home { generation: entity.id.generation, cell: held.cell });
+        take_home(&mut self.homes, entity.id, held.cell, at);
         true
     }
 
@@ -358,10 +373,11 @@ impl Replica {
         let mut reader = Reader::new(bytes);
         let number = reader.varint()?;
         let message = Reliable::read(reader.rest())?;
-        if number > self.reliable_heard + 1 {
+        let next = self.reliable_heard.wrapping_add(1);
+        if number > next {
             self.counts.violations += 1;
         }
-        if number == self.reliable_heard + 1 {
+        if number == next {
             self.reliable_heard = number;
             if matches!(message, Reliable::Unknown { .. }) {
                 self.counts.reliable_unknown += 1;
@@ -382,18 +398,14 @@ impl Replica {
     /// Section 5, home and removal: what left is removed by its home alone, and not while it is on its way.
     fn remove_the_left(&mut self) {
         let mut leaving = std::mem::take(&mut self.leaving);
-        leaving.retain(|left| {
-            let slot = left.member.id.slot;
-            let home = self.homes.get(&slot);
-            let at_home = home
-                .is_some_and(|home| home.cell == left.from && home.generation == left.member.id.generation);
-            if !at_home || self.is_member(left.from, left.member.id) {
+        leaving.retain(|slot, left| {
+            if !is_home(&self.homes, left.member.id, left.from) || self.is_member(left.from, left.member.id) {
                 return false;
             }
             let on_its_way =
                 left.to.and_then(|to| self.cell(to)).is_some_and(|to| is_before(to.held, left.at));
             if !on_its_way {
-                self.homes.remove(&slot);
+                self.homes.remove(slot);
             }
             on_its_way
         });
@@ -454,6 +466,20 @@ impl HeldCell {
 
 fn member(entity: &ReadEntity) -> Member {
     Member { id: entity.id, kind: entity.kind, row: entity.row, statics: entity.statics.into() }
+}
+
+/// Makes `cell` the entity's home, unless another cell took it in at a later tick: streams of cells may be of different
+/// ages, and what an older one says of an entity must not undo what a newer one said.
+fn take_home(homes: &mut BTreeMap<u32, Home>, id: EntityId, cell: CellId, since: Tick) {
+    let home = Home { generation: id.generation, cell, since };
+    let now = homes.entry(id.slot).or_insert(home);
+    if now.cell == cell || !is_before(since, now.since) {
+        *now = home;
+    }
+}
+
+fn is_home(homes: &BTreeMap<u32, Home>, id: EntityId, cell: CellId) -> bool {
+    homes.get(&id.slot).is_some_and(|home| home.cell == cell && home.generation == id.generation)
 }
 
 fn is_before(held: Tick, at: Tick) -> bool {

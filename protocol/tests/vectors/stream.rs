@@ -1,0 +1,1 @@
+//! Sections 4 to 7.
