@@ -362,6 +362,10 @@ impl Replica {
     }
 
     fn apply_self(&mut self, bytes: &[u8]) -> Result<(), Malformed> {
+        if bytes.is_empty() {
+            self.own = None;
+            return Ok(());
+        }
         let mut reader = Reader::new(bytes);
         let entity = read_entity_head(&mut reader, &self.shapes)?;
         reader.finish()?;

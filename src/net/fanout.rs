@@ -8,7 +8,9 @@
 use std::collections::VecDeque;
 
 use tickyard_protocol::bytes::Reader;
-use tickyard_protocol::tick::{HEADER_BYTES, Header, SKIPPED, VIEW_COMPLETE, put_age, put_heard, put_view};
+use tickyard_protocol::tick::{
+    HEADER_BYTES, Header, SKIPPED, VIEW_COMPLETE, block, put_age, put_block, put_heard, put_view,
+};
 use tickyard_protocol::types::{CellId, Seq, Tick};
 
 use crate::bridge::{BATCHES_KEPT, Batch, CellEntry, Part, SharedBatch};
@@ -193,7 +195,10 @@ fn put_private(batch: &Batch, part: &Part, hearing: &mut Hearing, missing: &mut 
         put_view(out, hearing.cells.iter().map(|heard| heard.cell));
     }
     if hearing.said.is_none_or(|said| is_after(part.own_changed, said.at)) {
-        out.extend_from_slice(batch.slice(part.own));
+        match part.own.is_empty() {
+            true => put_block(out, block::SELF, |_| {}),
+            false => out.extend_from_slice(batch.slice(part.own)),
+        }
     }
     if part.heard != hearing.said.map_or(0, |said| said.heard) {
         put_heard(out, part.heard);
