@@ -90,6 +90,9 @@ class Record:
         self.name = name
         self.versions: dict[int, list[Version]] = {}
         self.claims: list[Claim] = []
+        self.silent: list[
+            tuple[int, int, int]
+        ] = []  # (cell, from, to): no publication after `from`, up to `to`
         self.complete_at = world.tick  # the last tick at which the view was complete, if it ever was
         for cell in world.cells:
             self._keep(cell, world, by_deltas=True)
@@ -109,9 +112,7 @@ class Record:
         changed: dict[int, bool] = {}
         for event in events:
             if isinstance(event, DeltaApplied):
-                before = self.versions.get(event.cell)
-                if before and event.cell not in changed and since(before[-1].held, event.base) >= 0:
-                    before[-1].until = event.tick - 1
+                self.silent.append((event.cell, event.base, event.tick - 1))
                 changed[event.cell] = changed.get(event.cell, True)
             elif isinstance(event, SnapshotApplied):
                 changed[event.cell] = False
@@ -121,7 +122,8 @@ class Record:
             elif isinstance(event, ViewChanged):
                 self.held_at_start -= set(event.forgotten)
         for cell, by_deltas in changed.items():
-            if cell in world.cells and self.versions[cell][-1].held != world.cells[cell].held:
+            known = self.versions.get(cell)
+            if cell in world.cells and (not known or known[-1].held != world.cells[cell].held):
                 self._keep(cell, world, by_deltas)
         if world.complete:
             self.complete_at = world.tick
@@ -165,6 +167,8 @@ def compare(old: list[Record], fresh: list[Record]) -> Comparison:
     for record in old + fresh:
         for cell, versions in record.versions.items():
             silent.setdefault(cell, []).extend((version.held, version.until) for version in versions)
+        for cell, start, end in record.silent:
+            silent.setdefault(cell, []).append((start, end))
     for spans in silent.values():
         spans.sort()
 

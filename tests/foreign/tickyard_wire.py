@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 import struct
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Iterable, Iterator, Union
+from typing import Union
 
 SUBPROTOCOL = "tickyard.v1"
 VERSION = 1
@@ -589,7 +590,8 @@ class World:
 
     `apply` takes a whole tick message. Two kinds of trouble are told apart: bytes that break the protocol set
     `broken` (the connection is to be closed with 1002), and a delta that does not fit puts its cell into
-    `wanted`. Both count as violations. A differing sum counts as a desync and puts the cell into `wanted`, too.
+    `wanted`. Both count as violations. A differing sum counts as a desync and puts the cell into `wanted`,
+    too.
     """
 
     def __init__(self, schema: Schema) -> None:
