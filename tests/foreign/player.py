@@ -3,9 +3,9 @@
     python3 player.py --url ws://127.0.0.1:7070/play --players 50 --for 20 [--record FILE]
     python3 player.py --decode FILE
 
-The first plays and checks what it sees; a line of JSON says what was counted, and the exit code is 1 if something was
-wrong. The second applies the server's messages of a recording (JSON lines {"from": "server" | "client", "hex": "…"},
-from the `Welcome` on) and prints the world it ends with.
+The first plays and checks what it sees; a line of JSON says what was counted, and the exit code is 1 if something
+was wrong. The second applies the server's messages of a recording, and prints the world it ends with; the recording
+is JSON lines {"from": "server" | "client", "hex": "…"}, from the `Welcome` on.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ Entity = tuple[int, int, int, tuple[int, ...], str]
 Frozen = dict[int, Entity]
 
 
-# -------------------------------------------------------------------------------------- what was held, and when
+# ------------------------------------------------------------------------------------ what was held, and when
 
 
 @dataclass
@@ -158,10 +158,10 @@ class Comparison:
 
 
 def compare(old: list[Record], fresh: list[Record]) -> Comparison:
-    """Compare what old players held by deltas with every snapshot of the same cell, where nothing changed between.
+    """Compare what old players held by deltas with each snapshot of the cell, if nothing changed in between.
 
-    A cell is silent between two ticks if any player knows it: by a delta whose base is the older one, or by *view
-    complete*.
+    A cell is silent between two ticks if any player knows it: by a delta whose base is the older one, or by
+    *view complete*.
     """
     silent: dict[int, list[tuple[int, int]]] = {}
     for record in old + fresh:
@@ -190,7 +190,8 @@ def compare(old: list[Record], fresh: list[Record]) -> Comparison:
             for claim in claims.get(cell, ()):
                 before = [v for v in record.versions[cell] if v.by_deltas and v.held <= claim.tick]
                 if before and quiet(cell, before[-1].held, claim.tick):
-                    where = f"cell {cell} of {record.name} as of {before[-1].held}, to {claim.player}'s of {claim.tick}"
+                    held = before[-1].held
+                    where = f"cell {cell} of {record.name} as of {held}, to {claim.player}'s of {claim.tick}"
                     result.members(where, before[-1].members, claim.members)
                     compared = True
             result.of += 1
@@ -198,7 +199,7 @@ def compare(old: list[Record], fresh: list[Record]) -> Comparison:
     return result
 
 
-# ------------------------------------------------------------------------------------------------------- players
+# ---------------------------------------------------------------------------------------------------- players
 
 
 class Player:
@@ -433,7 +434,7 @@ class Player:
         )
 
 
-# ------------------------------------------------------------------------------------------------------ the game
+# --------------------------------------------------------------------------------------------------- the game
 
 
 class Game:
@@ -449,7 +450,7 @@ class Game:
     async def until(
         self, what: str, deadline: float, good: Callable[[Player], bool], those: list[Player]
     ) -> bool:
-        """Wait until something is true of all these players; if it does not get so in time, that is a failure."""
+        """Wait until something is true of all these players; if it does not, that is a failure."""
         end = time.monotonic() + deadline
         while True:
             waiting = [player for player in those if not good(player)]
@@ -608,7 +609,7 @@ class Game:
         }
 
 
-# --------------------------------------------------------------------------------------------------- the command
+# ------------------------------------------------------------------------------------------------ the command
 
 
 def decode(path: str) -> int:
