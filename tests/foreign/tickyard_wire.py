@@ -1,0 +1,939 @@
+"""The Tickyard wire, version 1, for Python: messages to and from bytes, and `World`, which applies ticks.
+
+Written from `protocol/PROTOCOL.md` alone. There is no input or output in here: bytes go in, values come out.
+Section numbers in comments are those of that page.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Union
+
+SUBPROTOCOL = "tickyard.v1"
+VERSION = 1
+
+CONTROL, TICK, PING, ACK, WANT = 0x01, 0x02, 0x03, 0x04, 0x05
+INPUT, PONG = TICK, PING  # the same bytes the other way round
+
+FLAG_COMPLETE, FLAG_SKIPPED = 1, 2
+U32 = 0xFFFF_FFFF
+MAX_STATICS = 32
+MAX_WANT = 64
+
+
+class Malformed(Exception):
+    """Bytes that break the protocol: the connection is to be closed with 1002."""
+
+
+# ---------------------------------------------------------------------------------------- numbers (section 2)
+
+
+def wrap_i32(value: int) -> int:
+    """`value` wrapped to 32 bits, signed."""
+    return ((value + 0x8000_0000) & U32) - 0x8000_0000
+
+
+def zigzag(value: int) -> int:
+    """An i32 as the u32 0, -1, 1, -2 … → 0, 1, 2, 3 …"""
+    return ((value << 1) ^ (value >> 31)) & U32
+
+
+def unzigzag(value: int) -> int:
+    """The i32 that `zigzag` made `value` from."""
+    return (value >> 1) ^ -(value & 1)
+
+
+def since(later: int, earlier: int) -> int:
+    """How many ticks `later` is after `earlier`; negative if before. Ticks wrap at 32 bits."""
+    return wrap_i32(later - earlier)
+
+
+def put_varint(value: int) -> bytes:
+    """LEB128."""
+    if not 0 <= value <= U32:
+        raise ValueError(f"no varint: {value}")
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+def put_zigzag(value: int) -> bytes:
+    """An i32 as zigzag varint."""
+    return put_varint(zigzag(value))
+
+
+def put_num(value: int) -> bytes:
+    """An unsigned integer of a control message."""
+    if value <= 250:
+        return struct.pack("<B", value)
+    if value <= 0xFFFF:
+        return struct.pack("<BH", 251, value)
+    if value <= U32:
+        return struct.pack("<BI", 252, value)
+    return struct.pack("<BQ", 253, value)
+
+
+def put_bytes(value: bytes) -> bytes:
+    """`bytes` of a control message."""
+    return put_num(len(value)) + value
+
+
+def put_string(value: str) -> bytes:
+    """`string` of a control message."""
+    return put_bytes(value.encode())
+
+
+class Reader:
+    """Reads the primitives of section 2 from some bytes; whatever does not fit is `Malformed`."""
+
+    __slots__ = ("data", "pos", "end")
+
+    def __init__(self, data: bytes, pos: int = 0, end: int | None = None) -> None:
+        self.data = data
+        self.pos = pos
+        self.end = len(data) if end is None else end
+
+    def left(self) -> int:
+        """How many bytes are left."""
+        return self.end - self.pos
+
+    def raw(self, count: int) -> bytes:
+        """The next `count` bytes."""
+        start, stop = self.pos, self.pos + count
+        if stop > self.end:
+            raise Malformed(f"{count} bytes wanted, {self.left()} left")
+        self.pos = stop
+        return self.data[start:stop]
+
+    def rest(self) -> bytes:
+        """All that is left."""
+        return self.raw(self.left())
+
+    def finish(self, what: str) -> None:
+        """Nothing may be left now."""
+        if self.pos != self.end:
+            raise Malformed(f"{self.left()} bytes left over after {what}")
+
+    def u8(self) -> int:
+        """One byte."""
+        pos = self.pos
+        if pos >= self.end:
+            raise Malformed("a byte wanted, none left")
+        self.pos = pos + 1
+        return self.data[pos]
+
+    def u32(self) -> int:
+        """Four bytes, little-endian."""
+        return int.from_bytes(self.raw(4), "little")
+
+    def f64(self) -> float:
+        """Eight bytes; must be finite."""
+        value: float = struct.unpack("<d", self.raw(8))[0]
+        if not math.isfinite(value):
+            raise Malformed("a number that is not finite")
+        return value
+
+    def varint(self) -> int:
+        """LEB128, at most 5 bytes, below 2^32."""
+        data, pos, end = self.data, self.pos, self.end
+        value = shift = 0
+        while True:
+            if pos >= end:
+                raise Malformed("a varint ends early")
+            byte = data[pos]
+            pos += 1
+            value |= (byte & 0x7F) << shift
+            if byte < 0x80:
+                break
+            shift += 7
+            if shift > 28:
+                raise Malformed("a varint of more than 5 bytes")
+        if value > U32:
+            raise Malformed("a varint of 2^32 or more")
+        self.pos = pos
+        return value
+
+    def zigzag(self) -> int:
+        """An i32."""
+        value = self.varint()
+        return (value >> 1) ^ -(value & 1)
+
+    def row(self, count: int) -> list[int]:
+        """`count` zigzags."""
+        return [self.zigzag() for _ in range(count)]
+
+    def utf8(self, raw: bytes) -> str:
+        """Text from bytes."""
+        try:
+            return raw.decode()
+        except UnicodeDecodeError as error:
+            raise Malformed(f"invalid UTF-8: {error}") from None
+
+    def str8(self) -> str:
+        """Text with one byte of length."""
+        return self.utf8(self.raw(self.u8()))
+
+    # Control messages.
+
+    def num(self) -> int:
+        """An unsigned integer of a control message."""
+        first = self.u8()
+        if first <= 250:
+            return first
+        size = {251: 2, 252: 4, 253: 8}.get(first)
+        if size is None:
+            raise Malformed(f"a number cannot start with {first}")
+        return int.from_bytes(self.raw(size), "little")
+
+    def int_(self) -> int:
+        """A signed integer of a control message."""
+        return unzigzag(self.num())
+
+    def bytes_(self) -> bytes:
+        """Bytes with their length."""
+        return self.raw(self.num())
+
+    def string(self) -> str:
+        """Text with its length."""
+        return self.utf8(self.bytes_())
+
+    def option_num(self) -> int | None:
+        """Nothing, or a number."""
+        has = self.u8()
+        if has > 1:
+            raise Malformed(f"an option cannot start with {has}")
+        return self.num() if has else None
+
+    def count(self, least: int) -> int:
+        """The `num` length of a list whose items need `least` bytes each."""
+        value = self.num()
+        if value * least > self.left():
+            raise Malformed(f"a list of {value} in {self.left()} bytes")
+        return value
+
+    def tags(self) -> int:
+        """The tags at the end of a control message, skipped; how many there were."""
+        tags = self.count(2)
+        for _ in range(tags):
+            self.num()
+            self.bytes_()
+        return tags
+
+
+class Bits:
+    """Reads a bit stream: bit 0 is the lowest bit of the first byte."""
+
+    __slots__ = ("value", "pos", "end")
+
+    def __init__(self, data: bytes) -> None:
+        self.value = int.from_bytes(data, "little")
+        self.pos = 0
+        self.end = 8 * len(data)
+
+    def take(self, width: int) -> int:
+        """The next number of `width` bits."""
+        pos = self.pos
+        if pos + width > self.end:
+            raise Malformed("a bit stream ends early")
+        self.pos = pos + width
+        return self.value >> pos & (1 << width) - 1
+
+    def finish(self) -> None:
+        """Only padding may be left: fewer than 8 bits, all zero."""
+        if self.end - self.pos >= 8:
+            raise Malformed("a bit stream has bytes left over")
+        if self.value >> self.pos:
+            raise Malformed("a bit stream is padded with ones")
+
+
+# ------------------------------------------------------------------------------- control messages (section 3)
+
+
+@dataclass(frozen=True)
+class Field:
+    """A field of a row or of the input; what the game means is `offset + row * step`."""
+
+    name: str
+    step: float
+    offset: float
+    min: int
+    max: int
+    velocity_of: int | None
+
+    def value(self, row: int) -> float:
+        """What the game means by this row value."""
+        return self.offset + row * self.step
+
+    def row(self, value: float) -> int:
+        """The row value nearest to what the game means."""
+        return max(self.min, min(self.max, round((value - self.offset) / self.step)))
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What rows of a kind of entity have in them."""
+
+    name: str
+    fields: tuple[Field, ...]
+
+    def index(self, name: str) -> int:
+        """Where in the row the field of this name is."""
+        return next(at for at, this in enumerate(self.fields) if this.name == name)
+
+    def predictions(self) -> list[tuple[int, int]]:
+        """Pairs (v, f): field v is the velocity of field f."""
+        return [(at, this.velocity_of) for at, this in enumerate(self.fields) if this.velocity_of is not None]
+
+
+@dataclass(frozen=True)
+class Schema:
+    """The kinds of entities, and the fields of an input."""
+
+    kinds: tuple[Kind, ...]
+    input: tuple[Field, ...]
+
+    def kind(self, name: str) -> int:
+        """The number of the kind of this name."""
+        return next(at for at, this in enumerate(self.kinds) if this.name == name)
+
+
+@dataclass(frozen=True)
+class Welcome:
+    """You are in."""
+
+    player: int
+    resume: bytes
+    room: str
+    game: str
+    tick: int
+    rate: int
+    step_us: int
+    schema: Schema
+    unknown_tags: int = 0
+
+
+@dataclass(frozen=True)
+class Redirect:
+    """Connect there instead."""
+
+    url: str
+    unknown_tags: int = 0
+
+
+@dataclass(frozen=True)
+class Refused:
+    """You are not let in."""
+
+    code: int
+    text: str
+    retry_after_ms: int | None
+    unknown_tags: int = 0
+
+
+Control = Union[Welcome, Redirect, Refused]
+
+
+def _fields(reader: Reader) -> tuple[Field, ...]:
+    fields = []
+    for _ in range(reader.count(20)):
+        name, step, offset = reader.string(), reader.f64(), reader.f64()
+        fields.append(Field(name, step, offset, reader.int_(), reader.int_(), reader.option_num()))
+    for this in fields:
+        if this.velocity_of is not None and this.velocity_of >= len(fields):
+            raise Malformed(
+                f"field {this.name} is the velocity of field {this.velocity_of}, which is not there"
+            )
+    return tuple(fields)
+
+
+def _schema(reader: Reader) -> Schema:
+    kinds = []
+    for _ in range(reader.count(2)):
+        name = reader.string()
+        kinds.append(Kind(name, _fields(reader)))
+    return Schema(tuple(kinds), _fields(reader))
+
+
+def decode_control(message: bytes) -> Control:
+    """A control message of the server, with its type byte."""
+    reader = Reader(message)
+    if reader.u8() != CONTROL:
+        raise Malformed("not a control message")
+    variant = reader.num()
+    control: Control
+    if variant == 0:
+        control = Welcome(
+            reader.num(),
+            reader.bytes_(),
+            reader.string(),
+            reader.string(),
+            reader.num(),
+            reader.num(),
+            reader.num(),
+            _schema(reader),
+            reader.tags(),
+        )
+    elif variant == 1:
+        control = Redirect(reader.string(), reader.tags())
+    elif variant == 2:
+        control = Refused(reader.num(), reader.string(), reader.option_num(), reader.tags())
+    else:
+        raise Malformed(f"control message of unknown variant {variant}")
+    reader.finish("a control message")
+    return control
+
+
+JOIN_OR_CREATE, JOIN, CREATE, ROOM = range(4)
+
+
+def encode_hello(
+    game: str,
+    name: str = "",
+    *,
+    seek: int = JOIN_OR_CREATE,
+    build: str = "",
+    options: bytes = b"",
+    token: str = "",
+    resume: bytes = b"",
+    version: int = VERSION,
+) -> bytes:
+    """`Hello`; `game` is a room's id when `seek` is `ROOM`."""
+    return b"".join(
+        (
+            bytes((CONTROL,)),
+            put_num(0),
+            put_num(version),
+            put_string(build),
+            put_num(seek),
+            put_string(game),
+            put_string(name),
+            put_bytes(options),
+            put_string(token),
+            put_bytes(resume),
+            put_num(0),
+        )
+    )
+
+
+def encode_message(number: int, kind: str, payload: bytes) -> bytes:
+    """`Message`."""
+    return (
+        bytes((CONTROL,)) + put_num(1) + put_num(number) + put_string(kind) + put_bytes(payload) + put_num(0)
+    )
+
+
+def encode_input(seq: int, ack: int, render: int, row: Iterable[int]) -> bytes:
+    """`input`."""
+    return struct.pack("<BIII", INPUT, seq & U32, ack & U32, render & U32) + b"".join(map(put_zigzag, row))
+
+
+def encode_ping(stamp: bytes) -> bytes:
+    """`ping` with 8 bytes."""
+    if len(stamp) != 8:
+        raise ValueError("a ping has 8 bytes")
+    return bytes((PING,)) + stamp
+
+
+def encode_ack(ack: int) -> bytes:
+    """`ack`."""
+    return struct.pack("<BI", ACK, ack & U32)
+
+
+def encode_want(cells: list[int]) -> bytes:
+    """`want` for up to 64 cells."""
+    if not 1 <= len(cells) <= MAX_WANT:
+        raise ValueError("1 to 64 cells")
+    return bytes((WANT,)) + put_varint(len(cells)) + b"".join(map(put_varint, cells))
+
+
+@dataclass(frozen=True)
+class Pong:
+    """The answer to a ping."""
+
+    stamp: bytes
+    tick: int
+    late_us: int
+
+
+def decode_pong(message: bytes) -> Pong:
+    """A pong, with its type byte."""
+    reader = Reader(message, 1)
+    pong = Pong(reader.raw(8), reader.u32(), reader.u32())
+    reader.finish("a pong")
+    return pong
+
+
+# ------------------------------------------------------------------------------------------ cells (section 5)
+
+
+@dataclass(slots=True)
+class Member:
+    """An entity as one cell's list has it. Each list has its own copy of the row."""
+
+    slot: int
+    generation: int
+    kind: int
+    row: list[int]
+    statics: str
+
+    def same_entity(self, other: Member) -> bool:
+        """Whether both are the same entity."""
+        return self.slot == other.slot and self.generation == other.generation
+
+
+@dataclass(slots=True)
+class Cell:
+    """A cell that is held: as of a tick, its members by slot ascending."""
+
+    held: int
+    members: dict[int, Member]
+
+    def sum(self) -> int:
+        """The wrapping sum over the members."""
+        return cell_sum(self.members.values())
+
+
+@dataclass(slots=True)
+class Shown:
+    """An entity to be shown: as its home cell has it, or as it had it when it left."""
+
+    home: int
+    member: Member
+    taken: int  # the tick as of which its home took it in
+    left: tuple[int, int | None] | None = None  # has left its home: (at this tick, to this cell or None)
+
+
+def cell_sum(members: Iterable[Member]) -> int:
+    """The sum of section 5."""
+    total = 0
+    for member in members:
+        h = 0x811C9DC5
+        for word in (member.slot + (member.generation << 24), member.kind, *member.row):
+            h = ((h ^ (word & U32)) * 0x01000193) & U32
+            h ^= h >> 15
+        total += h
+    return total & U32
+
+
+# --------------------------------------------------------------------------------- what a tick message brings
+
+
+@dataclass(frozen=True, slots=True)
+class ViewChanged:
+    """The view is this now; these of the cells were held and are forgotten."""
+
+    cells: tuple[int, ...]
+    forgotten: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DeltaApplied:
+    """A delta was applied: its cell published at `base` and at `tick`, and not between."""
+
+    cell: int
+    base: int
+    tick: int
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotApplied:
+    """A cell was replaced; `before` is what was held of it until then."""
+
+    cell: int
+    tick: int
+    before: Cell | None
+
+
+@dataclass(frozen=True, slots=True)
+class Transient:
+    """Something happened in a cell."""
+
+    cell: int
+    tick: int
+    kind: str
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Reliable:
+    """A reliable message, in order: its content as the class has it."""
+
+    number: int
+    cls: int
+    name: str
+    content: tuple[object, ...]
+
+
+Event = Union[ViewChanged, DeltaApplied, SnapshotApplied, Transient, Reliable]
+
+
+@dataclass(slots=True)
+class _Delta:
+    """A delta, read and not yet applied."""
+
+    cell: int
+    base: int
+    sum: int | None = None
+    changes: bytes | None = None
+    leaves: list[tuple[int, int]] = field(default_factory=list)
+    enters: list[Member] = field(default_factory=list)
+
+
+class World:
+    """What one session knows, made of the messages the server sent, in order.
+
+    `apply` takes a whole tick message. Two kinds of trouble are told apart: bytes that break the protocol set
+    `broken` (the connection is to be closed with 1002), and a delta that does not fit puts its cell into
+    `wanted`. Both count as violations. A differing sum counts as a desync and puts the cell into `wanted`,
+    too.
+    """
+
+    def __init__(self, schema: Schema) -> None:
+        self.schema = schema
+        self._widths = [len(kind.fields) for kind in schema.kinds]
+        self._predictions = [kind.predictions() for kind in schema.kinds]
+        self.tick = 0
+        self.applied_seq = 0
+        self.depth = 0
+        self.complete = False
+        self.skipped = False
+        self.view: set[int] = set()
+        self.cells: dict[int, Cell] = {}
+        self.shown: dict[tuple[int, int], Shown] = {}
+        self.own: Member | None = None
+        self.reliable = 0  # the last one heard
+        self.heard = 0  # the last of our messages that the room took
+        self.wanted: set[int] = set()
+        self.broken: str | None = None
+        self.violations = 0
+        self.desyncs = 0
+        self.sums_checked = 0
+        self.skipped_messages = 0
+        self.unknown_blocks = 0
+        self.unknown_classes = 0
+        self.trouble: list[str] = []
+        self._touched: set[tuple[int, int]] = set()
+
+    # ---- one message
+
+    def apply(self, message: bytes) -> list[Event]:
+        """Apply a tick message (with its type byte)."""
+        events: list[Event] = []
+        try:
+            self._apply(message, events)
+        except Malformed as error:
+            self._violation(str(error))
+            self.broken = self.broken or str(error)
+        self._settle()
+        return events
+
+    def _apply(self, message: bytes, events: list[Event]) -> None:
+        reader = Reader(message)
+        if reader.u8() != TICK:
+            raise Malformed("not a tick message")
+        self.tick, self.applied_seq = reader.u32(), reader.u32()
+        self.depth, flags = reader.u8(), reader.u8()
+        self.complete, self.skipped = bool(flags & FLAG_COMPLETE), bool(flags & FLAG_SKIPPED)
+        self.skipped_messages += self.skipped
+        at = self.tick
+        while reader.left():
+            kind, length = reader.varint(), reader.varint()
+            if length > reader.left():
+                raise Malformed(f"block of kind {kind} ends early: {length} bytes, {reader.left()} left")
+            block = Reader(message, reader.pos, reader.pos + length)
+            reader.pos += length
+            if kind == 1:
+                self._view(block, events)
+            elif kind == 2:
+                self._delta(block, at, events)
+            elif kind == 3:
+                self._snapshot(block, at, events)
+            elif kind == 4:
+                at = (self.tick - block.varint()) & U32
+            elif kind == 5:
+                self.own = self._own(block)
+            elif kind == 6:
+                self._reliable(block, events)
+            elif kind == 7:
+                self.heard = block.varint()
+            elif kind == 8:
+                events.append(Transient(block.varint(), at, block.str8(), block.rest()))
+            else:
+                self.unknown_blocks += 1
+                continue
+            block.finish(f"block of kind {kind}")
+
+    def _violation(self, what: str) -> None:
+        self.violations += 1
+        self.trouble.append(f"tick {self.tick}: {what}")
+
+    # ---- reading
+
+    def _kind(self, reader: Reader) -> int:
+        kind = reader.varint()
+        if kind >= len(self._widths):
+            raise Malformed(f"an entity of unknown kind {kind}")
+        return kind
+
+    def _slot(self, reader: Reader) -> int:
+        slot = reader.varint()
+        if slot >= 1 << 24:
+            raise Malformed(f"slot {slot} is too large")
+        return slot
+
+    def _own(self, reader: Reader) -> Member:
+        slot, generation, kind = self._slot(reader), reader.u8(), self._kind(reader)
+        return Member(slot, generation, kind, reader.row(self._widths[kind]), "")
+
+    def _entity(self, reader: Reader) -> Member:
+        member = self._own(reader)
+        member.statics = reader.str8()
+        if len(member.statics.encode()) > MAX_STATICS:
+            raise Malformed("statics of more than 32 bytes")
+        return member
+
+    def _entities(self, reader: Reader) -> list[Member]:
+        members = [self._entity(reader) for _ in range(reader.varint())]
+        self._ascending([member.slot for member in members])
+        return members
+
+    @staticmethod
+    def _ascending(slots: list[int]) -> None:
+        if any(a >= b for a, b in zip(slots, slots[1:])):
+            raise Malformed("slots are not ascending")
+
+    def _read_delta(self, block: Reader, at: int) -> _Delta:
+        cell, parts, back = block.varint(), block.u8(), 1
+        if parts & ~31:
+            raise Malformed(f"a delta has unknown parts {parts:#x}")
+        if parts & 1:
+            back = block.varint()
+            if not back:
+                raise Malformed("a delta on itself")
+        delta = _Delta(cell, (at - back) & U32)
+        if parts & 2:
+            delta.sum = block.u32()
+        if parts & 4:
+            delta.changes = block.raw(block.varint())
+        if parts & 8:
+            delta.leaves = [(self._slot(block), block.varint()) for _ in range(block.varint())]
+            self._ascending([slot for slot, _ in delta.leaves])
+        if parts & 16:
+            delta.enters = self._entities(block)
+        block.finish("a delta")
+        return delta
+
+    def _read_changes(self, data: bytes, members: list[Member]) -> list[tuple[Member, int, int]]:
+        """The residuals in a delta's changes: (member, field, residual)."""
+        bits = Bits(data)
+        take = bits.take
+        mode = take(2)
+        if mode == 0:
+            selected = members
+        elif mode == 1:
+            mask = take(len(members))
+            selected = [member for at, member in enumerate(members) if mask >> at & 1]
+        elif mode == 2:
+            count = take(len(members).bit_length())
+            if count > len(members):
+                raise Malformed(f"{count} of {len(members)} members selected")
+            width = (len(members) - 1).bit_length()
+            indices = [take(width) for _ in range(count)]
+            if any(a >= b for a, b in zip(indices, indices[1:])) or indices and indices[-1] >= len(members):
+                raise Malformed("selected members are not ascending, or not there")
+            selected = [members[at] for at in indices]
+        else:
+            raise Malformed("changes of mode 3")
+        by_kind: dict[int, list[Member]] = {}
+        for member in selected:
+            by_kind.setdefault(member.kind, []).append(member)
+        residuals: list[tuple[Member, int, int]] = []
+        for kind in sorted(by_kind):
+            those = by_kind[kind]
+            for at in range(self._widths[kind]):
+                how = take(2)
+                if how == 0:
+                    continue
+                if how == 1:
+                    having = those
+                elif how == 2:
+                    mask = take(len(those))
+                    having = [member for index, member in enumerate(those) if mask >> index & 1]
+                else:
+                    raise Malformed("residuals of how 3")
+                width = take(5) + 1
+                residuals.extend((member, at, unzigzag(take(width))) for member in having)
+        bits.finish()
+        return residuals
+
+    # ---- blocks
+
+    def _view(self, block: Reader, events: list[Event]) -> None:
+        cells = [block.varint() for _ in range(block.varint())]
+        block.finish("a view")
+        self.view = set(cells)
+        forgotten = [cell for cell in self.cells if cell not in self.view]
+        for cell in forgotten:
+            for member in self.cells.pop(cell).members.values():
+                self._leave(member, cell, self.tick, None)
+        self.wanted &= self.view
+        events.append(ViewChanged(tuple(cells), tuple(forgotten)))
+
+    def _snapshot(self, block: Reader, at: int, events: list[Event]) -> None:
+        number, total = block.varint(), block.u32()
+        members = self._entities(block)
+        block.finish("a snapshot")
+        before = self.cells.get(number)
+        cell = self.cells[number] = Cell(at, {member.slot: member for member in members})
+        for member in members:
+            self._take_in(member, number, at)
+        if before:
+            for member in before.members.values():
+                now = cell.members.get(member.slot)
+                if not now or not now.same_entity(member):
+                    self._leave(member, number, at, None)
+        self.wanted.discard(number)
+        self._check(number, cell, total)
+        events.append(SnapshotApplied(number, at, before))
+
+    def _delta(self, block: Reader, at: int, events: list[Event]) -> None:
+        delta = self._read_delta(block, at)
+        cell = self.cells.get(delta.cell)
+        if cell is None:
+            return self._misfit(delta.cell, "a delta for a cell that is not held")
+        if since(cell.held, delta.base) < 0 or since(at, cell.held) <= 0:
+            return self._misfit(delta.cell, f"a delta from {delta.base} to {at}, held as of {cell.held}")
+        members = list(cell.members.values())
+        residuals = self._read_changes(delta.changes, members) if delta.changes is not None else []
+        staying = set(cell.members)
+        for slot, _ in delta.leaves:
+            if slot not in staying:
+                return self._misfit(delta.cell, f"slot {slot} leaves, and is no member")
+            staying.remove(slot)
+        for member in delta.enters:
+            if member.slot in staying:
+                return self._misfit(delta.cell, f"slot {member.slot} enters, and is a member")
+        # All is known to fit: now it is done.
+        ticks = since(at, cell.held)
+        for member in members:
+            pairs = self._predictions[member.kind]
+            if pairs:
+                row = member.row
+                moves = [(f, ticks * row[v]) for v, f in pairs]
+                for f, move in moves:
+                    row[f] = wrap_i32(row[f] + move)
+        for member, index, residual in residuals:
+            member.row[index] = wrap_i32(member.row[index] + residual)
+        for slot, where in delta.leaves:
+            self._leave(cell.members.pop(slot), delta.cell, at, where - 1 if where else None)
+        for member in delta.enters:
+            cell.members[member.slot] = member
+            self._take_in(member, delta.cell, at)
+        if delta.enters:
+            cell.members = dict(sorted(cell.members.items()))
+        cell.held = at
+        if delta.sum is not None:
+            self._check(delta.cell, cell, delta.sum)
+        events.append(DeltaApplied(delta.cell, delta.base, at))
+
+    def _misfit(self, cell: int, what: str) -> None:
+        """A delta that cannot be applied: nothing of it is, and a snapshot is asked for."""
+        self._violation(f"cell {cell}: {what}")
+        self.wanted.add(cell)
+
+    def _check(self, number: int, cell: Cell, expected: int) -> None:
+        self.sums_checked += 1
+        if cell.sum() != expected:
+            self.desyncs += 1
+            self.trouble.append(f"tick {self.tick}: cell {number}: the sum differs")
+            self.wanted.add(number)
+
+    def _reliable(self, block: Reader, events: list[Event]) -> None:
+        number, cls = block.varint(), block.varint()
+        content: tuple[object, ...]
+        if cls == 0:
+            name, content = "message", (block.str8(), block.rest())
+        elif cls == 1:
+            name, content = "chat", (block.varint(), block.str8(), block.utf8(block.rest()))
+        elif cls == 2:
+            name, content = "award", (block.zigzag(), block.utf8(block.rest()))
+        elif cls == 3:
+            name, content = "property", (block.varint(), block.str8(), block.rest())
+        else:
+            name, content = "unknown", (block.rest(),)
+        ahead = wrap_i32(number - self.reliable)
+        if ahead <= 0:
+            return
+        if ahead > 1:
+            raise Malformed(f"reliable message {number} after {self.reliable}")
+        self.reliable = number
+        self.unknown_classes += name == "unknown"
+        events.append(Reliable(number, cls, name, content))
+
+    # ---- home and removal
+
+    def _take_in(self, member: Member, cell: int, at: int) -> None:
+        """`cell` took the entity in: it is its home, unless another cell took it in at a later tick."""
+        key = (member.slot, member.generation)
+        shown = self.shown.get(key)
+        if shown and shown.home != cell and since(at, shown.taken) < 0:
+            return
+        self.shown[key] = Shown(cell, member, at)
+        self._touched.discard(key)
+
+    def _leave(self, member: Member, cell: int, at: int, to: int | None) -> None:
+        """The entity left `cell`; if that is its home it may have to be removed, once the message is read."""
+        key = (member.slot, member.generation)
+        shown = self.shown.get(key)
+        if shown and shown.home == cell:
+            shown.left = (at, to)
+            self._touched.add(key)
+
+    def _settle(self) -> None:
+        """Remove the entities that left their home, but for those on their way to a cell still behind."""
+        for key in list(self._touched):
+            left = self.shown[key].left
+            assert left is not None
+            at, to = left
+            target = self.cells.get(to) if to is not None else None
+            if target is None or since(target.held, at) >= 0:
+                del self.shown[key]
+                self._touched.discard(key)
+
+    # ---- looking at it
+
+    def visible(self, kind: int) -> Iterator[Member]:
+        """The entities of a kind that are to be shown."""
+        return (shown.member for shown in self.shown.values() if shown.member.kind == kind)
+
+    def summary(self) -> dict[str, object]:
+        """The world in a form that can be compared with another implementation's."""
+        cells = {
+            str(number): {
+                "held": cell.held,
+                "members": [
+                    {
+                        "slot": m.slot,
+                        "generation": m.generation,
+                        "kind": m.kind,
+                        "row": m.row,
+                        "statics": m.statics,
+                    }
+                    for m in cell.members.values()
+                ],
+            }
+            for number, cell in self.cells.items()
+        }
+        return {
+            "tick": self.tick,
+            "cells": cells,
+            "violations": self.violations,
+            "desyncs": self.desyncs,
+            "sums_checked": self.sums_checked,
+        }
