@@ -28,16 +28,6 @@ pub(super) fn explain_file(name: &dyn fmt::Display, text: &str, mut error: toml:
 /// One line for what is wrong with the command line or the environment. Prints and exits if help or the version was
 /// asked for; `help` is the command that shows the flags.
 pub fn explain(error: clap::Error, help: &str) -> Error {
-    explain_for(error, help, &|flag| {
-        std::env::args_os().any(|arg| {
-            arg.to_str().is_some_and(|arg| {
-                arg == flag || arg.strip_prefix(flag).is_some_and(|rest| rest.starts_with('='))
-            })
-        })
-    })
-}
-
-fn explain_for(error: clap::Error, help: &str, was_given: &dyn Fn(&str) -> bool) -> Error {
     let context = |kind| match error.get(kind) {
         Some(ContextValue::String(text)) => Some(text.as_str()),
         Some(ContextValue::Strings(texts)) => texts.first().map(String::as_str),
@@ -76,4 +66,11 @@ fn explain_for(error: clap::Error, help: &str, was_given: &dyn Fn(&str) -> bool)
             format!("{}; see {help}", line.trim_start_matches("error: "))
         }
     })
+}
+
+/// Whether a flag stands on the command line; if it does not, its value came from the environment.
+fn was_given(flag: &str) -> bool {
+    std::env::args_os()
+        .filter_map(|arg| arg.into_string().ok())
+        .any(|arg| arg.strip_prefix(flag).is_some_and(|rest| rest.is_empty() || rest.starts_with('=')))
 }
