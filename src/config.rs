@@ -195,8 +195,11 @@ pub fn command(name: &'static str, usage: &str) -> clap::Command {
         .bin_name(usage.to_owned())
         .before_help(examples)
         .after_help(
-            "Durations are written 500ms, 30s or 2m. A flag wins over its variable, that over the file.",
+            "Durations are written 500ms, 30s or 2m. Each flag is also a variable, as in TICKYARD_TICK_RATE=30,\n\
+             and a key of the file, as in tick-rate = 30. A flag wins over its variable, that over the file.",
         )
+        // So that a minus sign is met by "not a whole number" and not by "there is no -1".
+        .allow_negative_numbers(true)
         .help_template("{about}\n\n{before-help}Usage: {usage}\n\n{all-args}{after-help}");
     Flags::augment_args(command)
 }
@@ -242,8 +245,7 @@ struct Knobs {
     /// Close a connection that does not say hello in this time [default: 10s]
     #[arg(long, env = "TICKYARD_HELLO_TIMEOUT", hide_env = true, value_name = "DURATION")]
     hello_timeout: Option<Timeout>,
-    /// Let pages of this origin connect, and no others; repeatable [default: the server's own pages,
-    /// and on loopback those of this machine]
+    /// Let pages of this origin connect; repeatable [default: the server's own pages]
     #[arg(
         long,
         env = "TICKYARD_ALLOW_ORIGIN",
@@ -504,7 +506,7 @@ mod tests {
         );
         assert!(
             error("\ntickrate = 20")
-                .starts_with("a.toml, line 2: unknown field `tickrate`, expected one of `listen`")
+                .starts_with("a.toml, line 2: unknown key `tickrate`, expected one of `listen`")
         );
         assert!(error("seed = \n").starts_with("a.toml, line 1: "));
         assert!(error("seed = 1\nseed = 2\n").starts_with("a.toml, line 2: duplicate key"));

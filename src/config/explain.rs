@@ -18,9 +18,9 @@ pub(super) fn explain_file(name: &dyn fmt::Display, text: &str, mut error: toml:
     error.set_input(None);
     let shown = error.to_string();
     let key = shown.lines().last().and_then(|last| last.strip_prefix("in `")?.strip_suffix('`'));
-    let why = error.message().replace('\n', " ");
+    let why = error.message().replace('\n', " ").replace("unknown field", "unknown key");
     Error::Config(match key {
-        Some(key) if !why.starts_with("unknown field") => format!("{name}, line {line}, {key}: {why}"),
+        Some(key) if !why.starts_with("unknown key") => format!("{name}, line {line}, {key}: {why}"),
         _ => format!("{name}, line {line}: {why}"),
     })
 }
@@ -52,7 +52,10 @@ pub fn explain(error: clap::Error, help: &str) -> Error {
         (ErrorKind::UnknownArgument, Some(word)) if !word.starts_with('-') => {
             format!("\"{word}\" is one word too many; see {help}")
         }
-        (ErrorKind::UnknownArgument, Some(flag)) => match context(ContextKind::SuggestedArg) {
+        // The library's idea of similar is wide: a flag that does not even begin alike confuses.
+        (ErrorKind::UnknownArgument, Some(flag)) => match context(ContextKind::SuggestedArg)
+            .filter(|other| other.as_bytes().get(2) == flag.as_bytes().get(2))
+        {
             Some(other) => format!("there is no {flag}; did you mean {other}? See {help}"),
             None => format!("there is no {flag}; see {help}"),
         },
