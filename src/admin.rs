@@ -22,6 +22,7 @@ use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token, Waker};
 
 use crate::error::Error;
+use crate::http::{self, HeadScan, RequestHead, Response, Status};
 use crate::metrics::{self, Metrics};
 
 /// The admin port, open until [`Admin::stop`] or until this is dropped.
@@ -79,9 +80,6 @@ impl Drop for Admin {
 const LISTENER: Token = Token(usize::MAX);
 const STOP: Token = Token(usize::MAX - 1);
 
-/// A request's head. Longer ones are answered 431.
-const HEAD_BYTES_MAX: usize = 8 * 1024;
-const HEADERS_MAX: usize = 64;
 /// Connections at once. When one more comes, the oldest goes: who holds them all cannot lock others out.
 const PEERS_MAX: usize = 32;
 /// From accept to the last byte of the head.
@@ -184,7 +182,7 @@ struct Peer {
 
 enum State {
     /// The head so far.
-    Reading(Vec<u8>),
+    Reading(Vec<u8>, HeadScan),
     /// The answer, and how much of it is out.
     Writing(Vec<u8>, usize),
     /// All is said. What the peer still sends is read and dropped, this many bytes so far: closing a socket that holds
@@ -201,30 +199,36 @@ impl State {
 
 impl Peer {
     fn new(token: Token, stream: TcpStream, now: Instant) -> Peer {
-        Peer { token, stream, deadline: now + READING_MAX, state: State::Reading(Vec::new()) }
+        Peer {
+            token,
+            stream,
+            deadline: now + READING_MAX,
+            state: State::Reading(Vec::new(), HeadScan::default()),
+        }
     }
 
     /// Goes as far as the socket lets it.
     fn advance(&mut self, site: &Site, now: Instant) -> &State {
         loop {
             let next = match &mut self.state {
-                State::Reading(head) => match read_head(&mut self.stream, head) {
-                    Ok(Some(head)) => {
-                        self.deadline = now + WRITING_MAX;
-                        State::Writing(site.answer(head), 0)
-                    }
-                    Ok(None) => State::Over,
+                State::Reading(head, scan) => match read_more(&mut self.stream, head) {
+                    Ok(0) => State::Over,
+                    Ok(_) => match scan.request(head) {
+                        Ok(None) => continue,
+                        Ok(Some((request, _))) => State::Writing(site.answer(&request), 0),
+                        Err(error) => match error.status() {
+                            Some(status) => State::Writing(refusal(status, &[]), 0),
+                            None => State::Over,
+                        },
+                    },
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => return &self.state,
                     Err(_) => State::Over,
                 },
                 State::Writing(answer, sent) => match write_all(&mut self.stream, answer, sent) {
-                    Ok(()) => {
-                        self.deadline = now + LINGERING_MAX;
-                        match self.stream.shutdown(Shutdown::Write) {
-                            Ok(()) => State::Lingering(0),
-                            Err(_) => State::Over,
-                        }
-                    }
+                    Ok(()) => match self.stream.shutdown(Shutdown::Write) {
+                        Ok(()) => State::Lingering(0),
+                        Err(_) => State::Over,
+                    },
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => return &self.state,
                     Err(_) => State::Over,
                 },
@@ -235,37 +239,27 @@ impl Peer {
                 },
                 State::Over => return &self.state,
             };
+            self.deadline = match next {
+                State::Writing(..) => now + WRITING_MAX,
+                State::Lingering(_) => now + LINGERING_MAX,
+                State::Reading(..) | State::Over => self.deadline,
+            };
             self.state = next;
         }
     }
 }
 
-/// Reads until the head is complete or too long; `None` if the peer left before that.
-fn read_head<'h>(stream: &mut TcpStream, head: &'h mut Vec<u8>) -> io::Result<Option<&'h [u8]>> {
+/// Reads what fits into a piece; 0 is the end. The scan refuses a head that is too long, so it stays short.
+fn read_more(stream: &mut TcpStream, head: &mut Vec<u8>) -> io::Result<usize> {
     let mut piece = [0; 2048];
-    loop {
-        let count = match stream.read(&mut piece) {
-            Ok(0) => return Ok(None),
-            Ok(count) => count,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(error),
-        };
-        // The end may lie across two pieces: look again from three bytes before the new one.
-        let from = head.len().saturating_sub(3);
-        head.extend_from_slice(&piece[..count]);
-        if head[from..].windows(4).any(|four| four == b"\r\n\r\n") || head.len() > HEAD_BYTES_MAX {
-            return Ok(Some(head));
-        }
-    }
+    let count = uninterrupted(|| stream.read(&mut piece))?;
+    head.extend_from_slice(&piece[..count]);
+    Ok(count)
 }
 
 fn write_all(stream: &mut TcpStream, answer: &[u8], sent: &mut usize) -> io::Result<()> {
     while *sent < answer.len() {
-        match stream.write(&answer[*sent..]) {
-            Ok(count) => *sent += count,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
+        *sent += uninterrupted(|| stream.write(&answer[*sent..]))?;
     }
     Ok(())
 }
@@ -273,14 +267,21 @@ fn write_all(stream: &mut TcpStream, answer: &[u8], sent: &mut usize) -> io::Res
 fn drop_input(stream: &mut TcpStream, dropped: &mut usize) -> io::Result<()> {
     let mut piece = [0; 2048];
     while *dropped < LINGERING_BYTES_MAX {
-        match stream.read(&mut piece) {
-            Ok(0) => return Ok(()),
-            Ok(count) => *dropped += count,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
+        match uninterrupted(|| stream.read(&mut piece))? {
+            0 => return Ok(()),
+            count => *dropped += count,
         }
     }
     Ok(())
+}
+
+fn uninterrupted(mut deed: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
+    loop {
+        match deed() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            done => return done,
+        }
+    }
 }
 
 /// What is to be found here: a request's head in, the whole answer out.
@@ -302,53 +303,30 @@ const INDEX: &str = "<!doctype html>
 ";
 
 impl Site {
-    fn answer(&self, head: &[u8]) -> Vec<u8> {
-        let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
-        let mut request = httparse::Request::new(&mut headers);
-        let parsed = request.parse(head);
-        let is_head = request.method == Some("HEAD");
-        match parsed {
-            Ok(httparse::Status::Complete(_)) => self.look_up(&request).into_bytes(!is_head),
-            // Too long: there is no end in what was read.
-            Ok(httparse::Status::Partial) | Err(httparse::Error::TooManyHeaders) => {
-                Answer::plain("431 Request Header Fields Too Large", "the head is too long\n")
-                    .into_bytes(!is_head)
-            }
-            Err(_) => Answer::plain("400 Bad Request", "this is not an HTTP/1 request\n").into_bytes(true),
+    fn answer(&self, request: &RequestHead<'_>) -> Vec<u8> {
+        if self.on_loopback && !request.headers.all("host").all(is_no_name_on_the_web) {
+            return refusal(Status::FORBIDDEN, &[]);
         }
-    }
-
-    fn look_up(&self, request: &httparse::Request<'_, '_>) -> Answer {
-        let mut hosts = request.headers.iter().filter(|header| header.name.eq_ignore_ascii_case("host"));
-        match (hosts.next(), hosts.next(), request.version) {
-            // RFC 9112, 3.2: HTTP/1.1 has exactly one Host. HTTP/1.0, which some probes speak, need not.
-            (None, _, Some(0)) => {}
-            (Some(host), None, _) if self.on_loopback && !is_no_name_on_the_web(host.value) => {
-                return Answer::plain("421 Misdirected Request", "ask by IP address or as localhost\n");
-            }
-            (Some(_), None, _) => {}
-            _ => return Answer::plain("400 Bad Request", "one Host header, please\n"),
-        }
-        let target = request.path.unwrap_or_default();
-        let found = match target.split('?').next().unwrap_or_default() {
-            "/" => Answer::found(HTML, INDEX.to_owned()),
-            "/healthz" => Answer::found(TEXT, "ok\n".to_owned()),
-            "/metrics" => Answer::found(metrics::CONTENT_TYPE, self.metrics.render()),
-            _ => return Answer::plain("404 Not Found", "nothing here; see /\n"),
+        let (content_type, body) = match request.path {
+            "/" => (HTML, INDEX.to_owned()),
+            "/healthz" => (TEXT, "ok\n".to_owned()),
+            "/metrics" => (metrics::CONTENT_TYPE, self.metrics.render()),
+            _ => return refusal(Status::NOT_FOUND, &[]),
         };
+        let headers = [("Cache-Control", "no-store"), ("X-Content-Type-Options", "nosniff")];
+        let response = Response { status: Status::OK, content_type, headers: &headers };
+        let mut answer = Vec::with_capacity(body.len() + 256);
         match request.method {
-            Some("GET" | "HEAD") => found,
-            _ => Answer {
-                headers: "allow: GET, HEAD\r\n",
-                ..Answer::plain("405 Method Not Allowed", "GET or HEAD\n")
-            },
+            "GET" => response.write(&mut answer, body.as_bytes()),
+            "HEAD" => response.write_head(&mut answer, body.len() as u64),
+            _ => return refusal(Status::METHOD_NOT_ALLOWED, &[("Allow", "GET, HEAD")]),
         }
+        answer
     }
 }
 
 /// Whether a Host is an IP address or `localhost`, with or without a port.
-fn is_no_name_on_the_web(host: &[u8]) -> bool {
-    let Ok(host) = std::str::from_utf8(host) else { return false };
+fn is_no_name_on_the_web(host: &str) -> bool {
     let name = match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
         _ => host,
@@ -357,32 +335,202 @@ fn is_no_name_on_the_web(host: &[u8]) -> bool {
     name.eq_ignore_ascii_case("localhost") || address.parse::<IpAddr>().is_ok()
 }
 
-struct Answer {
-    status: &'static str,
-    headers: &'static str,
-    media_type: &'static str,
-    body: String,
+fn refusal(status: Status, headers: &[(&str, &str)]) -> Vec<u8> {
+    let mut answer = Vec::new();
+    http::write_status(&mut answer, status, headers);
+    answer
 }
 
-impl Answer {
-    fn found(media_type: &'static str, body: String) -> Answer {
-        Answer { status: "200 OK", headers: "", media_type, body }
+#[cfg(test)]
+mod tests {
+    use std::net::TcpStream;
+
+    use super::*;
+
+    /// Far more than anything here takes: a test that hangs fails instead.
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    fn admin() -> Admin {
+        Admin::start(([127, 0, 0, 1], 0).into(), Arc::new(Metrics::new())).unwrap()
     }
 
-    fn plain(status: &'static str, body: &str) -> Answer {
-        Answer { status, headers: "", media_type: TEXT, body: body.to_owned() }
+    fn connect(admin: &Admin) -> TcpStream {
+        let stream = TcpStream::connect(admin.address()).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_nodelay(true).unwrap();
+        stream
     }
 
-    fn into_bytes(self, with_body: bool) -> Vec<u8> {
-        let Answer { status, headers, media_type, body } = self;
-        let mut text = format!(
-            "HTTP/1.1 {status}\r\ncontent-type: {media_type}\r\ncontent-length: {}\r\n{headers}cache-control: no-store\r\n\
-             x-content-type-options: nosniff\r\nconnection: close\r\n\r\n",
-            body.len()
-        );
-        if with_body {
-            text.push_str(&body);
+    /// All that comes back for a request, up to the end of the connection.
+    fn ask(admin: &Admin, request: &str) -> String {
+        let mut stream = connect(admin);
+        stream.write_all(request.as_bytes()).unwrap();
+        rest(&mut stream)
+    }
+
+    fn get(admin: &Admin, path: &str) -> String {
+        ask(admin, &format!("GET {path} HTTP/1.1\r\nHost: {}\r\n\r\n", admin.address()))
+    }
+
+    fn rest(stream: &mut TcpStream) -> String {
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    }
+
+    fn status(answer: &str) -> &str {
+        answer.split(' ').nth(1).unwrap_or("no answer")
+    }
+
+    #[test]
+    fn the_metrics_are_the_ones_of_the_server() {
+        let metrics = Arc::new(Metrics::new());
+        let admin = Admin::start(([127, 0, 0, 1], 0).into(), Arc::clone(&metrics)).unwrap();
+        metrics.ticks.inc_by(7);
+
+        let answer = get(&admin, "/metrics");
+
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
+        assert!(head.contains(&format!("\r\nContent-Type: {}\r\n", metrics::CONTENT_TYPE)), "{head}");
+        assert!(head.contains(&format!("\r\nContent-Length: {}\r\n", body.len())), "{head}");
+        assert!(body.contains("\ntickyard_ticks_total 7\n"), "{body}");
+        assert!(body.ends_with("# EOF\n"), "{body}");
+    }
+
+    #[test]
+    fn each_path_and_method_gets_its_answer() {
+        let admin = admin();
+        let host = admin.address();
+
+        assert!(get(&admin, "/healthz?verbose").ends_with("\r\n\r\nok\n"));
+        assert!(get(&admin, "/").contains("<a href=\"/metrics\">"));
+        assert_eq!(status(&get(&admin, "/metric")), "404");
+        let answer =
+            ask(&admin, &format!("POST /metrics HTTP/1.1\r\nHost: {host}\r\nContent-Length: 0\r\n\r\n"));
+        assert_eq!(status(&answer), "405");
+        assert!(answer.contains("\r\nAllow: GET, HEAD\r\n"), "{answer}");
+        let answer = ask(&admin, &format!("HEAD /healthz HTTP/1.1\r\nHost: {host}\r\n\r\n"));
+        assert!(answer.contains("\r\nContent-Length: 3\r\n") && answer.ends_with("\r\n\r\n"), "{answer}");
+        assert_eq!(status(&ask(&admin, "GET /healthz HTTP/1.0\r\n\r\n")), "200");
+    }
+
+    #[test]
+    fn a_request_that_is_none_or_too_long_is_refused() {
+        let admin = admin();
+
+        assert_eq!(status(&ask(&admin, "GET /healthz HTTP/1.1\r\n\r\n")), "400");
+        assert_eq!(ask(&admin, "\x16\x03\x01"), "");
+        let endless = format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}", "x".repeat(http::HEAD_BYTES_MAX));
+        assert_eq!(status(&ask(&admin, &endless)), "431");
+    }
+
+    #[test]
+    fn a_body_that_nobody_asked_for_resets_no_connection() {
+        let admin = admin();
+        let mut stream = connect(&admin);
+        let head = format!("POST / HTTP/1.1\r\nHost: {}\r\nContent-Length: 20000\r\n\r\n", admin.address());
+        stream.write_all(head.as_bytes()).unwrap();
+
+        assert_eq!(status(&rest(&mut stream)), "405");
+        // A closed socket answers one of these with a reset, and the next ones fail.
+        for _ in 0..400 {
+            stream.write_all(&[b'x'; 50]).unwrap();
         }
-        text.into_bytes()
+    }
+
+    #[test]
+    fn on_loopback_a_name_on_the_web_is_refused() {
+        let admin = admin();
+        let status_for = |host: &str| {
+            status(&ask(&admin, &format!("GET /metrics HTTP/1.1\r\nHost: {host}\r\n\r\n"))).to_owned()
+        };
+
+        for host in ["localhost", "LocalHost:7071", "127.0.0.1", "127.0.0.1:7071", "[::1]:7071", "[::1]"] {
+            assert_eq!(status_for(host), "200", "{host}");
+        }
+        for host in
+            ["evil.example", "evil.example:7071", "127.0.0.1.evil.example", "localhost.evil.example:1", ""]
+        {
+            assert_eq!(status_for(host), "403", "{host}");
+        }
+    }
+
+    #[test]
+    fn elsewhere_any_name_may_be_asked_for() {
+        let admin = Admin::start(([0, 0, 0, 0], 0).into(), Arc::new(Metrics::new())).unwrap();
+        let mut stream = TcpStream::connect(("127.0.0.1", admin.address().port())).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+
+        stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: metrics.internal\r\n\r\n").unwrap();
+
+        assert_eq!(status(&rest(&mut stream)), "200");
+    }
+
+    #[test]
+    fn a_head_in_single_bytes_is_answered_once_it_is_whole() {
+        let admin = admin();
+        let mut stream = connect(&admin);
+
+        for byte in b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n" {
+            stream.write_all(&[*byte]).unwrap();
+        }
+
+        assert_eq!(status(&rest(&mut stream)), "200");
+    }
+
+    #[test]
+    fn peers_that_stall_delay_nobody_and_the_oldest_gives_way() {
+        let admin = admin();
+        let mut stalled: Vec<TcpStream> = (0..PEERS_MAX).map(|_| connect(&admin)).collect();
+        for stream in &mut stalled {
+            stream.write_all(b"GET /metr").unwrap();
+        }
+
+        let before = Instant::now();
+        assert_eq!(status(&get(&admin, "/healthz")), "200");
+        // An end or a reset, depending on what was read of it by then.
+        assert!(!matches!(stalled[0].read(&mut [0]), Ok(1..)));
+        assert!(before.elapsed() < READING_MAX, "took {:?}", before.elapsed());
+    }
+
+    #[test]
+    fn a_peer_that_never_finishes_its_request_is_dropped() {
+        let admin = admin();
+        let mut stream = connect(&admin);
+        stream.write_all(b"GET / HTTP/1.1\r\n").unwrap();
+
+        let before = Instant::now();
+        let end = stream.read(&mut [0]);
+
+        assert!(!matches!(end, Ok(1..)), "{end:?}");
+        assert!(before.elapsed() >= READING_MAX - Duration::from_millis(100), "{:?}", before.elapsed());
+        assert!(before.elapsed() < PATIENCE);
+    }
+
+    #[test]
+    fn stopping_closes_the_port_at_once_even_if_a_peer_stalls() {
+        let admin = admin();
+        let address = admin.address();
+        let _stalled = connect(&admin);
+
+        let before = Instant::now();
+        admin.stop();
+
+        assert!(before.elapsed() < READING_MAX, "took {:?}", before.elapsed());
+        assert!(TcpStream::connect(address).is_err());
+    }
+
+    #[test]
+    fn a_port_that_is_taken_is_named_with_its_flag() {
+        let taken = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let address = taken.local_addr().unwrap();
+
+        let error = Admin::start(address, Arc::new(Metrics::new())).unwrap_err();
+
+        let expected = format!(
+            "cannot listen on {address}: the port is in use; stop the other process or pass --admin 127.0.0.1:0"
+        );
+        assert_eq!(error.to_string(), expected);
     }
 }

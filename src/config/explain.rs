@@ -18,9 +18,9 @@ pub(super) fn explain_file(name: &dyn fmt::Display, text: &str, mut error: toml:
     error.set_input(None);
     let shown = error.to_string();
     let key = shown.lines().last().and_then(|last| last.strip_prefix("in `")?.strip_suffix('`'));
-    let why = error.message().replace('\n', " ");
+    let why = error.message().replace('\n', " ").replace("unknown field", "unknown key");
     Error::Config(match key {
-        Some(key) if !why.starts_with("unknown field") => format!("{name}, line {line}, {key}: {why}"),
+        Some(key) if !why.starts_with("unknown key") => format!("{name}, line {line}, {key}: {why}"),
         _ => format!("{name}, line {line}: {why}"),
     })
 }
@@ -28,16 +28,6 @@ pub(super) fn explain_file(name: &dyn fmt::Display, text: &str, mut error: toml:
 /// One line for what is wrong with the command line or the environment. Prints and exits if help or the version was
 /// asked for; `help` is the command that shows the flags.
 pub fn explain(error: clap::Error, help: &str) -> Error {
-    explain_for(error, help, &|flag| {
-        std::env::args_os().any(|arg| {
-            arg.to_str().is_some_and(|arg| {
-                arg == flag || arg.strip_prefix(flag).is_some_and(|rest| rest.starts_with('='))
-            })
-        })
-    })
-}
-
-fn explain_for(error: clap::Error, help: &str, was_given: &dyn Fn(&str) -> bool) -> Error {
     let context = |kind| match error.get(kind) {
         Some(ContextValue::String(text)) => Some(text.as_str()),
         Some(ContextValue::Strings(texts)) => texts.first().map(String::as_str),
@@ -62,7 +52,10 @@ fn explain_for(error: clap::Error, help: &str, was_given: &dyn Fn(&str) -> bool)
         (ErrorKind::UnknownArgument, Some(word)) if !word.starts_with('-') => {
             format!("\"{word}\" is one word too many; see {help}")
         }
-        (ErrorKind::UnknownArgument, Some(flag)) => match context(ContextKind::SuggestedArg) {
+        // The library's idea of similar is wide: a flag that does not even begin alike confuses.
+        (ErrorKind::UnknownArgument, Some(flag)) => match context(ContextKind::SuggestedArg)
+            .filter(|other| other.as_bytes().get(2) == flag.as_bytes().get(2))
+        {
             Some(other) => format!("there is no {flag}; did you mean {other}? See {help}"),
             None => format!("there is no {flag}; see {help}"),
         },
@@ -76,4 +69,11 @@ fn explain_for(error: clap::Error, help: &str, was_given: &dyn Fn(&str) -> bool)
             format!("{}; see {help}", line.trim_start_matches("error: "))
         }
     })
+}
+
+/// Whether a flag stands on the command line; if it does not, its value came from the environment.
+fn was_given(flag: &str) -> bool {
+    std::env::args_os()
+        .filter_map(|arg| arg.into_string().ok())
+        .any(|arg| arg.strip_prefix(flag).is_some_and(|rest| rest.is_empty() || rest.starts_with('=')))
 }

@@ -222,3 +222,65 @@ impl Visitor<'_> for Scalar {
         Ok(value.to_owned())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_duration_is_a_whole_number_and_its_unit() {
+        let read = |text: &str| text.parse::<Timeout>().map(|timeout| timeout.0).ok();
+
+        assert_eq!(read("500ms"), Some(Duration::from_millis(500)));
+        assert_eq!(read("30s"), Some(Duration::from_secs(30)));
+        assert_eq!(read("2m"), Some(Duration::from_secs(120)));
+        assert_eq!(read("100ms"), Some(Duration::from_millis(100)));
+        assert_eq!(read("60m"), Some(Duration::from_secs(3600)));
+        for text in ["", "30", "s", "1.5s", "-1s", "+1s", " 1s", "1 s", "1h", "1S", "99ms", "61m", "3601s"] {
+            assert_eq!(read(text), None, "{text:?}");
+        }
+        // Beyond u64, and beyond it only once the unit is in.
+        assert_eq!(read("99999999999999999999s"), None);
+        assert_eq!(read("18446744073709551615m"), None);
+    }
+
+    #[test]
+    fn a_whole_number_keeps_to_its_range() {
+        let read = |text: &str| text.parse::<TickRate>().map(|number| number.0).ok();
+
+        assert_eq!((read("1"), read("60")), (Some(1), Some(60)));
+        for text in ["", "0", "61", "-1", "1.0", "0x10", "one", "18446744073709551616"] {
+            assert_eq!(read(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn an_origin_is_what_a_browser_sends() {
+        for fine in
+            ["https://game.example", "http://localhost:8080", "http://[::1]:80", "app://x", "https://1.2.3.4"]
+        {
+            assert_eq!(Origin::check(fine), Ok(()), "{fine}");
+        }
+        for wrong in [
+            "",
+            "*",
+            "null",
+            "game.example",
+            "https://",
+            "://x",
+            "https://game.example/",
+            "https://Game.example",
+        ] {
+            assert!(Origin::check(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_switch_understands_the_usual_words() {
+        let read = |text: &str| text.parse::<Switch>().map(|switch| switch.0).ok();
+
+        assert_eq!(["true", "1", "yes", "on"].map(read), [Some(true); 4]);
+        assert_eq!(["false", "0", "no", "off"].map(read), [Some(false); 4]);
+        assert_eq!(["", "TRUE!", "2"].map(read), [None; 3]);
+    }
+}

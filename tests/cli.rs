@@ -1,0 +1,274 @@
+//! The `tickyard` command as people meet it: help, each mistake's one line, exit codes, and who wins when a knob is
+//! turned in several places.
+
+use std::fmt::Write as _;
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+/// Far more than a start or an end takes: a test that hangs fails instead.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The command with nothing in its environment, in a directory of its own for this test.
+fn tickyard(test: &str, args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tickyard"));
+    command.args(args).env_clear().current_dir(directory(test));
+    command.stdin(Stdio::null());
+    command
+}
+
+fn directory(test: &str) -> PathBuf {
+    let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(test);
+    std::fs::create_dir_all(&directory).unwrap();
+    directory
+}
+
+fn write_file(test: &str, name: &str, text: &str) {
+    std::fs::write(directory(test).join(name), text).unwrap();
+}
+
+/// What a command that ends by itself printed, and how it ended.
+fn transcript(command: &mut Command) -> String {
+    let args: Vec<_> = command.get_args().map(|arg| arg.to_string_lossy().into_owned()).collect();
+    let output = command.output().unwrap();
+    let mut text = format!("$ tickyard {}\n", args.join(" "));
+    text.push_str(&String::from_utf8_lossy(&output.stdout));
+    for line in String::from_utf8_lossy(&output.stderr).lines() {
+        let _ = writeln!(text, "2> {line}");
+    }
+    let _ = writeln!(
+        text,
+        "exit code {}",
+        output.status.code().map_or("none".to_owned(), |code| code.to_string())
+    );
+    text
+}
+
+fn transcripts(test: &str, of: &[&[&str]]) -> String {
+    of.iter().map(|args| transcript(&mut tickyard(test, args))).collect::<Vec<_>>().join("\n")
+}
+
+/// A running server. It is ended when this goes.
+struct Running {
+    child: Child,
+    lines: Receiver<String>,
+}
+
+impl Running {
+    fn start(mut command: Command) -> Running {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        let (to, lines) = channel();
+        std::thread::spawn(move || stdout.lines().map_while(Result::ok).try_for_each(|line| to.send(line)));
+        Running { child, lines }
+    }
+
+    /// What it says until it is ready.
+    fn banner(&self) -> String {
+        let mut banner = String::new();
+        loop {
+            let line = self.lines.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("no end of {banner:?}"));
+            let _ = writeln!(banner, "{line}");
+            if line.starts_with("Ctrl-C") {
+                return banner;
+            }
+        }
+    }
+
+    fn end(mut self, signal: Signal) -> ExitStatus {
+        let id = Pid::from_child(&self.child);
+        kill_process(id, signal).unwrap();
+        // Its stdout closes when it has ended.
+        while let Ok(line) = self.lines.recv_timeout(PATIENCE) {
+            drop(line);
+        }
+        assert_eq!(
+            self.lines.recv_timeout(PATIENCE),
+            Err(RecvTimeoutError::Disconnected),
+            "it has not ended"
+        );
+        self.child.wait().unwrap()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// `serve` on ports that the system chooses, with the given flags.
+fn serve(test: &str, args: &[&str]) -> Command {
+    let mut command = tickyard(test, &["serve", "--listen=127.0.0.1:0", "--admin=127.0.0.1:0"]);
+    command.args(args);
+    command
+}
+
+/// `127.0.0.1:` and a port's digits, with the digits taken out.
+fn without_ports(text: &str) -> String {
+    let mut parts = text.split("127.0.0.1:");
+    let mut out = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let rest = part.trim_start_matches(|c: char| c.is_ascii_digit());
+        let _ = write!(out, "127.0.0.1:PORT{rest}");
+    }
+    out
+}
+
+#[test]
+fn help_opens_with_examples() {
+    insta::assert_snapshot!(transcripts("help", &[&["--help"], &["serve", "--help"], &["--version"]]));
+}
+
+#[test]
+fn without_a_command_help_comes_as_an_error() {
+    insta::assert_snapshot!(transcripts("no-command", &[&[]]));
+}
+
+#[test]
+fn a_mistake_on_the_command_line_is_one_line_that_says_what_to_do() {
+    insta::assert_snapshot!(transcripts(
+        "mistakes",
+        &[
+            &["sreve"],
+            &["--lisen"],
+            &["serve", "--lisen", "127.0.0.1:1"],
+            &["serve", "--frobnicate"],
+            &["serve", "now"],
+            &["serve", "--listen"],
+            &["serve", "--listen", "localhost"],
+            &["serve", "--admin", "no"],
+            &["serve", "--admin", "127.0.0.1:7070"],
+            &["serve", "--tick-rate", "0"],
+            &["serve", "--tick-rate=61"],
+            &["serve", "--io-threads", "many"],
+            &["serve", "--echo=perhaps"],
+            &["serve", "--max-connections", "-1"],
+            &["serve", "--players", "10001"],
+            &["serve", "--seed", "0x10"],
+            &["serve", "--seed", "1", "--seed", "2"],
+            &["serve", "--idle-timeout", "30"],
+            &["serve", "--idle-timeout", "0s"],
+            &["serve", "--allow-origin", "*"],
+            &["serve", "--log", "a=b=c"],
+        ]
+    ));
+}
+
+#[test]
+fn a_mistake_in_the_file_is_one_line_with_its_place() {
+    let test = "files";
+    write_file(test, "typo.toml", "# ours\ntick-rat = 30\n");
+    write_file(test, "value.toml", "listen = \"127.0.0.1:0\"\n\nidle-timeout = \"30\"\n");
+    write_file(test, "syntax.toml", "seed = \n");
+    write_file(test, "pair.toml", "players = 50\ncapacity = 40\n");
+    std::fs::create_dir_all(directory(test).join("folder.toml")).unwrap();
+
+    insta::assert_snapshot!(transcripts(
+        test,
+        &[
+            &["serve", "--config", "typo.toml"],
+            &["serve", "--config", "value.toml"],
+            &["serve", "--config", "syntax.toml"],
+            &["serve", "--config", "pair.toml"],
+            &["serve", "--config", "missing.toml"],
+            &["serve", "--config", "folder.toml"],
+            &["serve", "--config", "/dev/zero"],
+        ]
+    ));
+}
+
+#[test]
+fn a_mistake_in_the_environment_names_its_variable() {
+    let names = [
+        "LISTEN",
+        "ADMIN",
+        "TICK_RATE",
+        "IO_THREADS",
+        "ECHO",
+        "MAX_CONNECTIONS",
+        "PLAYERS",
+        "CAPACITY",
+        "SEED",
+        "IDLE_TIMEOUT",
+        "SLOW_TIMEOUT",
+        "HELLO_TIMEOUT",
+        "ALLOW_ORIGIN",
+        "LOG",
+        "LOG_JSON",
+    ];
+    for name in names {
+        let variable = format!("TICKYARD_{name}");
+
+        let output = tickyard("environment", &["serve"]).env(&variable, "a=b=c").output().unwrap();
+
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert!(stderr.starts_with(&format!("error: {variable}: \"a=b=c\" ")), "{stderr}");
+        assert_eq!(stderr.lines().count(), 1, "{stderr}");
+        assert_eq!(output.status.code(), Some(2));
+    }
+}
+
+#[test]
+fn a_port_in_use_is_told_with_the_way_out() {
+    let taken = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+
+    let game = transcript(&mut tickyard("in-use", &["serve", "--admin=off", "--listen", &address]));
+    let admin = transcript(&mut tickyard("in-use", &["serve", "--listen=127.0.0.1:0", "--admin", &address]));
+
+    insta::assert_snapshot!(format!("{game}\n{admin}").replace(&address, "127.0.0.1:TAKEN"));
+}
+
+#[test]
+fn the_banner_says_where_everything_is() {
+    let server = Running::start(serve("banner", &["--echo"]));
+
+    insta::assert_snapshot!(without_ports(&server.banner()));
+}
+
+#[test]
+fn flag_beats_environment_beats_file_beats_default() {
+    let test = "precedence";
+    write_file(test, "tickyard.toml", "tick-rate = 30\n");
+    let ticks = |command: Command| {
+        let banner = Running::start(command).banner();
+        let room = banner.lines().find_map(|line| line.trim().strip_prefix("room "));
+        room.unwrap_or_else(|| panic!("no room in {banner}"))
+            .split(" ticks")
+            .next()
+            .unwrap()
+            .trim()
+            .to_owned()
+    };
+
+    assert_eq!(ticks(serve(test, &[])), "20");
+
+    let mut with_file = serve(test, &[]);
+    with_file.env("TICKYARD_CONFIG", "tickyard.toml");
+    assert_eq!(ticks(with_file), "30");
+
+    let mut with_environment = serve(test, &["--config", "tickyard.toml"]);
+    with_environment.env("TICKYARD_TICK_RATE", "40");
+    assert_eq!(ticks(with_environment), "40");
+
+    let mut with_flag = serve(test, &["--config", "tickyard.toml", "--tick-rate", "50"]);
+    with_flag.env("TICKYARD_TICK_RATE", "40");
+    assert_eq!(ticks(with_flag), "50");
+}
+
+#[test]
+fn a_signal_to_end_is_not_a_failure() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let server = Running::start(serve("signal", &[]));
+        server.banner();
+
+        assert_eq!(server.end(signal).code(), Some(0), "{signal:?}");
+    }
+}
