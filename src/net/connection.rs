@@ -168,7 +168,7 @@ impl Connection {
         if self.session.closing().is_none() {
             self.hearing = Some(Box::default());
         }
-        self.session.joined(player, welcome, self.outbox.tail());
+        self.session.joined(welcome, self.outbox.tail());
         desk.tally.messages_out += 1;
         self.settle(desk)
     }

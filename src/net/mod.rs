@@ -219,9 +219,7 @@ impl IoThread {
     fn take_news(&mut self, batch: &Batch) {
         let index = self.index;
         for joined in batch.joined.iter().filter(|joined| joined.conn.thread == index) {
-            self.with(joined.conn, |connection, desk| {
-                connection.joined(desk, joined.player, batch.slice(joined.welcome))
-            });
+            self.with(joined.conn, |connection, desk| connection.joined(desk, batch.slice(joined.welcome)));
         }
         for refused in batch.refused.iter().filter(|refused| refused.conn.thread == index) {
             self.tell(refused.conn, |session, turn| {

@@ -23,7 +23,7 @@ use std::time::Duration;
 use tickyard_protocol::message::{
     Input, Pong, RefusalCode, Refused, ServerControl, close_code, encode_server_control,
 };
-use tickyard_protocol::types::{PlayerId, Tick};
+use tickyard_protocol::types::Tick;
 
 use crate::bridge::{Ask, Leave, RemovedWhy, RoomId};
 use crate::close_reason::CloseReason;
@@ -68,8 +68,6 @@ struct Play {
     room: RoomId,
     /// Index into the site's directory.
     place: usize,
-    /// `None` until the room has answered.
-    player: Option<PlayerId>,
     rate: Rate,
     /// The newest inputs, oldest first.
     inputs: [Option<Input>; INPUTS_MAX],
@@ -235,9 +233,8 @@ impl Session {
     }
 
     /// The room gave a seat; `welcome` is the encoded message.
-    pub fn joined(&mut self, player: PlayerId, welcome: &[u8], out: &mut Vec<u8>) {
-        if let Phase::Play(play) = &mut self.phase {
-            play.player = Some(player);
+    pub fn joined(&mut self, welcome: &[u8], out: &mut Vec<u8>) {
+        if let Phase::Play(_) = &self.phase {
             write_frame(out, Opcode::Binary, welcome, None);
         }
     }

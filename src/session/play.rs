@@ -74,7 +74,6 @@ impl Session {
             socket: *socket,
             room: turn.site.room(place.as_ref().copied().unwrap_or_default()),
             place: place.as_ref().copied().unwrap_or_default(),
-            player: None,
             rate: Rate::new(turn.now),
             inputs: [None; INPUTS_MAX],
             inputs_skipped: 0,
@@ -158,8 +157,7 @@ impl Play {
             }
             _ => return Err(bad_message()),
         };
-        // Before the room has answered there is nothing to ask it for.
-        Ok(Some(ask.filter(|_| self.player.is_some()).map_or(Read::Done, Read::Ask)))
+        Ok(Some(ask.map_or(Read::Done, Read::Ask)))
     }
 }
 

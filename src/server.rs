@@ -1,0 +1,237 @@
+//! A whole server: builds every part, knows them all, and ends them in order.
+//!
+//! [`Server`] is the plan, [`Running`] the thing itself. Everything else in this crate knows at most its neighbours; this is
+//! the only file that knows everyone. Shutting down goes with the stream of the data: the io threads say goodbye to their
+//! peers and end, the simulation finds that nobody can send commands any more and ends, then the admin port closes.
+
+// A shell: it owns threads and looks at the clock.
+#![allow(clippy::disallowed_types)]
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Instant;
+
+use mio::net::TcpListener;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use socket2::{Domain, Protocol, Socket, Type};
+use tickyard_protocol::fields::Fields;
+
+use crate::admin::Admin;
+use crate::banner::banner;
+use crate::bridge::{COMMAND_LISTS_MAX, RoomId};
+use crate::config::Config;
+use crate::descriptors;
+use crate::error::Error;
+use crate::game::Game;
+use crate::metrics::Metrics;
+use crate::net::{Entrance, IoThread, Shared};
+use crate::pages::PAGES;
+use crate::session::site::{Origins, Place, Site};
+use crate::sim::{AnyRoom, Room, RoomConfig};
+use crate::ticker::{self, Ticker};
+
+/// A server that listens, but does not serve yet.
+///
+/// ```no_run
+/// use tickyard::{Config, Server, game::arena::Arena};
+///
+/// fn main() -> Result<(), tickyard::Error> {
+///     let config = Config::from_args()?;
+///     let players = config.players;
+///     Server::bind(config)?.game("arena", |_| Arena::new(players)).run()
+/// }
+/// ```
+pub struct Server {
+    config: Config,
+    listener: Socket,
+    address: SocketAddr,
+    places: Vec<Place>,
+    rooms: Vec<Box<dyn AnyRoom>>,
+}
+
+/// A server that serves, until [`Running::stop`].
+pub struct Running {
+    address: SocketAddr,
+    admin: Option<Admin>,
+    shared: Arc<Shared>,
+    entrances: Vec<Entrance>,
+    io_threads: Vec<JoinHandle<()>>,
+    ticker: Option<Ticker>,
+}
+
+impl Server {
+    /// Takes the address that the configuration names; from now on it is this server's.
+    pub fn bind(config: Config) -> Result<Server, Error> {
+        config.check()?;
+        let not_listening = |source| Error::Listen { flag: "--listen", address: config.listen, source };
+        let listener = listen(config.listen).map_err(not_listening)?;
+        let address = listener.local_addr().map_err(not_listening)?;
+        let address = address.as_socket().unwrap_or(config.listen);
+        Ok(Server { config, listener, address, places: Vec::new(), rooms: Vec::new() })
+    }
+
+    /// Where it listens, with the real port.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Adds a game under the name by which clients ask for it. It is played in one room, which `make` opens.
+    pub fn game<G: Game>(mut self, name: &str, make: impl FnOnce(RoomId) -> G) -> Server {
+        let room = RoomId(self.rooms.len() as u32);
+        let id = format!("{name}-1");
+        let config = RoomConfig {
+            room,
+            id: id.clone(),
+            game: name.to_owned(),
+            tick_rate: self.config.tick_rate,
+            capacity: self.config.capacity,
+            seed: self.config.seed,
+        };
+        self.rooms.push(Box::new(Room::new(config, make(room))));
+        self.places.push(Place { room, game: name.to_owned(), id, input: G::Input::fields() });
+        self
+    }
+
+    /// Serves until SIGINT or SIGTERM, having printed where. A second signal ends the process at once.
+    pub fn run(self) -> Result<(), Error> {
+        let signals = |source| Error::System { doing: "listen for signals", source };
+        let stopping = Arc::new(AtomicBool::new(false));
+        for signal in [SIGINT, SIGTERM] {
+            signal_hook::flag::register_conditional_shutdown(signal, 1, Arc::clone(&stopping)).map_err(signals)?;
+        }
+        let mut waiting = Signals::new([SIGINT, SIGTERM]).map_err(signals)?;
+
+        let config = self.config.clone();
+        let running = self.start()?;
+        print(&banner(&config, running.address(), running.admin_address()));
+        waiting.forever().next();
+        stopping.store(true, Ordering::Release);
+        tracing::info!("stopping: every connection is told that the server goes away");
+        running.stop();
+        Ok(())
+    }
+
+    /// Serves on threads of its own from now on.
+    pub fn start(self) -> Result<Running, Error> {
+        let Server { config, listener, address, places, rooms } = self;
+        let system = |doing| move |source| Error::System { doing, source };
+        if let Some(warning) = descriptors::shortage(descriptors::raise(), config.connections_max) {
+            tracing::warn!("{warning}");
+        }
+        let metrics = Arc::new(Metrics::new());
+        let admin = config.admin.map(|address| Admin::start(address, Arc::clone(&metrics))).transpose()?;
+        let shared = Arc::new(Shared {
+            site: site(&config, address, places),
+            metrics: Arc::clone(&metrics),
+            connections_max: config.connections_max,
+            slow_timeout: config.slow_timeout,
+            origin: Instant::now(),
+            stop: AtomicBool::new(false),
+        });
+
+        let (commands, drained) = crossbeam_channel::bounded(COMMAND_LISTS_MAX);
+        let mut threads = Vec::new();
+        let mut entrances = Vec::new();
+        for index in 0..config.io_threads as u16 {
+            let (thread, entrance) = IoThread::new(index, Arc::clone(&shared), commands.clone())
+                .map_err(system("set up an io thread"))?;
+            threads.push(thread);
+            entrances.push(entrance);
+        }
+        // The io threads hold the only senders: when they end, the simulation knows.
+        drop(commands);
+        let listener = TcpListener::from_std(listener.into());
+        threads[0].listen(listener, entrances.clone()).map_err(system("watch the listening socket"))?;
+
+        let outputs = entrances.iter().map(output).collect();
+        let ticker = Ticker::spawn(rooms, drained, outputs, shared.origin, metrics)
+            .map_err(system("start the simulation thread"))?;
+        let io_threads = threads
+            .into_iter()
+            .enumerate()
+            .map(|(index, thread)| thread::Builder::new().name(format!("io-{index}")).spawn(|| thread.run()))
+            .collect::<Result<_, _>>()
+            .map_err(system("start an io thread"))?;
+        Ok(Running { address, admin, shared, entrances, io_threads, ticker: Some(ticker) })
+    }
+}
+
+impl Running {
+    /// Where it listens, with the real port.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Where the admin port is, if it is on.
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin.as_ref().map(Admin::address)
+    }
+
+    /// What it counts.
+    pub fn metrics(&self) -> &Metrics {
+        &self.shared.metrics
+    }
+
+    /// Closes every connection with 1001 and ends all threads.
+    pub fn stop(mut self) {
+        self.shared.stop.store(true, Ordering::Release);
+        for entrance in &self.entrances {
+            let _ = entrance.waker.wake();
+        }
+        for thread in self.io_threads.drain(..) {
+            // A panic in there was printed when it happened.
+            let _ = thread.join();
+        }
+        if let Some(ticker) = self.ticker.take() {
+            ticker.join();
+        }
+    }
+}
+
+fn site(config: &Config, address: SocketAddr, places: Vec<Place>) -> Site {
+    let origins = match (config.allow_origin.is_empty(), address.ip().is_loopback()) {
+        (false, _) => Origins::Listed(config.allow_origin.clone()),
+        (true, true) => Origins::Loopback,
+        (true, false) => Origins::Same,
+    };
+    Site {
+        places,
+        pages: PAGES,
+        echo: config.echo,
+        origins,
+        hello_timeout: config.hello_timeout,
+        idle_timeout: config.idle_timeout,
+    }
+}
+
+fn listen(address: SocketAddr) -> std::io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket)
+}
+
+fn output(entrance: &Entrance) -> ticker::Output {
+    let waker = Arc::clone(&entrance.waker);
+    let wake = move || {
+        if let Err(error) = waker.wake() {
+            tracing::error!(%error, "cannot wake an io thread");
+        }
+    };
+    ticker::Output { batches: entrance.batches.clone(), wake: Box::new(wake) }
+}
+
+fn print(text: &str) {
+    // Not `print!`, which panics when nobody reads stdout.
+    let mut stdout = std::io::stdout();
+    let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+}
+
+/// Handshakes that the kernel keeps for us: a restart brings all players back at once.
+const BACKLOG: i32 = 4096;
