@@ -159,12 +159,7 @@ impl Connection {
     }
 
     /// A room gave a seat.
-    pub fn joined(
-        &mut self,
-        desk: &mut Desk,
-        player: tickyard_protocol::types::PlayerId,
-        welcome: &[u8],
-    ) -> Verdict {
+    pub fn joined(&mut self, desk: &mut Desk, welcome: &[u8]) -> Verdict {
         if self.session.closing().is_none() {
             self.hearing = Some(Box::default());
         }
