@@ -101,8 +101,6 @@ function answerOf(socket, bytes) {
         }
         case "refused":
             throw new RefusedError(control.code, control.text, control.retryAfterMs);
-        case "unknown":
-            return undefined;
     }
 }
 /** Done with this one: whatever it still says is not heard. */

@@ -100,11 +100,8 @@ export interface Refused {
     readonly retryAfterMs: number | undefined;
     readonly unknownTags: number;
 }
-/** A control message from a server; `unknown` is one of a later version. */
-export type Control = Welcome | Redirect | Refused | {
-    readonly type: "unknown";
-    readonly variant: number;
-};
+/** A control message from a server. */
+export type Control = Welcome | Redirect | Refused;
 /** A tick message, its blocks still closed. */
 export interface TickFrame {
     readonly tick: number;

@@ -60,7 +60,7 @@ export function readControl(bytes) {
     const reader = new Reader(bytes);
     const variant = reader.num32();
     if (variant > 2)
-        return { type: "unknown", variant };
+        throw new ProtocolError(`a control message of variant ${variant}`);
     const control = variant === 0 ? readWelcome(reader) : variant === 1 ? readRedirect(reader) : readRefused(reader);
     reader.end();
     return control;
@@ -95,6 +95,8 @@ export function readTransient(bytes, tick) {
     return { tick, cell: reader.varint(), kind: reader.str8(), payload: reader.rest() };
 }
 const NO_TAGS = 0;
+const KINDS_MAX = 64;
+const FIELDS_MAX = 16;
 function writeSeek(writer, seek) {
     switch (seek.how) {
         case "joinOrCreate":
@@ -135,6 +137,8 @@ function readRefused(reader) {
 }
 function readSchema(reader) {
     const kinds = reader.list((r) => ({ name: r.string(), fields: readFields(r) }));
+    if (kinds.length > KINDS_MAX)
+        throw new ProtocolError(`${kinds.length} kinds`);
     return { kinds, input: readFields(reader) };
 }
 function readFields(reader) {
@@ -146,13 +150,18 @@ function readFields(reader) {
         max: r.int32(),
         velocityOf: r.option((o) => o.num32()),
     }));
-    for (const field of fields) {
-        if (field.min > field.max)
-            throw new ProtocolError(`field ${field.name} has no room between min and max`);
-        if (field.velocityOf !== undefined && field.velocityOf >= fields.length) {
-            throw new ProtocolError(`field ${field.name} is the velocity of a field that does not exist`);
+    if (fields.length > FIELDS_MAX)
+        throw new ProtocolError(`${fields.length} fields`);
+    fields.forEach((field, index) => {
+        const { name, step, min, max, velocityOf } = field;
+        if (step <= 0)
+            throw new ProtocolError(`field ${name} has steps of ${step}`);
+        if (min > max)
+            throw new ProtocolError(`field ${name} has no room between min and max`);
+        if (velocityOf !== undefined && (velocityOf >= fields.length || velocityOf === index)) {
+            throw new ProtocolError(`field ${name} is the velocity of no other field`);
         }
-    }
+    });
     return fields;
 }
 /** No tag has a meaning yet. */

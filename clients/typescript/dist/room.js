@@ -257,8 +257,6 @@ export class Room {
         const control = readControl(content);
         if (control.type === "welcome")
             throw new ProtocolError("a second welcome");
-        if (control.type === "unknown")
-            return void this.#own.unknownTypes++;
         this.#own.unknownTags += control.unknownTags;
         if (control.type === "refused")
             this.#farewell = control.text;

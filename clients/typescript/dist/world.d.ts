@@ -18,6 +18,8 @@ export interface WorldStats {
     unknownClasses: number;
     /** Things a server must not send, such as a delta that does not follow from what we hold. */
     violations: number;
+    /** Sums that were compared. */
+    sumsChecked: number;
     /** Cells whose sum was not the one that the server has. */
     desyncs: number;
     /** Ticks that said that earlier updates were not sent because this connection was slow. */
@@ -40,6 +42,22 @@ export interface Update {
     /** Cells that have to be asked for again. */
     readonly wanted: ReadonlySet<number>;
 }
+/** A cell as a client holds it. */
+export interface HeldCell {
+    readonly cell: number;
+    /** As of which tick. */
+    readonly held: number;
+    readonly members: readonly HeldMember[];
+}
+/** What a cell's stream says of an entity. */
+export interface HeldMember {
+    readonly slot: number;
+    readonly generation: number;
+    /** The index of its kind in the schema. */
+    readonly kind: number;
+    readonly row: readonly number[];
+    readonly statics: string;
+}
 /** The replica of one room. */
 export declare class World {
     #private;
@@ -57,10 +75,10 @@ export declare class World {
     kind(name: string): Collection;
     /** All entities, of every kind, in no particular order. */
     entities(): IterableIterator<Entity>;
-    /** As of which tick a cell is held, if it is. */
-    held(cell: number): number | undefined;
-    /** The sum over a cell as it is held, section 5. */
-    sum(cell: number): number | undefined;
+    /** The cells that you hear, the nearest first. */
+    get view(): readonly number[];
+    /** What is held of each cell, as a copy, for tools and for tests. */
+    cells(): HeldCell[];
     /**
      * Takes one tick message, without its type byte. Throws {@link ProtocolError} when it is malformed; the world is of no
      * use then.

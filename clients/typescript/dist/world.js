@@ -22,9 +22,18 @@ export class World {
     ack = 0;
     /** Your own entity, as of the last message that told of it. */
     me;
-    stats = { unknownBlocks: 0, unknownClasses: 0, violations: 0, desyncs: 0, skipped: 0 };
+    stats = {
+        unknownBlocks: 0,
+        unknownClasses: 0,
+        violations: 0,
+        sumsChecked: 0,
+        desyncs: 0,
+        skipped: 0,
+    };
     #kinds;
     #collections = new Map();
+    #view = new Set();
+    /** Of the view, no others. */
     #cells = new Map();
     /** All entities that have a home, by slot. */
     #tracks = new Map();
@@ -47,14 +56,14 @@ export class World {
         for (const track of this.#tracks.values())
             yield track.entity;
     }
-    /** As of which tick a cell is held, if it is. */
-    held(cell) {
-        return this.#cells.get(cell)?.held;
+    /** The cells that you hear, the nearest first. */
+    get view() {
+        return [...this.#view];
     }
-    /** The sum over a cell as it is held, section 5. */
-    sum(cell) {
-        const held = this.#cells.get(cell);
-        return held && sumOf(held.members);
+    /** What is held of each cell, as a copy, for tools and for tests. */
+    cells() {
+        const copy = ({ id, slot, kind, row, statics }) => ({ slot, generation: id & 255, kind, row: [...row], statics });
+        return [...this.#cells].map(([cell, { held, members }]) => ({ cell, held, members: members.map(copy) }));
     }
     /**
      * Takes one tick message, without its type byte. Throws {@link ProtocolError} when it is malformed; the world is of no
@@ -93,6 +102,7 @@ export class World {
             this.kind(entity.kind).tell("removed", entity, before);
         for (const collection of this.#collections.values())
             collection.clear();
+        this.#view = new Set();
         this.#cells.clear();
         this.#tracks.clear();
         this.#leaving.clear();
@@ -151,9 +161,14 @@ export class World {
         const view = new Set();
         for (let i = 0; i < count; i++)
             view.add(reader.varint());
+        this.#view = view;
         for (const [id, cell] of this.#cells) {
             if (!view.has(id))
                 this.#forget(turn, id, cell);
+        }
+        for (const id of turn.wanted) {
+            if (!view.has(id))
+                turn.wanted.delete(id);
         }
     }
     #forget(turn, id, cell) {
@@ -166,9 +181,9 @@ export class World {
         const id = reader.varint();
         const sum = reader.u32();
         const members = this.#readMembers(reader);
+        if (!this.#view.has(id))
+            return this.#violation(turn, id);
         const old = this.#cells.get(id);
-        if (!old && this.#cells.size >= CELLS_MAX)
-            throw new ProtocolError(`more than ${CELLS_MAX} cells`);
         this.#count(members.length - (old?.members.length ?? 0));
         this.#cells.set(id, { held: turn.asOf, members });
         for (const member of members)
@@ -176,6 +191,7 @@ export class World {
         // Whoever was taken in again follows its new member by now, so this removes only those that are not in the list.
         for (const member of old?.members ?? [])
             this.#leave(id, member, { to: GONE, at: turn.asOf });
+        turn.wanted.delete(id);
         this.#compare(turn, id, members, sum);
     }
     #readDelta(turn, reader) {
@@ -196,10 +212,10 @@ export class World {
         this.#predict(turn, cell, (turn.asOf - cell.held) | 0);
         if (changes)
             this.#readChanges(turn, cell, new BitReader(changes));
-        if (leaves.length > 0)
-            this.#applyLeaves(turn, id, cell, leaves);
-        if (enters.length > 0)
-            this.#applyEnters(turn, id, cell, enters);
+        const left = leaves.length === 0 || this.#applyLeaves(turn, id, cell, leaves);
+        const entered = enters.length === 0 || this.#applyEnters(turn, id, cell, enters);
+        if (!left || !entered)
+            this.#violation(turn, id);
         cell.held = turn.asOf;
         if (sum !== undefined)
             this.#compare(turn, id, cell.members, sum);
@@ -228,54 +244,48 @@ export class World {
         }
         bits.end();
     }
+    /** Tells whether all of them were members. */
     #applyLeaves(turn, id, cell, leaves) {
-        const leaver = new Map(leaves.map((leave) => [leave.slot, leave]));
+        const leavers = new Map(leaves.map((leave) => [leave.slot, leave]));
         const stay = [];
         for (const member of cell.members) {
-            const leave = leaver.get(member.slot);
+            const leave = leavers.get(member.slot);
             if (!leave) {
                 stay.push(member);
                 continue;
             }
-            leaver.delete(member.slot);
+            leavers.delete(member.slot);
             this.#leave(id, member, { to: leave.to, at: turn.asOf });
         }
-        if (leaver.size > 0)
-            this.#violation(turn, id);
         this.#count(stay.length - cell.members.length);
         cell.members = stay;
+        return leavers.size === 0;
     }
+    /** Tells whether none of them was a member already. Those that were are left as they are. */
     #applyEnters(turn, id, cell, enters) {
-        const members = [];
-        let doubled = false;
-        let next = 0;
-        for (const member of cell.members) {
-            while (next < enters.length && enters[next].slot < member.slot)
-                members.push(enters[next++]);
-            // A slot that is a member already: the newcomer takes its place, which is closest to what the server has.
-            if (next < enters.length && enters[next].slot === member.slot)
-                doubled = true;
-            else
-                members.push(member);
-        }
-        while (next < enters.length)
-            members.push(enters[next++]);
-        if (doubled)
-            this.#violation(turn, id);
-        this.#count(members.length - cell.members.length);
-        cell.members = members;
-        for (const member of enters)
+        const before = new Set(cell.members.map((member) => member.slot));
+        const fresh = enters.filter((member) => !before.has(member.slot));
+        this.#count(fresh.length);
+        cell.members = [...cell.members, ...fresh].sort((a, b) => a.slot - b.slot);
+        for (const member of fresh)
             this.#takeIn(turn, id, member);
+        return fresh.length === enters.length;
     }
     #compare(turn, id, members, sum) {
+        this.stats.sumsChecked++;
         if (sumOf(members) === sum)
             return;
         this.stats.desyncs++;
-        turn.wanted.add(id);
+        this.#want(turn, id);
     }
     #violation(turn, cell) {
         this.stats.violations++;
-        turn.wanted.add(cell);
+        this.#want(turn, cell);
+    }
+    /** Others than those of the view are not for us to ask. */
+    #want(turn, cell) {
+        if (this.#view.has(cell))
+            turn.wanted.add(cell);
     }
     /** A false or broken server may name cells and entities without end; our memory has one. */
     #count(more) {
@@ -296,7 +306,9 @@ export class World {
         return members;
     }
     #readEntity(reader, withStatics) {
-        const slot = readSlot(reader);
+        const slot = reader.varint();
+        if (slot >= SLOTS)
+            throw new ProtocolError(`slot ${slot}`);
         const generation = reader.u8();
         const kind = reader.varint();
         if (kind >= this.#kinds.length)
@@ -445,19 +457,14 @@ function planKind(kind) {
 }
 /** Base tick ≤ held < block tick, in ticks that wrap. */
 function follows(held, tick, back) {
-    return ((tick - held) | 0) > 0 && ((held - (tick - back)) | 0) >= 0;
-}
-function readSlot(reader) {
-    const slot = reader.varint();
-    if (slot >= SLOTS)
-        throw new ProtocolError(`slot ${slot}`);
-    return slot;
+    const behind = (tick - held) >>> 0;
+    return behind >= 1 && behind <= back;
 }
 function readLeaves(reader) {
     const count = reader.varint();
     const leaves = [];
     for (let i = 0, before = -1; i < count; i++) {
-        const slot = readSlot(reader);
+        const slot = reader.varint();
         if (slot <= before)
             throw new ProtocolError("leaves that do not ascend");
         before = slot;

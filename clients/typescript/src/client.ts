@@ -130,8 +130,6 @@ function answerOf(socket: SocketLike, bytes: Uint8Array): Answer | undefined {
     }
     case "refused":
       throw new RefusedError(control.code, control.text, control.retryAfterMs);
-    case "unknown":
-      return undefined;
   }
 }
 

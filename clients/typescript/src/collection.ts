@@ -71,7 +71,7 @@ export function decode(field: Field, number: number): number {
 /** The number of a row that comes nearest to a value, within the bounds of its field. */
 export function encode(field: Field, value: number): number {
   const number = Math.round((value - field.offset) / field.step);
-  // Not a number, as from an empty text field or a step of 0, is as near as anything: take the rest position.
+  // Not a number, as from an empty text field, is as near as anything: rest.
   const sound = Number.isNaN(number) ? 0 : number;
   return Math.min(field.max, Math.max(field.min, sound)) | 0;
 }

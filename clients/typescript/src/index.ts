@@ -10,4 +10,4 @@ export { type Award, type Chat, Message, type Property, Room, type Stats } from 
 export type { Unsubscribe } from "./signal.js";
 export type { SocketConstructor, SocketLike } from "./socket.js";
 export { ProtocolError } from "./wire.js";
-export { type Update, World, type WorldStats } from "./world.js";
+export { type HeldCell, type HeldMember, type Update, World, type WorldStats } from "./world.js";

@@ -105,8 +105,8 @@ export interface Refused {
   readonly unknownTags: number;
 }
 
-/** A control message from a server; `unknown` is one of a later version. */
-export type Control = Welcome | Redirect | Refused | { readonly type: "unknown"; readonly variant: number };
+/** A control message from a server. */
+export type Control = Welcome | Redirect | Refused;
 
 /** A tick message, its blocks still closed. */
 export interface TickFrame {
@@ -195,7 +195,7 @@ export function writeWant(cells: readonly number[]): Uint8Array<ArrayBuffer> {
 export function readControl(bytes: Uint8Array): Control {
   const reader = new Reader(bytes);
   const variant = reader.num32();
-  if (variant > 2) return { type: "unknown", variant };
+  if (variant > 2) throw new ProtocolError(`a control message of variant ${variant}`);
   const control = variant === 0 ? readWelcome(reader) : variant === 1 ? readRedirect(reader) : readRefused(reader);
   reader.end();
   return control;
@@ -233,6 +233,8 @@ export function readTransient(bytes: Uint8Array, tick: number): Transient {
 }
 
 const NO_TAGS = 0;
+const KINDS_MAX = 64;
+const FIELDS_MAX = 16;
 
 function writeSeek(writer: Writer, seek: Seek): void {
   switch (seek.how) {
@@ -278,6 +280,7 @@ function readRefused(reader: Reader): Refused {
 
 function readSchema(reader: Reader): Schema {
   const kinds = reader.list((r) => ({ name: r.string(), fields: readFields(r) }));
+  if (kinds.length > KINDS_MAX) throw new ProtocolError(`${kinds.length} kinds`);
   return { kinds, input: readFields(reader) };
 }
 
@@ -290,12 +293,15 @@ function readFields(reader: Reader): Field[] {
     max: r.int32(),
     velocityOf: r.option((o) => o.num32()),
   }));
-  for (const field of fields) {
-    if (field.min > field.max) throw new ProtocolError(`field ${field.name} has no room between min and max`);
-    if (field.velocityOf !== undefined && field.velocityOf >= fields.length) {
-      throw new ProtocolError(`field ${field.name} is the velocity of a field that does not exist`);
+  if (fields.length > FIELDS_MAX) throw new ProtocolError(`${fields.length} fields`);
+  fields.forEach((field, index) => {
+    const { name, step, min, max, velocityOf } = field;
+    if (step <= 0) throw new ProtocolError(`field ${name} has steps of ${step}`);
+    if (min > max) throw new ProtocolError(`field ${name} has no room between min and max`);
+    if (velocityOf !== undefined && (velocityOf >= fields.length || velocityOf === index)) {
+      throw new ProtocolError(`field ${name} is the velocity of no other field`);
     }
-  }
+  });
   return fields;
 }
 

@@ -322,7 +322,6 @@ export class Room {
   #handleControl(content: Uint8Array): void {
     const control = readControl(content);
     if (control.type === "welcome") throw new ProtocolError("a second welcome");
-    if (control.type === "unknown") return void this.#own.unknownTypes++;
     this.#own.unknownTags += control.unknownTags;
     if (control.type === "refused") this.#farewell = control.text;
   }

@@ -32,6 +32,8 @@ export interface WorldStats {
   unknownClasses: number;
   /** Things a server must not send, such as a delta that does not follow from what we hold. */
   violations: number;
+  /** Sums that were compared. */
+  sumsChecked: number;
   /** Cells whose sum was not the one that the server has. */
   desyncs: number;
   /** Ticks that said that earlier updates were not sent because this connection was slow. */
@@ -56,6 +58,24 @@ export interface Update {
   readonly wanted: ReadonlySet<number>;
 }
 
+/** A cell as a client holds it. */
+export interface HeldCell {
+  readonly cell: number;
+  /** As of which tick. */
+  readonly held: number;
+  readonly members: readonly HeldMember[];
+}
+
+/** What a cell's stream says of an entity. */
+export interface HeldMember {
+  readonly slot: number;
+  readonly generation: number;
+  /** The index of its kind in the schema. */
+  readonly kind: number;
+  readonly row: readonly number[];
+  readonly statics: string;
+}
+
 /** The replica of one room. */
 export class World {
   /** The tick of the last message. */
@@ -66,10 +86,19 @@ export class World {
   ack = 0;
   /** Your own entity, as of the last message that told of it. */
   me: Entity | undefined;
-  readonly stats: WorldStats = { unknownBlocks: 0, unknownClasses: 0, violations: 0, desyncs: 0, skipped: 0 };
+  readonly stats: WorldStats = {
+    unknownBlocks: 0,
+    unknownClasses: 0,
+    violations: 0,
+    sumsChecked: 0,
+    desyncs: 0,
+    skipped: 0,
+  };
 
   readonly #kinds: readonly KindPlan[];
   readonly #collections = new Map<string, Collection>();
+  #view: ReadonlySet<number> = new Set();
+  /** Of the view, no others. */
   readonly #cells = new Map<number, Cell>();
   /** All entities that have a home, by slot. */
   readonly #tracks = new Map<number, Track>();
@@ -94,15 +123,15 @@ export class World {
     for (const track of this.#tracks.values()) yield track.entity;
   }
 
-  /** As of which tick a cell is held, if it is. */
-  held(cell: number): number | undefined {
-    return this.#cells.get(cell)?.held;
+  /** The cells that you hear, the nearest first. */
+  get view(): readonly number[] {
+    return [...this.#view];
   }
 
-  /** The sum over a cell as it is held, section 5. */
-  sum(cell: number): number | undefined {
-    const held = this.#cells.get(cell);
-    return held && sumOf(held.members);
+  /** What is held of each cell, as a copy, for tools and for tests. */
+  cells(): HeldCell[] {
+    const copy = ({ id, slot, kind, row, statics }: Member) => ({ slot, generation: id & 255, kind, row: [...row], statics });
+    return [...this.#cells].map(([cell, { held, members }]) => ({ cell, held, members: members.map(copy) }));
   }
 
   /**
@@ -138,6 +167,7 @@ export class World {
     const before = mark();
     for (const entity of removed) this.kind(entity.kind).tell("removed", entity, before);
     for (const collection of this.#collections.values()) collection.clear();
+    this.#view = new Set();
     this.#cells.clear();
     this.#tracks.clear();
     this.#leaving.clear();
@@ -194,8 +224,12 @@ export class World {
     if (count > CELLS_MAX) throw new ProtocolError(`a view of ${count} cells`);
     const view = new Set<number>();
     for (let i = 0; i < count; i++) view.add(reader.varint());
+    this.#view = view;
     for (const [id, cell] of this.#cells) {
       if (!view.has(id)) this.#forget(turn, id, cell);
+    }
+    for (const id of turn.wanted) {
+      if (!view.has(id)) turn.wanted.delete(id);
     }
   }
 
@@ -209,13 +243,14 @@ export class World {
     const id = reader.varint();
     const sum = reader.u32();
     const members = this.#readMembers(reader);
+    if (!this.#view.has(id)) return this.#violation(turn, id);
     const old = this.#cells.get(id);
-    if (!old && this.#cells.size >= CELLS_MAX) throw new ProtocolError(`more than ${CELLS_MAX} cells`);
     this.#count(members.length - (old?.members.length ?? 0));
     this.#cells.set(id, { held: turn.asOf, members });
     for (const member of members) this.#takeIn(turn, id, member);
     // Whoever was taken in again follows its new member by now, so this removes only those that are not in the list.
     for (const member of old?.members ?? []) this.#leave(id, member, { to: GONE, at: turn.asOf });
+    turn.wanted.delete(id);
     this.#compare(turn, id, members, sum);
   }
 
@@ -234,8 +269,9 @@ export class World {
     if (!cell || !follows(cell.held, turn.asOf, back)) return this.#violation(turn, id);
     this.#predict(turn, cell, (turn.asOf - cell.held) | 0);
     if (changes) this.#readChanges(turn, cell, new BitReader(changes));
-    if (leaves.length > 0) this.#applyLeaves(turn, id, cell, leaves);
-    if (enters.length > 0) this.#applyEnters(turn, id, cell, enters);
+    const left = leaves.length === 0 || this.#applyLeaves(turn, id, cell, leaves);
+    const entered = enters.length === 0 || this.#applyEnters(turn, id, cell, enters);
+    if (!left || !entered) this.#violation(turn, id);
     cell.held = turn.asOf;
     if (sum !== undefined) this.#compare(turn, id, cell.members, sum);
   }
@@ -263,49 +299,49 @@ export class World {
     bits.end();
   }
 
-  #applyLeaves(turn: Turn, id: number, cell: Cell, leaves: readonly Leave[]): void {
-    const leaver = new Map(leaves.map((leave) => [leave.slot, leave]));
+  /** Tells whether all of them were members. */
+  #applyLeaves(turn: Turn, id: number, cell: Cell, leaves: readonly Leave[]): boolean {
+    const leavers = new Map(leaves.map((leave) => [leave.slot, leave]));
     const stay: Member[] = [];
     for (const member of cell.members) {
-      const leave = leaver.get(member.slot);
+      const leave = leavers.get(member.slot);
       if (!leave) {
         stay.push(member);
         continue;
       }
-      leaver.delete(member.slot);
+      leavers.delete(member.slot);
       this.#leave(id, member, { to: leave.to, at: turn.asOf });
     }
-    if (leaver.size > 0) this.#violation(turn, id);
     this.#count(stay.length - cell.members.length);
     cell.members = stay;
+    return leavers.size === 0;
   }
 
-  #applyEnters(turn: Turn, id: number, cell: Cell, enters: readonly Member[]): void {
-    const members: Member[] = [];
-    let doubled = false;
-    let next = 0;
-    for (const member of cell.members) {
-      while (next < enters.length && enters[next].slot < member.slot) members.push(enters[next++]);
-      // A slot that is a member already: the newcomer takes its place, which is closest to what the server has.
-      if (next < enters.length && enters[next].slot === member.slot) doubled = true;
-      else members.push(member);
-    }
-    while (next < enters.length) members.push(enters[next++]);
-    if (doubled) this.#violation(turn, id);
-    this.#count(members.length - cell.members.length);
-    cell.members = members;
-    for (const member of enters) this.#takeIn(turn, id, member);
+  /** Tells whether none of them was a member already. Those that were are left as they are. */
+  #applyEnters(turn: Turn, id: number, cell: Cell, enters: readonly Member[]): boolean {
+    const before = new Set(cell.members.map((member) => member.slot));
+    const fresh = enters.filter((member) => !before.has(member.slot));
+    this.#count(fresh.length);
+    cell.members = [...cell.members, ...fresh].sort((a, b) => a.slot - b.slot);
+    for (const member of fresh) this.#takeIn(turn, id, member);
+    return fresh.length === enters.length;
   }
 
   #compare(turn: Turn, id: number, members: readonly Member[], sum: number): void {
+    this.stats.sumsChecked++;
     if (sumOf(members) === sum) return;
     this.stats.desyncs++;
-    turn.wanted.add(id);
+    this.#want(turn, id);
   }
 
   #violation(turn: Turn, cell: number): void {
     this.stats.violations++;
-    turn.wanted.add(cell);
+    this.#want(turn, cell);
+  }
+
+  /** Others than those of the view are not for us to ask. */
+  #want(turn: Turn, cell: number): void {
+    if (this.#view.has(cell)) turn.wanted.add(cell);
   }
 
   /** A false or broken server may name cells and entities without end; our memory has one. */
@@ -327,7 +363,8 @@ export class World {
   }
 
   #readEntity(reader: Reader, withStatics: boolean): Member {
-    const slot = readSlot(reader);
+    const slot = reader.varint();
+    if (slot >= SLOTS) throw new ProtocolError(`slot ${slot}`);
     const generation = reader.u8();
     const kind = reader.varint();
     if (kind >= this.#kinds.length) throw new ProtocolError(`an entity of kind ${kind}`);
@@ -525,20 +562,15 @@ function planKind(kind: Kind): KindPlan {
 
 /** Base tick ≤ held < block tick, in ticks that wrap. */
 function follows(held: number, tick: number, back: number): boolean {
-  return ((tick - held) | 0) > 0 && ((held - (tick - back)) | 0) >= 0;
-}
-
-function readSlot(reader: Reader): number {
-  const slot = reader.varint();
-  if (slot >= SLOTS) throw new ProtocolError(`slot ${slot}`);
-  return slot;
+  const behind = (tick - held) >>> 0;
+  return behind >= 1 && behind <= back;
 }
 
 function readLeaves(reader: Reader): Leave[] {
   const count = reader.varint();
   const leaves: Leave[] = [];
   for (let i = 0, before = -1; i < count; i++) {
-    const slot = readSlot(reader);
+    const slot = reader.varint();
     if (slot <= before) throw new ProtocolError("leaves that do not ascend");
     before = slot;
     leaves.push({ slot, to: reader.varint() - 1 });

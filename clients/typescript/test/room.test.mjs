@@ -128,6 +128,7 @@ test("a ping goes out each second, by the timer or by what arrives, and the answ
 
 test("a cell that went wrong is asked for once a second, not each tick", async () => {
   const { room, socket, tick } = await entered();
+  tick(100, [view(2, 300)]);
   for (let at = 101; at < 110; at++) tick(at, [delta(300), delta(2)]);
   assert.deepEqual(socket.sentOf(5), [hex("05 02 ac02 02")]);
   assert.deepEqual([room.stats.violations, room.stats.wants], [18, 2]);
@@ -139,7 +140,7 @@ test("a malformed block ends it with 1002, and nobody is told of half a message"
   room.players.onAdd(() => said.push("add"));
   room.onStateChange(() => said.push("state"));
   room.onLeave((code, reason) => said.push(`left ${code} ${reason.length > 0}`));
-  tick(101, [snapshot(1, sumOf(ada), ada), [5, hex("00")]]);
+  tick(101, [view(1), snapshot(1, sumOf(ada), ada), [5, hex("00")]]);
   assert.deepEqual(said, ["left 1002 true"]);
   assert.equal(socket.closed, 3002, "a script may not say 1002");
   assert.equal(room.connected, false);
@@ -181,7 +182,7 @@ test("the server's last words are the reason when it closes", async () => {
 test("leaving removes everybody, says so, and lets go of the socket and of all callbacks", async () => {
   const { room, socket, tick } = await entered();
   const said = [];
-  tick(101, [snapshot(1, sumOf(ada), ada), self(ada)]);
+  tick(101, [view(1), snapshot(1, sumOf(ada), ada), self(ada)]);
   room.players.onRemove((p) => said.push(`remove ${p.name}`));
   room.onLeave((code) => said.push(`left ${code}`));
   const asked = room.ping();
@@ -204,7 +205,7 @@ test("leaving from within a callback is leaving", async () => {
   room.players.onAdd(() => room.leave());
   room.onMessage("chat", () => said.push("chat"));
   room.onStateChange(() => said.push("state"));
-  tick(101, [snapshot(1, sumOf(ada), ada), chat(1, 4, "Bob", "hi")]);
+  tick(101, [view(1), snapshot(1, sumOf(ada), ada), chat(1, 4, "Bob", "hi")]);
   assert.deepEqual(said, []);
 });
 
@@ -236,7 +237,7 @@ test("a server that is silent for long is given up, but a machine that slept is 
 
 test("the schema decides what there is, not us", async () => {
   const { room, tick } = await entered({ schema: { kinds: [{ name: "ship", fields: SCHEMA.kinds[1].fields }], input: [] } });
-  tick(101, [snapshot(1, 0, { slot: 1, row: [16, 32], statics: "Nina" })]);
+  tick(101, [view(1), snapshot(1, 0, { slot: 1, row: [16, 32], statics: "Nina" })]);
   const [ship] = room.kind("ship");
   assert.deepEqual([ship.x, ship.y, ship.name, room.players.size], [1, 2, "Nina", 0]);
   assert.equal(room.input().send(), 1);
