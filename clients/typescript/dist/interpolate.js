@@ -1,0 +1,77 @@
+/** Follows the entities of one collection. */
+export class Interpolator {
+    delayMs;
+    #room;
+    #fields;
+    #paths = new Map();
+    #stops;
+    /** `fields` are the values to smooth, such as `["x", "y"]`. */
+    constructor(room, collection, fields, options = {}) {
+        this.#room = room;
+        this.#fields = fields;
+        this.delayMs = options.delayMs ?? Math.max(100, 2 * room.stepMs);
+        const sample = (entity, id) => this.#sample(entity, id);
+        this.#stops = [
+            collection.onAdd(sample),
+            collection.onChange(sample),
+            collection.onRemove((_, id) => void this.#paths.delete(id)),
+        ];
+    }
+    /**
+     * The values to show of an entity at local time `now` (as of `performance.now()` and animation frames), in the order of
+     * the fields. A different delay may suit your own entity.
+     */
+    at(id, now = performance.now(), delayMs = this.delayMs) {
+        const path = this.#paths.get(id);
+        if (!path)
+            return undefined;
+        const { clock } = this.#room;
+        const tick = clock.tickAt(now - delayMs);
+        if (delayMs === this.delayMs)
+            this.#room.renderTick = tick;
+        return valuesAt(path, tick, this.#room.tick);
+    }
+    /** Lets go of the collection. */
+    stop() {
+        for (const stop of this.#stops)
+            stop();
+        this.#paths.clear();
+    }
+    #sample(entity, id) {
+        const { tick } = this.#room;
+        const sample = { tick, values: this.#fields.map((field) => entity[field]) };
+        const path = this.#paths.get(id);
+        if (!path)
+            return void this.#paths.set(id, [sample]);
+        const last = path[path.length - 1];
+        // Silence means that nothing changed: it stood where it was until the tick before this one.
+        if (tick - last.tick > GAP_TICKS_MAX)
+            path.push({ tick: tick - 1, values: last.values });
+        path.push(sample);
+        if (path.length > SAMPLES_MAX)
+            path.splice(0, path.length - SAMPLES_MAX);
+    }
+}
+/** Where a path is at `tick`; `heard` is the newest tick that is known, and silence since the last sample means rest. */
+export function valuesAt(path, tick, heard) {
+    let next = path.length;
+    while (next > 0 && path[next - 1].tick > tick)
+        next--;
+    if (next === 0)
+        return path[0].values;
+    const from = path[next - 1];
+    if (next < path.length)
+        return between(from, path[next], tick);
+    if (next === 1 || heard > from.tick)
+        return from.values;
+    return between(path[next - 2], from, Math.min(tick, from.tick + CARRY_TICKS_MAX));
+}
+/** On the line through two samples. */
+function between(a, b, tick) {
+    const share = b.tick === a.tick ? 1 : (tick - a.tick) / (b.tick - a.tick);
+    return a.values.map((value, i) => value + (b.values[i] - value) * share);
+}
+const SAMPLES_MAX = 16;
+/** A longer silence was rest; a shorter one may have been a lost turn, and a straight line looks best. */
+const GAP_TICKS_MAX = 3;
+const CARRY_TICKS_MAX = 2;

@@ -1,0 +1,91 @@
+/**
+ * The world as a client knows it: takes tick messages, keeps cells and entities, and tells what changed.
+ *
+ * No socket and no clock. {@link World.apply} reads one message whole; only then do entities show their new values, and
+ * {@link World.announce} calls back. What the bytes mean is told in `protocol/PROTOCOL.md`, sections 4 to 7.
+ *
+ * Two things must not be mixed up. A *member* is what one cell's stream says of an entity; deltas count on its row, so
+ * nothing else may touch it. An *entity* is what the game sees; it follows the member of its home, the cell that took
+ * it in last. While an entity crosses, both cells may list it.
+ */
+import { Collection, type Entity } from "./collection.js";
+import { type Reliable, type Schema, type Transient } from "./messages.js";
+/** What went otherwise than planned, counted. */
+export interface WorldStats {
+    /** Blocks of a kind that this version does not know. */
+    unknownBlocks: number;
+    /** Reliable messages of a class that this version does not know. */
+    unknownClasses: number;
+    /** Things a server must not send, such as a delta that does not follow from what we hold. */
+    violations: number;
+    /** Sums that were compared. */
+    sumsChecked: number;
+    /** Cells whose sum was not the one that the server has. */
+    desyncs: number;
+    /** Ticks that said that earlier updates were not sent because this connection was slow. */
+    skipped: number;
+}
+/** What one message did. */
+export interface Update {
+    readonly tick: number;
+    /** Your last applied input. */
+    readonly seq: number;
+    /** How many inputs of yours wait in the room. */
+    readonly depth: number;
+    readonly added: readonly Entity[];
+    readonly removed: readonly Entity[];
+    readonly changed: readonly Entity[];
+    readonly reliable: readonly Reliable[];
+    readonly transients: readonly Transient[];
+    /** Number of your last message that the room took, if it said so. */
+    readonly heard: number | undefined;
+    /** Cells that have to be asked for again. */
+    readonly wanted: ReadonlySet<number>;
+}
+/** A cell as a client holds it. */
+export interface HeldCell {
+    readonly cell: number;
+    /** As of which tick. */
+    readonly held: number;
+    readonly members: readonly HeldMember[];
+}
+/** What a cell's stream says of an entity. */
+export interface HeldMember {
+    readonly slot: number;
+    readonly generation: number;
+    /** The index of its kind in the schema. */
+    readonly kind: number;
+    readonly row: readonly number[];
+    readonly statics: string;
+}
+/** The replica of one room. */
+export declare class World {
+    #private;
+    /** The tick of the last message. */
+    tick: number;
+    /** Each cell of the view is held and current. */
+    complete: boolean;
+    /** Number of the last reliable message heard: what an acknowledgement says. */
+    ack: number;
+    /** Your own entity, as of the last message that told of it. */
+    me: Entity | undefined;
+    readonly stats: WorldStats;
+    constructor(schema: Schema, tick?: number);
+    /** The entities of a kind, which need not be one of the schema: it is empty then. */
+    kind(name: string): Collection;
+    /** All entities, of every kind, in no particular order. */
+    entities(): IterableIterator<Entity>;
+    /** The cells that you hear, the nearest first. */
+    get view(): readonly number[];
+    /** What is held of each cell, as a copy, for tools and for tests. */
+    cells(): HeldCell[];
+    /**
+     * Takes one tick message, without its type byte. Throws {@link ProtocolError} when it is malformed; the world is of no
+     * use then.
+     */
+    apply(message: Uint8Array): Update;
+    /** Calls back for what a message did. Everything is in its new state by then. */
+    announce(update: Update): void;
+    /** Forgets everything, tells so, and lets go of all callbacks. */
+    clear(): void;
+}

@@ -1,0 +1,674 @@
+/**
+ * The world as a client knows it: takes tick messages, keeps cells and entities, and tells what changed.
+ *
+ * No socket and no clock. {@link World.apply} reads one message whole; only then do entities show their new values, and
+ * {@link World.announce} calls back. What the bytes mean is told in `protocol/PROTOCOL.md`, sections 4 to 7.
+ *
+ * Two things must not be mixed up. A *member* is what one cell's stream says of an entity; deltas count on its row, so
+ * nothing else may touch it. An *entity* is what the game sees; it follows the member of its home, the cell that took
+ * it in last. While an entity crosses, both cells may list it.
+ */
+import { Collection, type Entity, type EntityMaker, entityMaker } from "./collection.js";
+import {
+  BLOCK,
+  type Block,
+  type Kind,
+  readReliable,
+  readTick,
+  readTransient,
+  type Reliable,
+  type Schema,
+  type TickFrame,
+  type Transient,
+} from "./messages.js";
+import { mark } from "./signal.js";
+import { BitReader, ProtocolError, Reader, unzigzag, width } from "./wire.js";
+
+/** What went otherwise than planned, counted. */
+export interface WorldStats {
+  /** Blocks of a kind that this version does not know. */
+  unknownBlocks: number;
+  /** Reliable messages of a class that this version does not know. */
+  unknownClasses: number;
+  /** Things a server must not send, such as a delta that does not follow from what we hold. */
+  violations: number;
+  /** Sums that were compared. */
+  sumsChecked: number;
+  /** Cells whose sum was not the one that the server has. */
+  desyncs: number;
+  /** Ticks that said that earlier updates were not sent because this connection was slow. */
+  skipped: number;
+}
+
+/** What one message did. */
+export interface Update {
+  readonly tick: number;
+  /** Your last applied input. */
+  readonly seq: number;
+  /** How many inputs of yours wait in the room. */
+  readonly depth: number;
+  readonly added: readonly Entity[];
+  readonly removed: readonly Entity[];
+  readonly changed: readonly Entity[];
+  readonly reliable: readonly Reliable[];
+  readonly transients: readonly Transient[];
+  /** Number of your last message that the room took, if it said so. */
+  readonly heard: number | undefined;
+  /** Cells that have to be asked for again. */
+  readonly wanted: ReadonlySet<number>;
+}
+
+/** A cell as a client holds it. */
+export interface HeldCell {
+  readonly cell: number;
+  /** As of which tick. */
+  readonly held: number;
+  readonly members: readonly HeldMember[];
+}
+
+/** What a cell's stream says of an entity. */
+export interface HeldMember {
+  readonly slot: number;
+  readonly generation: number;
+  /** The index of its kind in the schema. */
+  readonly kind: number;
+  readonly row: readonly number[];
+  readonly statics: string;
+}
+
+/** The replica of one room. */
+export class World {
+  /** The tick of the last message. */
+  tick: number;
+  /** Each cell of the view is held and current. */
+  complete = false;
+  /** Number of the last reliable message heard: what an acknowledgement says. */
+  ack = 0;
+  /** Your own entity, as of the last message that told of it. */
+  me: Entity | undefined;
+  readonly stats: WorldStats = {
+    unknownBlocks: 0,
+    unknownClasses: 0,
+    violations: 0,
+    sumsChecked: 0,
+    desyncs: 0,
+    skipped: 0,
+  };
+
+  readonly #kinds: readonly KindPlan[];
+  readonly #collections = new Map<string, Collection>();
+  #view: ReadonlySet<number> = new Set();
+  /** Of the view, no others. */
+  readonly #cells = new Map<number, Cell>();
+  /** All entities that have a home, by slot. */
+  readonly #tracks = new Map<number, Track>();
+  /** Those that left their home and did not arrive anywhere yet. Never more than there are tracks. */
+  readonly #leaving = new Set<Track>();
+  #memberCount = 0;
+
+  constructor(schema: Schema, tick = 0) {
+    this.tick = tick;
+    this.#kinds = schema.kinds.map(planKind);
+  }
+
+  /** The entities of a kind, which need not be one of the schema: it is empty then. */
+  kind(name: string): Collection {
+    let collection = this.#collections.get(name);
+    if (!collection) this.#collections.set(name, (collection = new Collection()));
+    return collection;
+  }
+
+  /** All entities, of every kind, in no particular order. */
+  *entities(): IterableIterator<Entity> {
+    for (const track of this.#tracks.values()) yield track.entity;
+  }
+
+  /** The cells that you hear, the nearest first. */
+  get view(): readonly number[] {
+    return [...this.#view];
+  }
+
+  /** What is held of each cell, as a copy, for tools and for tests. */
+  cells(): HeldCell[] {
+    const copy = ({ id, slot, kind, row, statics }: Member) => ({ slot, generation: id & 255, kind, row: [...row], statics });
+    return [...this.#cells].map(([cell, { held, members }]) => ({ cell, held, members: members.map(copy) }));
+  }
+
+  /**
+   * Takes one tick message, without its type byte. Throws {@link ProtocolError} when it is malformed; the world is of no
+   * use then.
+   */
+  apply(message: Uint8Array): Update {
+    const frame = readTick(message);
+    const turn = new Turn(frame);
+    for (const block of frame.blocks) this.#applyBlock(turn, block);
+    this.tick = frame.tick;
+    this.complete = frame.viewComplete;
+    if (frame.skipped) this.stats.skipped++;
+    this.#settleLeavers(turn);
+    const [added, changed] = this.#show(turn);
+    const { removed, reliable, transients, heard, wanted } = turn;
+    const { tick, seq, depth } = frame;
+    return { tick, seq, depth, added, removed, changed, reliable, transients, heard, wanted };
+  }
+
+  /** Calls back for what a message did. Everything is in its new state by then. */
+  announce(update: Update): void {
+    const before = mark();
+    for (const what of ["removed", "added", "changed"] as const) {
+      for (const entity of update[what]) this.kind(entity.kind).tell(what, entity, before);
+    }
+  }
+
+  /** Forgets everything, tells so, and lets go of all callbacks. */
+  clear(): void {
+    const removed = [...this.entities()];
+    for (const entity of removed) this.kind(entity.kind).drop(entity);
+    const before = mark();
+    for (const entity of removed) this.kind(entity.kind).tell("removed", entity, before);
+    for (const collection of this.#collections.values()) collection.clear();
+    this.#view = new Set();
+    this.#cells.clear();
+    this.#tracks.clear();
+    this.#leaving.clear();
+    this.#memberCount = 0;
+    this.me = undefined;
+  }
+
+  #applyBlock(turn: Turn, block: Block): void {
+    const reader = new Reader(block.bytes);
+    switch (block.kind) {
+      case BLOCK.view:
+        this.#readView(turn, reader);
+        break;
+      case BLOCK.delta:
+        this.#readDelta(turn, reader);
+        break;
+      case BLOCK.snapshot:
+        this.#readSnapshot(turn, reader);
+        break;
+      case BLOCK.age:
+        turn.asOf = (turn.frame.tick - reader.varint()) >>> 0;
+        break;
+      case BLOCK.self:
+        turn.self = this.#readEntity(reader, false);
+        break;
+      case BLOCK.reliable:
+        return this.#readReliable(turn, block.bytes);
+      case BLOCK.heard:
+        turn.heard = reader.varint();
+        break;
+      case BLOCK.transient:
+        return void turn.transients.push(copied(readTransient(block.bytes, turn.asOf)));
+      default:
+        this.stats.unknownBlocks++;
+        return;
+    }
+    reader.end();
+  }
+
+  #readReliable(turn: Turn, bytes: Uint8Array): void {
+    const { number, content } = readReliable(bytes);
+    const ahead = (number - this.ack) | 0;
+    if (ahead <= 0) return;
+    if (ahead > 1) return void this.stats.violations++;
+    this.ack = number;
+    if (content.type === "unknown") this.stats.unknownClasses++;
+    else turn.reliable.push(content);
+  }
+
+  // Cells
+
+  #readView(turn: Turn, reader: Reader): void {
+    const count = reader.varint();
+    if (count > CELLS_MAX) throw new ProtocolError(`a view of ${count} cells`);
+    const view = new Set<number>();
+    for (let i = 0; i < count; i++) view.add(reader.varint());
+    this.#view = view;
+    for (const [id, cell] of this.#cells) {
+      if (!view.has(id)) this.#forget(turn, id, cell);
+    }
+    for (const id of turn.wanted) {
+      if (!view.has(id)) turn.wanted.delete(id);
+    }
+  }
+
+  #forget(turn: Turn, id: number, cell: Cell): void {
+    this.#cells.delete(id);
+    this.#memberCount -= cell.members.length;
+    for (const member of cell.members) this.#leave(id, member, { to: GONE, at: turn.asOf });
+  }
+
+  #readSnapshot(turn: Turn, reader: Reader): void {
+    const id = reader.varint();
+    const sum = reader.u32();
+    const members = this.#readMembers(reader);
+    if (!this.#view.has(id)) return this.#violation(turn, id);
+    const old = this.#cells.get(id);
+    this.#count(members.length - (old?.members.length ?? 0));
+    this.#cells.set(id, { held: turn.asOf, members });
+    for (const member of members) this.#takeIn(turn, id, member);
+    // Whoever was taken in again follows its new member by now, so this removes only those that are not in the list.
+    for (const member of old?.members ?? []) this.#leave(id, member, { to: GONE, at: turn.asOf });
+    turn.wanted.delete(id);
+    this.#compare(turn, id, members, sum);
+  }
+
+  #readDelta(turn: Turn, reader: Reader): void {
+    const id = reader.varint();
+    const parts = reader.u8();
+    if (parts > PARTS_ALL) throw new ProtocolError(`a delta with parts ${parts}`);
+    const back = parts & PART.base ? reader.varint() : 1;
+    if (back === 0) throw new ProtocolError("a delta based on itself");
+    const sum = parts & PART.sum ? reader.u32() : undefined;
+    const changes = parts & PART.changes ? reader.take(reader.varint()) : undefined;
+    const leaves = parts & PART.leaves ? readLeaves(reader) : [];
+    const enters = parts & PART.enters ? this.#readMembers(reader) : [];
+
+    const cell = this.#cells.get(id);
+    if (!cell || !follows(cell.held, turn.asOf, back)) return this.#violation(turn, id);
+    this.#predict(turn, cell, (turn.asOf - cell.held) | 0);
+    if (changes) this.#readChanges(turn, cell, new BitReader(changes));
+    const left = leaves.length === 0 || this.#applyLeaves(turn, id, cell, leaves);
+    const entered = enters.length === 0 || this.#applyEnters(turn, id, cell, enters);
+    if (!left || !entered) this.#violation(turn, id);
+    cell.held = turn.asOf;
+    if (sum !== undefined) this.#compare(turn, id, cell.members, sum);
+  }
+
+  #predict(turn: Turn, cell: Cell, ticks: number): void {
+    for (const member of cell.members) {
+      const { row } = member;
+      const { moves, by } = this.#kinds[member.kind];
+      // All moves count with the old velocities, even where a velocity has one itself.
+      for (let i = 0; i < moves.length; i++) by[i] = Math.imul(ticks, row[moves[i].velocity]);
+      let moved = 0;
+      for (let i = 0; i < moves.length; i++) {
+        row[moves[i].field] += by[i];
+        moved |= by[i];
+      }
+      if (moved !== 0) turn.touch(member);
+    }
+  }
+
+  #readChanges(turn: Turn, cell: Cell, bits: BitReader): void {
+    const selected = byKind(readSelection(bits, cell.members));
+    for (const [kind, members] of selected) {
+      for (let field = 0; field < this.#kinds[kind].fields; field++) readResiduals(turn, bits, members, field);
+    }
+    bits.end();
+  }
+
+  /** Tells whether all of them were members. */
+  #applyLeaves(turn: Turn, id: number, cell: Cell, leaves: readonly Leave[]): boolean {
+    const leavers = new Map(leaves.map((leave) => [leave.slot, leave]));
+    const stay: Member[] = [];
+    for (const member of cell.members) {
+      const leave = leavers.get(member.slot);
+      if (!leave) {
+        stay.push(member);
+        continue;
+      }
+      leavers.delete(member.slot);
+      this.#leave(id, member, { to: leave.to, at: turn.asOf });
+    }
+    this.#count(stay.length - cell.members.length);
+    cell.members = stay;
+    return leavers.size === 0;
+  }
+
+  /** Tells whether none of them was a member already. Those that were are left as they are. */
+  #applyEnters(turn: Turn, id: number, cell: Cell, enters: readonly Member[]): boolean {
+    const before = new Set(cell.members.map((member) => member.slot));
+    const fresh = enters.filter((member) => !before.has(member.slot));
+    this.#count(fresh.length);
+    cell.members = [...cell.members, ...fresh].sort((a, b) => a.slot - b.slot);
+    for (const member of fresh) this.#takeIn(turn, id, member);
+    return fresh.length === enters.length;
+  }
+
+  #compare(turn: Turn, id: number, members: readonly Member[], sum: number): void {
+    this.stats.sumsChecked++;
+    if (sumOf(members) === sum) return;
+    this.stats.desyncs++;
+    this.#want(turn, id);
+  }
+
+  #violation(turn: Turn, cell: number): void {
+    this.stats.violations++;
+    this.#want(turn, cell);
+  }
+
+  /** Others than those of the view are not for us to ask. */
+  #want(turn: Turn, cell: number): void {
+    if (this.#view.has(cell)) turn.wanted.add(cell);
+  }
+
+  /** A false or broken server may name cells and entities without end; our memory has one. */
+  #count(more: number): void {
+    this.#memberCount += more;
+    if (this.#memberCount > MEMBERS_MAX) throw new ProtocolError(`more than ${MEMBERS_MAX} entities`);
+  }
+
+  #readMembers(reader: Reader): Member[] {
+    const count = reader.varint();
+    const members: Member[] = [];
+    for (let i = 0, before = -1; i < count; i++) {
+      const member = this.#readEntity(reader, true);
+      if (member.slot <= before) throw new ProtocolError("entities that do not ascend");
+      before = member.slot;
+      members.push(member);
+    }
+    return members;
+  }
+
+  #readEntity(reader: Reader, withStatics: boolean): Member {
+    const slot = reader.varint();
+    if (slot >= SLOTS) throw new ProtocolError(`slot ${slot}`);
+    const generation = reader.u8();
+    const kind = reader.varint();
+    if (kind >= this.#kinds.length) throw new ProtocolError(`an entity of kind ${kind}`);
+    const row = new Int32Array(this.#kinds[kind].fields);
+    for (let field = 0; field < row.length; field++) row[field] = reader.zigzag();
+    const statics = withStatics ? reader.str8() : "";
+    return { id: slot * 256 + generation, slot, kind, row, statics, track: undefined };
+  }
+
+  // Homes
+
+  /** A cell lists an entity: it is its home now, unless we know a home that is newer. */
+  #takeIn(turn: Turn, cell: number, member: Member): void {
+    let track = this.#tracks.get(member.slot);
+    const stale = track !== undefined && track.home !== cell && ((turn.asOf - track.since) | 0) < 0;
+    if (track && !isSame(track.member, member)) {
+      if (stale) return;
+      this.#remove(turn, track);
+      track = undefined;
+    }
+    if (!track) {
+      if (this.#tracks.size >= MEMBERS_MAX) throw new ProtocolError(`more than ${MEMBERS_MAX} entities`);
+      this.#tracks.set(member.slot, (track = this.#newTrack(member)));
+    }
+    member.track = track;
+    if (!stale) this.#settle(turn, track, cell, member, turn.asOf);
+  }
+
+  #newTrack(member: Member): Track {
+    const plan = this.#kinds[member.kind];
+    // Your own entity may have been told before any cell listed it: it stays the same object.
+    const known = this.me?.id === member.id && this.me.kind === plan.name ? this.me : undefined;
+    const entity = known ?? new plan.Entity(member.id, plan.name, member.row.slice(), member.statics);
+    entity.learn(member.statics);
+    return { entity, member, home: 0, since: 0, leaving: undefined, announced: false };
+  }
+
+  #settle(turn: Turn, track: Track, home: number, member: Member, since: number): void {
+    track.home = home;
+    track.since = since;
+    track.member = member;
+    member.track = track;
+    if (track.leaving) this.#leaving.delete(track);
+    track.leaving = undefined;
+    turn.touch(member);
+  }
+
+  /** Only its home lets an entity go, and not before the whole message was read. */
+  #leave(cell: number, member: Member, leaving: Leaving): void {
+    const track = member.track;
+    if (!track || track.home !== cell || track.member !== member) return;
+    track.leaving = leaving;
+    this.#leaving.add(track);
+  }
+
+  #settleLeavers(turn: Turn): void {
+    for (const track of this.#leaving) {
+      const { to, at } = track.leaving!;
+      const cell = to === GONE ? undefined : this.#cells.get(to);
+      // On its way: the cell it went to has not told of that tick yet.
+      if (cell && ((at - cell.held) | 0) > 0) continue;
+      const member = cell && find(cell.members, track.member);
+      // A cell that publishes rarely may have listed it all along and need not say that it came back.
+      if (member) this.#settle(turn, track, to, member, cell.held);
+      else this.#remove(turn, track);
+    }
+  }
+
+  #remove(turn: Turn, track: Track): void {
+    this.#leaving.delete(track);
+    if (this.#tracks.get(track.member.slot) === track) this.#tracks.delete(track.member.slot);
+    track.member.track = undefined;
+    turn.touched.delete(track);
+    if (!track.announced) return;
+    this.kind(track.entity.kind).drop(track.entity);
+    turn.removed.push(track.entity);
+  }
+
+  // What the game sees
+
+  /** Gives entities their new values, once, and sorts out for whom that is news. */
+  #show(turn: Turn): [added: Entity[], changed: Entity[]] {
+    const own = turn.self && this.#own(turn, turn.self);
+    if (!turn.self && this.me && turn.removed.includes(this.me)) this.me = undefined;
+    const [added, changed]: [Entity[], Entity[]] = [[], []];
+    for (const track of turn.touched) {
+      const { entity, member } = track;
+      // What the self block says of your own entity is newer than its cell can be.
+      const differs = copyRow(entity === own ? turn.self!.row : member.row, entity.row);
+      if (track.announced) {
+        if (differs) changed.push(entity);
+        continue;
+      }
+      track.announced = true;
+      this.kind(entity.kind).put(entity);
+      added.push(entity);
+    }
+    return [added, changed];
+  }
+
+  #own(turn: Turn, self: Member): Entity {
+    const track = this.#tracks.get(self.slot);
+    const plan = this.#kinds[self.kind];
+    if (track && isSame(track.member, self)) {
+      turn.touched.add(track);
+      this.me = track.entity;
+    } else if (this.me?.id === self.id && this.me.kind === plan.name && !turn.removed.includes(this.me)) {
+      copyRow(self.row, this.me.row);
+    } else {
+      this.me = new plan.Entity(self.id, plan.name, self.row, "");
+    }
+    return this.me;
+  }
+}
+
+/** What we hold of a cell. */
+interface Cell {
+  held: number;
+  /** By slot ascending, each slot once. */
+  members: Member[];
+}
+
+/** What one cell's stream says of an entity. */
+interface Member {
+  readonly id: number;
+  readonly slot: number;
+  readonly kind: number;
+  readonly row: Int32Array;
+  readonly statics: string;
+  track: Track | undefined;
+}
+
+/** An entity, and where it lives. */
+interface Track {
+  readonly entity: Entity;
+  /** What the home says of it. */
+  member: Member;
+  home: number;
+  /** The tick at which the home took it in. */
+  since: number;
+  /** Set while its home has let it go: in {@link World.#leaving} exactly then. */
+  leaving: Leaving | undefined;
+  /** It is in its collection. */
+  announced: boolean;
+}
+
+interface Leaving {
+  readonly to: number;
+  readonly at: number;
+}
+
+interface Leave {
+  readonly slot: number;
+  readonly to: number;
+}
+
+interface KindPlan {
+  readonly name: string;
+  readonly fields: number;
+  /** Which field moves by which. */
+  readonly moves: readonly { readonly field: number; readonly velocity: number }[];
+  /** By how much they move: room to compute in. */
+  readonly by: Int32Array;
+  readonly Entity: EntityMaker;
+}
+
+/** What has to be kept while one message is read. */
+class Turn {
+  /** The tick that the next blocks are as of. */
+  asOf: number;
+  self: Member | undefined;
+  heard: number | undefined;
+  readonly touched = new Set<Track>();
+  readonly removed: Entity[] = [];
+  readonly reliable: Reliable[] = [];
+  readonly transients: Transient[] = [];
+  readonly wanted = new Set<number>();
+
+  constructor(readonly frame: TickFrame) {
+    this.asOf = frame.tick;
+  }
+
+  touch(member: Member): void {
+    if (member.track?.member === member) this.touched.add(member.track);
+  }
+}
+
+function planKind(kind: Kind): KindPlan {
+  const moves = kind.fields.flatMap((field, index) =>
+    field.velocityOf === undefined ? [] : [{ field: field.velocityOf, velocity: index }],
+  );
+  const by = new Int32Array(moves.length);
+  return { name: kind.name, fields: kind.fields.length, moves, by, Entity: entityMaker(kind) };
+}
+
+/** Base tick ≤ held < block tick, in ticks that wrap. */
+function follows(held: number, tick: number, back: number): boolean {
+  const behind = (tick - held) >>> 0;
+  return behind >= 1 && behind <= back;
+}
+
+function readLeaves(reader: Reader): Leave[] {
+  const count = reader.varint();
+  const leaves: Leave[] = [];
+  for (let i = 0, before = -1; i < count; i++) {
+    const slot = reader.varint();
+    if (slot <= before) throw new ProtocolError("leaves that do not ascend");
+    before = slot;
+    leaves.push({ slot, to: reader.varint() - 1 });
+  }
+  return leaves;
+}
+
+/** Which members have residuals, in member order. */
+function readSelection(bits: BitReader, members: readonly Member[]): readonly Member[] {
+  const mode = bits.read(2);
+  if (mode === 0) return members;
+  if (mode === 1) return members.filter(() => bits.read(1) === 1);
+  if (mode === 3) throw new ProtocolError("a selection of mode 3");
+  const count = bits.read(width(members.length));
+  const selected: Member[] = [];
+  for (let i = 0, before = -1; i < count; i++) {
+    const index = bits.read(width(members.length - 1));
+    if (index <= before || index >= members.length) throw new ProtocolError("a selection that does not ascend");
+    before = index;
+    selected.push(members[index]);
+  }
+  return selected;
+}
+
+/** Kinds ascending, and the members of each in member order. */
+function byKind(members: readonly Member[]): [kind: number, members: Member[]][] {
+  const kinds = new Map<number, Member[]>();
+  for (const member of members) {
+    const same = kinds.get(member.kind);
+    if (same) same.push(member);
+    else kinds.set(member.kind, [member]);
+  }
+  return [...kinds].sort(([a], [b]) => a - b);
+}
+
+function readResiduals(turn: Turn, bits: BitReader, members: readonly Member[], field: number): void {
+  const how = bits.read(2);
+  if (how === 0) return;
+  if (how === 3) throw new ProtocolError("residuals of mode 3");
+  const some = how === 1 ? members : members.filter(() => bits.read(1) === 1);
+  const bitsEach = bits.read(5) + 1;
+  for (const member of some) {
+    const residual = unzigzag(bits.read(bitsEach));
+    if (residual === 0) continue;
+    member.row[field] += residual;
+    turn.touch(member);
+  }
+}
+
+function sumOf(members: readonly Member[]): number {
+  let sum = 0;
+  for (const { id, slot, kind, row } of members) {
+    let h = mix(mix(0x811c9dc5, slot | (id << 24)), kind);
+    for (let i = 0; i < row.length; i++) h = mix(h, row[i]);
+    sum = (sum + h) | 0;
+  }
+  return sum >>> 0;
+}
+
+function mix(h: number, word: number): number {
+  const product = Math.imul(h ^ word, 0x01000193);
+  return product ^ (product >>> 15);
+}
+
+/** By halves, since members ascend. */
+function find(members: readonly Member[], like: Member): Member | undefined {
+  let [low, high] = [0, members.length];
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (members[middle].slot < like.slot) low = middle + 1;
+    else high = middle;
+  }
+  const member = members[low];
+  return member && isSame(member, like) ? member : undefined;
+}
+
+function isSame(a: Member, b: Member): boolean {
+  return a.id === b.id && a.kind === b.kind;
+}
+
+/** Tells whether anything was different. */
+function copyRow(from: Int32Array, to: Int32Array): boolean {
+  let differs = false;
+  for (let i = 0; i < to.length; i++) {
+    differs ||= to[i] !== from[i];
+    to[i] = from[i];
+  }
+  return differs;
+}
+
+/** The message a payload arrived in must not live as long as the payload may. */
+function copied(transient: Transient): Transient {
+  return { ...transient, payload: transient.payload.slice() };
+}
+
+const PART = { base: 1, sum: 2, changes: 4, leaves: 8, enters: 16 } as const;
+const PARTS_ALL = 31;
+const GONE = -1;
+const SLOTS = 2 ** 24;
+const CELLS_MAX = 16 * 1024;
+const MEMBERS_MAX = 128 * 1024;
