@@ -1,0 +1,375 @@
+//! The arena: run about, collect coins, be on the board. The game that comes with the server, and the one that its
+//! figures are measured with.
+//!
+//! The world is 4,096 units square, a unit is 16 steps of a row. A player runs at 200 units a second in the direction of
+//! the last input, and is at once as fast: the velocity in a row is exactly what the next tick adds to the position, so a
+//! client predicts others without error as long as they keep their direction. All arithmetic is on whole numbers.
+
+use std::collections::BTreeMap;
+
+use tickyard_protocol::fields::{Field, Fields, Kind, Kinds};
+use tickyard_protocol::types::{EntityId, PlayerId, Tick};
+
+use super::{Game, Joining, Layout, Leave, Look, Place, Refusal, World};
+
+/// Steps of a row in a unit.
+pub const STEPS_PER_UNIT: i32 = 16;
+/// The side of the world, in units.
+pub const SIDE_UNITS: i32 = 4096;
+/// How fast players run, in units a second.
+pub const SPEED_UNITS: i32 = 200;
+/// A coin within this distance of a player who moves is collected, in units.
+pub const REACH_UNITS: i32 = 24;
+/// Coins in the world.
+pub const COINS: usize = 200;
+/// Lines on the board.
+pub const BOARD_LINES: usize = 10;
+/// An input's direction is a vector of up to this length.
+pub const DIRECTION_MAX: i32 = 127;
+
+const SIDE: i32 = SIDE_UNITS * STEPS_PER_UNIT;
+const REACH: i32 = REACH_UNITS * STEPS_PER_UNIT;
+/// Velocities at one tick a second, the slowest rate.
+const VELOCITY_MAX: i32 = SPEED_UNITS * STEPS_PER_UNIT;
+/// Entities that a view should hold when as many players are there as the room is laid out for.
+const VIEW_ENTITIES: u64 = 50;
+const CELL_UNITS_MIN: u32 = 64;
+
+/// What can be seen in the arena.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Thing {
+    /// Somebody who runs about.
+    Player(Player),
+    /// Something to collect.
+    Coin(Coin),
+    /// A line of the board.
+    Score(Score),
+}
+
+/// Somebody who runs about. The name is the entity's text.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Player {
+    /// Where.
+    pub x: i32,
+    /// Where.
+    pub y: i32,
+    /// What the next tick adds to `x`.
+    pub vx: i32,
+    /// What the next tick adds to `y`.
+    pub vy: i32,
+    /// Coins collected.
+    pub score: i32,
+}
+
+/// Something to collect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Coin {
+    /// Where.
+    pub x: i32,
+    /// Where.
+    pub y: i32,
+}
+
+/// A line of the board: one of the best. The player's name is the entity's text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Score {
+    /// Who.
+    pub player: PlayerId,
+    /// Coins collected.
+    pub points: i32,
+}
+
+/// Where a player wants to run: a direction, kept until the next input. Longer than [`DIRECTION_MAX`] is as good as that;
+/// shorter is slower.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Run {
+    /// To the right.
+    pub dx: i32,
+    /// Down.
+    pub dy: i32,
+}
+
+/// The rules.
+#[derive(Debug)]
+pub struct Arena {
+    /// What a player's position gains each tick at full speed.
+    speed: i32,
+    cell: u32,
+    tick_rate: u32,
+    runners: BTreeMap<PlayerId, Runner>,
+    coins: Coins,
+    board: Board,
+}
+
+#[derive(Debug)]
+struct Runner {
+    entity: EntityId,
+    name: String,
+    run: Run,
+    score: i32,
+    /// Whether the direction is new, or led to motion in the last tick.
+    is_moving: bool,
+}
+
+impl Arena {
+    /// An arena that ticks so often and is laid out for so many players: the more, the smaller the cells.
+    pub fn new(tick_rate: u16, players: u32) -> Arena {
+        Arena {
+            speed: SPEED_UNITS * STEPS_PER_UNIT / tick_rate as i32,
+            cell: cell_units(players) * STEPS_PER_UNIT as u32,
+            tick_rate: tick_rate as u32,
+            runners: BTreeMap::new(),
+            coins: Coins::default(),
+            board: Board::default(),
+        }
+    }
+}
+
+/// The side of a cell, so that 3 × 3 of them hold about [`VIEW_ENTITIES`] of the players.
+fn cell_units(players: u32) -> u32 {
+    let area = (SIDE_UNITS as u64).pow(2) * VIEW_ENTITIES / (9 * players.max(1) as u64);
+    (area.isqrt() as u32).clamp(CELL_UNITS_MIN, SIDE_UNITS as u32)
+}
+
+impl Game for Arena {
+    type Thing = Thing;
+    type Input = Run;
+
+    fn layout(&self) -> Layout {
+        Layout { width: SIDE as u32, height: SIDE as u32, cell: self.cell }
+    }
+
+    fn join(&mut self, world: &mut World<Thing>, player: PlayerId, who: &Joining) -> Result<(), Refusal> {
+        let (x, y) = somewhere(world);
+        let entity = world.spawn_named(Thing::Player(Player { x, y, ..Player::default() }), who.name);
+        world.look(player, Look::Follow(entity));
+        let runner =
+            Runner { entity, name: who.name.into(), run: Run::default(), score: 0, is_moving: false };
+        self.runners.insert(player, runner);
+        self.board.is_stale = true;
+        Ok(())
+    }
+
+    fn leave(&mut self, world: &mut World<Thing>, player: PlayerId, _why: Leave) {
+        if let Some(runner) = self.runners.remove(&player) {
+            world.despawn(runner.entity);
+            self.board.is_stale = true;
+        }
+    }
+
+    fn input(&mut self, _world: &mut World<Thing>, player: PlayerId, input: &Run) {
+        if let Some(runner) = self.runners.get_mut(&player) {
+            runner.is_moving |= runner.run != *input;
+            runner.run = *input;
+        }
+    }
+
+    fn tick(&mut self, world: &mut World<Thing>, tick: Tick) {
+        self.coins.fill_up(world);
+        for runner in self.runners.values_mut().filter(|runner| runner.is_moving) {
+            let Some(Thing::Player(body)) = world.get_mut(runner.entity) else { continue };
+            let (vx, vy) = velocity(runner.run, self.speed);
+            (body.x, body.vx) = advance(body.x, vx);
+            (body.y, body.vy) = advance(body.y, vy);
+            // At the edge it may want to move and cannot: nothing changes until the next input.
+            runner.is_moving = (body.vx, body.vy) != (0, 0);
+            let (x, y) = (body.x, body.y);
+            let found = self.coins.collect(world, x, y);
+            if found > 0 {
+                runner.score += found;
+                self.board.is_stale = true;
+                if let Some(Thing::Player(body)) = world.get_mut(runner.entity) {
+                    body.score = runner.score;
+                }
+            }
+        }
+        if tick.0.is_multiple_of(self.tick_rate.div_ceil(2)) && self.board.is_stale {
+            self.board.update(world, &self.runners);
+        }
+    }
+
+    fn place(&self, thing: &Thing) -> Place {
+        match *thing {
+            Thing::Player(Player { x, y, .. }) | Thing::Coin(Coin { x, y }) => Place::At(x, y),
+            Thing::Score(_) => Place::Everywhere,
+        }
+    }
+}
+
+/// What a direction makes of the speed. Rounded towards 0, and the length upwards, so never faster than `speed`.
+fn velocity(run: Run, speed: i32) -> (i32, i32) {
+    let square = (run.dx * run.dx + run.dy * run.dy) as u32;
+    let root = square.isqrt();
+    let length = (root + (root * root < square) as u32) as i32;
+    let length = length.max(DIRECTION_MAX);
+    (speed * run.dx / length, speed * run.dy / length)
+}
+
+/// A step in one dimension: the new position, and the velocity that is left if there is an edge.
+fn advance(position: i32, velocity: i32) -> (i32, i32) {
+    let wanted = position + velocity;
+    let there = wanted.clamp(0, SIDE - 1);
+    (there, if there == wanted { velocity } else { 0 })
+}
+
+fn somewhere(world: &mut World<Thing>) -> (i32, i32) {
+    let random = world.random();
+    (random.below(SIDE as u32) as i32, random.below(SIDE as u32) as i32)
+}
+
+/// The coins that lie about, in squares, so that a player looks at those nearby and not at all.
+#[derive(Debug)]
+struct Coins {
+    squares: Vec<Vec<(EntityId, i32, i32)>>,
+    count: usize,
+}
+
+/// The side of a square: more than twice the reach, so that a player looks at up to four.
+const SQUARE: i32 = 128 * STEPS_PER_UNIT;
+const SQUARES_PER_SIDE: i32 = SIDE / SQUARE;
+const _: () = assert!(SQUARE > 2 * REACH && SIDE % SQUARE == 0);
+
+impl Default for Coins {
+    fn default() -> Coins {
+        let squares = (0..SQUARES_PER_SIDE * SQUARES_PER_SIDE).map(|_| Vec::new());
+        Coins { squares: squares.collect(), count: 0 }
+    }
+}
+
+impl Coins {
+    fn fill_up(&mut self, world: &mut World<Thing>) {
+        while self.count < COINS {
+            let (x, y) = somewhere(world);
+            let entity = world.spawn(Thing::Coin(Coin { x, y }));
+            self.squares[square(x / SQUARE, y / SQUARE)].push((entity, x, y));
+            self.count += 1;
+        }
+    }
+
+    /// Takes away the coins within reach; returns how many.
+    fn collect(&mut self, world: &mut World<Thing>, x: i32, y: i32) -> i32 {
+        let near = |position: i32| {
+            let square = |position: i32| position.clamp(0, SIDE - 1) / SQUARE;
+            square(position - REACH)..=square(position + REACH)
+        };
+        let before = self.count;
+        for row in near(y) {
+            for column in near(x) {
+                self.squares[square(column, row)].retain(|&(entity, coin_x, coin_y)| {
+                    let (dx, dy) = (coin_x - x, coin_y - y);
+                    // Both are small enough only after the first test: a square is 2,048 steps wide.
+                    let is_reached = dx.abs().max(dy.abs()) <= REACH && dx * dx + dy * dy <= REACH * REACH;
+                    if is_reached {
+                        world.despawn(entity);
+                        self.count -= 1;
+                    }
+                    !is_reached
+                });
+            }
+        }
+        (before - self.count) as i32
+    }
+}
+
+fn square(column: i32, row: i32) -> usize {
+    (row * SQUARES_PER_SIDE + column) as usize
+}
+
+/// The best, as entities that everybody sees.
+#[derive(Debug, Default)]
+struct Board {
+    lines: Vec<(PlayerId, EntityId)>,
+    is_stale: bool,
+    /// Kept for its memory.
+    best: Vec<(i32, PlayerId)>,
+}
+
+impl Board {
+    fn update(&mut self, world: &mut World<Thing>, runners: &BTreeMap<PlayerId, Runner>) {
+        self.is_stale = false;
+        self.find_best(runners);
+        let best = &self.best;
+        self.lines.retain(|&(player, entity)| {
+            let stays = best.iter().any(|&(_, other)| other == player);
+            if !stays {
+                world.despawn(entity);
+            }
+            stays
+        });
+        for &(points, player) in best {
+            let score = Score { player, points };
+            match self.lines.iter().find(|&&(other, _)| other == player) {
+                Some(&(_, entity)) => {
+                    if let Some(thing) = world.get_mut(entity) {
+                        *thing = Thing::Score(score);
+                    }
+                }
+                None => {
+                    let entity = world.spawn_named(Thing::Score(score), &runners[&player].name);
+                    self.lines.push((player, entity));
+                }
+            }
+        }
+    }
+
+    /// Most points first; among equals who came first.
+    fn find_best(&mut self, runners: &BTreeMap<PlayerId, Runner>) {
+        self.best.clear();
+        for (&player, runner) in runners {
+            let at = self.best.partition_point(|&(points, _)| points >= runner.score);
+            if at < BOARD_LINES {
+                self.best.truncate(BOARD_LINES - 1);
+                self.best.insert(at, (runner.score, player));
+            }
+        }
+    }
+}
+
+impl Kinds for Thing {
+    fn kinds() -> Vec<Kind> {
+        let step = 1.0 / STEPS_PER_UNIT as f64;
+        let position = |name| Field::quantity(name, step, 0, SIDE - 1);
+        let velocity = |name, of| Field::quantity(name, step, -VELOCITY_MAX, VELOCITY_MAX).velocity_of(of);
+        let number = |name| Field::integer(name, 0, i32::MAX);
+        let kind = |name: &str, fields: Vec<Field>| Kind { name: name.into(), fields };
+        vec![
+            kind(
+                "player",
+                vec![position("x"), position("y"), velocity("vx", 0), velocity("vy", 1), number("score")],
+            ),
+            kind("coin", vec![position("x"), position("y")]),
+            kind("score", vec![number("player"), number("points")]),
+        ]
+    }
+
+    fn kind(&self) -> u8 {
+        match self {
+            Thing::Player(_) => 0,
+            Thing::Coin(_) => 1,
+            Thing::Score(_) => 2,
+        }
+    }
+
+    fn write(&self, row: &mut [i32]) {
+        match *self {
+            Thing::Player(Player { x, y, vx, vy, score }) => row.copy_from_slice(&[x, y, vx, vy, score]),
+            Thing::Coin(Coin { x, y }) => row.copy_from_slice(&[x, y]),
+            Thing::Score(Score { player, points }) => row.copy_from_slice(&[player.0 as i32, points]),
+        }
+    }
+}
+
+impl Fields for Run {
+    fn fields() -> Vec<Field> {
+        let step = 1.0 / DIRECTION_MAX as f64;
+        ["dx", "dy"].map(|name| Field::quantity(name, step, -DIRECTION_MAX, DIRECTION_MAX)).into()
+    }
+
+    fn write(&self, row: &mut [i32]) {
+        row.copy_from_slice(&[self.dx, self.dy]);
+    }
+
+    fn read(row: &[i32]) -> Run {
+        Run { dx: row[0], dy: row[1] }
+    }
+}

@@ -1,0 +1,63 @@
+//! What a room counts, and the hash of its state.
+
+/// What happened in a room, since the counts were taken last.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RoomCounts {
+    /// Inputs that came in.
+    pub inputs: u64,
+    /// Inputs dropped because newer ones waited behind them.
+    pub inputs_skipped: u64,
+    /// Inputs dropped because their number was not above the last one's.
+    pub inputs_repeated: u64,
+    /// Commands from connections that had no seat.
+    pub commands_stale: u64,
+    /// Commands that a correct session does not send: an acknowledgement of what was never offered, a message out of
+    /// order, a wish for a cell out of sight, a second join.
+    pub commands_wrong: u64,
+    /// Deltas encoded.
+    pub deltas: u64,
+    /// Snapshots encoded.
+    pub snapshots: u64,
+    /// Cells asked for by clients who were too far behind.
+    pub wants: u64,
+    /// Lines of chat handed on.
+    pub chat_relayed: u64,
+    /// Lines of chat over the rate.
+    pub chat_limited: u64,
+    /// Lines of chat that were empty, too long or no text.
+    pub chat_invalid: u64,
+    /// Seats taken away because the client did not acknowledge.
+    pub reliable_overflows: u64,
+    /// Transient messages for which there was no room.
+    pub transients_dropped: u64,
+    /// 1 if the game has just failed.
+    pub failures: u64,
+}
+
+/// A hash that is the same on every machine, for comparing states.
+#[derive(Clone, Copy, Debug)]
+pub struct Digest(u64);
+
+impl Digest {
+    /// Of nothing.
+    pub fn new() -> Digest {
+        Digest(0xCBF2_9CE4_8422_2325)
+    }
+
+    /// Adds a word.
+    pub fn add(&mut self, word: u64) {
+        self.0 = (self.0 ^ word).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        self.0 ^= self.0 >> 29;
+    }
+
+    /// Adds bytes and their number.
+    pub fn add_bytes(&mut self, bytes: &[u8]) {
+        self.add(bytes.len() as u64);
+        bytes.iter().for_each(|&byte| self.add(byte as u64));
+    }
+
+    /// Of all that was added.
+    pub fn value(self) -> u64 {
+        self.0
+    }
+}
