@@ -37,8 +37,8 @@ fn run() -> Result<(), Error> {
 }
 
 fn serve(config: Config) -> Result<(), Error> {
-    let players = config.players;
-    Server::bind(config)?.game("arena", |_| Arena::new(players)).run()
+    let arena = Arena::new(config.tick_rate, config.players);
+    Server::bind(config)?.game("arena", |_| arena).run()
 }
 
 fn command() -> clap::Command {

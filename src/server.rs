@@ -41,8 +41,8 @@ use crate::ticker::{self, Ticker};
 ///
 /// fn main() -> Result<(), tickyard::Error> {
 ///     let config = Config::from_args()?;
-///     let players = config.players;
-///     Server::bind(config)?.game("arena", |_| Arena::new(players)).run()
+///     let arena = Arena::new(config.tick_rate, config.players);
+///     Server::bind(config)?.game("arena", |_| arena).run()
 /// }
 /// ```
 pub struct Server {
@@ -80,18 +80,23 @@ impl Server {
     }
 
     /// Adds a game under the name by which clients ask for it. It is played in one room, which `make` opens.
+    ///
+    /// # Panics
+    /// If the game's schema cannot be used: too many fields, a step that is no number.
     pub fn game<G: Game>(mut self, name: &str, make: impl FnOnce(RoomId) -> G) -> Server {
         let room = RoomId(self.rooms.len() as u32);
         let id = format!("{name}-1");
         let config = RoomConfig {
-            room,
-            id: id.clone(),
+            id: room,
+            name: id.clone(),
             game: name.to_owned(),
             tick_rate: self.config.tick_rate,
             capacity: self.config.capacity,
             seed: self.config.seed,
         };
-        self.rooms.push(Box::new(Room::new(config, make(room))));
+        let opened = Room::new(config, make(room));
+        let opened = opened.unwrap_or_else(|error| panic!("the schema of the game {name:?}: {error}"));
+        self.rooms.push(Box::new(opened));
         self.places.push(Place { room, game: name.to_owned(), id, input: G::Input::fields() });
         self
     }
@@ -101,7 +106,8 @@ impl Server {
         let signals = |source| Error::System { doing: "listen for signals", source };
         let stopping = Arc::new(AtomicBool::new(false));
         for signal in [SIGINT, SIGTERM] {
-            signal_hook::flag::register_conditional_shutdown(signal, 1, Arc::clone(&stopping)).map_err(signals)?;
+            signal_hook::flag::register_conditional_shutdown(signal, 1, Arc::clone(&stopping))
+                .map_err(signals)?;
         }
         let mut waiting = Signals::new([SIGINT, SIGTERM]).map_err(signals)?;
 
@@ -148,7 +154,7 @@ impl Server {
         threads[0].listen(listener, entrances.clone()).map_err(system("watch the listening socket"))?;
 
         let outputs = entrances.iter().map(output).collect();
-        let ticker = Ticker::spawn(rooms, drained, outputs, shared.origin, metrics)
+        let ticker = Ticker::spawn(rooms, drained, outputs, metrics, shared.origin)
             .map_err(system("start the simulation thread"))?;
         let io_threads = threads
             .into_iter()
@@ -187,7 +193,7 @@ impl Running {
             let _ = thread.join();
         }
         if let Some(ticker) = self.ticker.take() {
-            ticker.join();
+            ticker.stop();
         }
     }
 }
@@ -224,7 +230,7 @@ fn output(entrance: &Entrance) -> ticker::Output {
             tracing::error!(%error, "cannot wake an io thread");
         }
     };
-    ticker::Output { batches: entrance.batches.clone(), wake: Box::new(wake) }
+    ticker::Output { sender: entrance.batches.clone(), wake: Box::new(wake) }
 }
 
 fn print(text: &str) {

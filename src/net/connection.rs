@@ -92,10 +92,7 @@ pub struct Tally {
     messages_out: u64,
     sends: u64,
     skipped: u64,
-    /// Inputs handed to the simulation.
-    pub inputs: u64,
     inputs_skipped: u64,
-    wants: u64,
     /// By how much the bytes in outboxes grew.
     outbox: i64,
 }
@@ -298,17 +295,16 @@ impl Connection {
             return false;
         }
         if let Some((room, ask)) = self.session.take_ask() {
-            self.note_ask(desk, &ask);
+            self.note_ask(&ask);
             desk.commands.push(self.id, room, ask);
         }
         true
     }
 
     /// A client that asks for cells says that it does not hold them.
-    fn note_ask(&mut self, desk: &mut Desk, ask: &Ask) {
+    fn note_ask(&mut self, ask: &Ask) {
         if let (Ask::Want(cells), Some(hearing)) = (ask, &mut self.hearing) {
             hearing.forget(cells);
-            desk.tally.wants += cells.len() as u64;
         }
     }
 
@@ -397,7 +393,6 @@ impl Connection {
     fn ask_for_missing(&mut self, desk: &mut Desk, room: RoomId) {
         // When there is no room they are found missing again with the next batch.
         if !desk.missing.cells.is_empty() && desk.commands.have_room() {
-            desk.tally.wants += desk.missing.cells.len() as u64;
             desk.commands.push(self.id, room, Ask::Want(desk.missing.cells.as_slice().into()));
         }
         if let Some(from) = desk.missing.reliable_from
@@ -443,7 +438,7 @@ impl Tally {
         let metrics = &shared.metrics;
         let tally = std::mem::take(self);
         let Tally { bytes_in, bytes_out, messages_in, messages_out, sends, skipped, .. } = tally;
-        if sends + bytes_in + messages_out + skipped + tally.inputs == 0 && tally.outbox == 0 {
+        if sends + bytes_in + messages_out + skipped == 0 && tally.outbox == 0 {
             return;
         }
         metrics.bytes.inc_by(Direction::In, bytes_in);
@@ -452,9 +447,7 @@ impl Tally {
         metrics.messages.inc_by(Direction::Out, messages_out);
         metrics.send_syscalls.inc_by(sends);
         metrics.skipped_updates.inc_by(skipped);
-        metrics.inputs.inc_by(tally.inputs);
         metrics.inputs_skipped.inc_by(tally.inputs_skipped);
-        metrics.wants.inc_by(tally.wants);
         metrics.outbox_bytes.inc_by(tally.outbox);
     }
 }

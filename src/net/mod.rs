@@ -391,7 +391,6 @@ impl IoThread {
             connection.listed = false;
             while let Some((room, input)) = connection.session.take_input() {
                 self.desk.commands.push(connection.id, room, Ask::Input(input));
-                self.desk.tally.inputs += 1;
             }
         }
         self.desk.with_inputs = with_inputs;
