@@ -44,7 +44,7 @@ function playUntilTheEnd(room) {
   lamp("up");
   room.onMessage("chat", ({ name, text }) => say(name, text));
   room.onMessage("chat-refused", (message) => note(message.text));
-  const steering = setInterval(() => steer(room.input()), room.stepMs);
+  const steering = setInterval(steersman(room.input()), room.stepMs);
   return new Promise((resolve) => {
     room.onLeave((code, reason) => {
       clearInterval(steering);
@@ -60,18 +60,15 @@ function describe(error) {
   return { title: "No connection", text: reasons[error.code] ?? error.message, again: mayReconnect(error.code ?? 1006) };
 }
 
-/** Waits for the next try: longer each time, and by chance, so that not everybody comes back at the same moment. */
+/** Waits for the next try, if there is to be one without a hand: longer each time, and by chance, so that not everybody comes back at the same moment. */
 async function pause(end, failures) {
   const backOffMs = Math.min(15_000, 500 * 2 ** failures) * (0.5 + Math.random());
   const until = performance.now() + Math.max(end.afterMs ?? 0, backOffMs);
   const pressed = new Promise((resolve) => ($("retry").onclick = () => resolve(true)));
-  const hint = () => {
-    const seconds = Math.ceil((until - performance.now()) / 1000);
-    return seconds > 0 ? `Trying again in ${seconds} s` : "";
-  };
   for (;;) {
-    const text = end.again ? [end.text, hint()].filter(Boolean).join(" · ") : end.text;
-    showBanner({ title: end.title, text, retry: true, busy: end.again });
+    const seconds = Math.max(1, Math.ceil((until - performance.now()) / 1000));
+    const when = end.again ? `Trying again in ${seconds} s` : "";
+    showBanner({ title: end.title, text: end.text, when, retry: true, busy: end.again });
     const tick = new Promise((resolve) => setTimeout(resolve, 250, false));
     if ((await Promise.race([pressed, tick])) || (end.again && performance.now() >= until)) return;
   }
@@ -79,13 +76,13 @@ async function pause(end, failures) {
 
 const reasons = {
   1000: "You left.",
-  1001: "The server is restarting",
+  1001: "The server is restarting.",
   1002: "The page and the server do not understand each other. Reload the page.",
-  1006: "The server cannot be reached",
+  1006: "The server cannot be reached.",
   1008: "The server has ended the connection.",
-  1011: "The server has failed",
-  1013: "The server has too much to do",
-  4002: "The room has ended",
+  1011: "The server has failed.",
+  1013: "The server has too much to do.",
+  4002: "The room has ended.",
 };
 
 // Steering
@@ -98,14 +95,17 @@ const KEYS = {
 };
 const STICK_RADIUS = 56;
 
-/** An input stays in force until the next one: only a change has to be sent. */
-function steer(input) {
-  const { dx, dy } = direction();
-  const same = input.lastSent > 0 && input.data.dx === dx && input.data.dy === dy;
-  if (same && !input.data.unsent) return;
-  Object.assign(input.data, { dx, dy });
-  input.data.unsent = input.send() === 0 ? 1 : 0;
-  if (dx !== 0 || dy !== 0) $("hint").classList.add("done");
+/** Sends where to go, once: an input stays in force until the next one. */
+function steersman(input) {
+  let sent;
+  return () => {
+    const { dx, dy } = direction();
+    const wish = `${dx} ${dy}`;
+    if (wish === sent) return;
+    Object.assign(input.data, { dx, dy });
+    if (input.send() !== 0) sent = wish;
+    if (dx !== 0 || dy !== 0) $("hint").classList.add("done");
+  };
 }
 
 function direction() {
@@ -225,14 +225,13 @@ class Scene {
     const more = player.score - this.scores.get(id);
     this.scores.set(id, player.score);
     if (more <= 0) return;
-    const at = performance.now();
-    this.effects.push({ kind: "points", x: player.x, y: player.y, text: `+${more}`, at });
+    this.#effect({ kind: "points", x: player.x, y: player.y, text: `+${more}` });
   }
 
   #gone(player, id) {
     const place = this.smooth.at(id) ?? [player.x, player.y, 0, 0];
     const { name, score } = player;
-    this.effects.push({ kind: "gone", name, score, place, at: performance.now() });
+    this.#effect({ kind: "gone", name, score, place });
     this.scores.delete(id);
     this.since.delete(id);
   }
@@ -241,7 +240,12 @@ class Scene {
   #taken(coin, id) {
     this.since.delete(id);
     const taken = [...this.players].some((p) => Math.hypot(p.x - coin.x, p.y - coin.y) < 64);
-    this.effects.push({ kind: taken ? "taken" : "away", x: coin.x, y: coin.y, at: performance.now() });
+    this.#effect({ kind: taken ? "taken" : "away", x: coin.x, y: coin.y });
+  }
+
+  /** A hidden page draws nothing, so nothing would ever end there. */
+  #effect(effect) {
+    if (!document.hidden) this.effects.push({ ...effect, at: performance.now() });
   }
 }
 
@@ -278,8 +282,8 @@ function isVisible(x, y) {
 function drawGround() {
   paint.setTransform(camera.ratio, 0, 0, camera.ratio, 0, 0);
   paint.clearRect(0, 0, camera.width, camera.height);
-  drawLines(64, "rgb(148 163 184 / 5%)");
-  drawLines(256, "rgb(148 163 184 / 9%)");
+  drawLines(64, "rgb(148 163 184 / 7%)");
+  drawLines(256, "rgb(148 163 184 / 13%)");
   const [left, top, size] = [toX(0), toY(0), WORLD * camera.zoom];
   paint.fillStyle = "rgb(4 6 10 / 72%)";
   paint.beginPath();
@@ -414,6 +418,13 @@ function drawMap({ players, coins, room }, mine) {
   paint.roundRect(left - 0.5, top - 0.5, size + 1, size + 1, 10);
   paint.fill();
   paint.stroke();
+  const [seenX, seenY] = [(camera.width / camera.zoom / WORLD) * size, (camera.height / camera.zoom / WORLD) * size];
+  paint.save();
+  paint.clip();
+  const [atX, atY] = [left + (mine[0] / WORLD) * size, top + (mine[1] / WORLD) * size];
+  paint.strokeStyle = "rgb(148 163 184 / 45%)";
+  paint.strokeRect(atX - seenX / 2, atY - seenY / 2, seenX, seenY);
+  paint.restore();
   for (const coin of coins) dot(coin.x, coin.y, 0.8, "rgb(251 191 36 / 70%)");
   for (const player of players) if (player !== room.me) dot(player.x, player.y, 1.4, colourOf(player.name));
   dot(mine[0], mine[1], 3, "#fff");
@@ -477,12 +488,15 @@ function disc(units, reach, light, dark, glow, more) {
   return sprite;
 }
 
-/** Everybody has one of 24 colours, by name: the same in the arena, on the board and in the chat. */
+/** Everybody has a colour by name: the same in the arena, on the board and in the chat. */
 function hueOf(name) {
   let hash = 0;
   for (let i = 0; i < name.length; i++) hash = (Math.imul(hash, 31) + name.charCodeAt(i)) | 0;
-  return ((Math.imul(hash, 0x9e3779b1) >>> 16) % 24) * 15;
+  return HUES[(Math.imul(hash, 0x9e3779b1) >>> 16) % HUES.length];
 }
+
+// Spaced by eye, since degrees are not: greens look alike over a wide range, and gold is for coins.
+const HUES = [2, 18, 64, 92, 140, 164, 182, 198, 214, 236, 256, 274, 292, 314, 338];
 
 function colourOf(name) {
   return `hsl(${hueOf(name)} 85% 68%)`;
@@ -494,12 +508,13 @@ function lamp(state) {
   $("lamp").className = `lamp ${state}`;
 }
 
-function showBanner({ title, text = "", busy = false, retry = false }) {
+function showBanner({ title, text = "", when = "", busy = false, retry = false }) {
   $("banner").hidden = false;
   $("spinner").hidden = !busy;
   $("retry").hidden = !retry;
   setText($("banner-title"), title);
   setText($("banner-text"), text);
+  setText($("banner-when"), when);
 }
 
 function hideBanner() {
