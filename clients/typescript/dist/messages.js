@@ -22,7 +22,7 @@ export const BLOCK = {
     transient: 8,
 };
 /** No message of a server is longer; what is, is not read. */
-export const MESSAGE_BYTES_MAX = 256 * 1024;
+export const MESSAGE_BYTES_MAX = 1024 * 1024;
 /** A server takes this many cells in one `want`. */
 export const WANT_CELLS_MAX = 64;
 // From the client

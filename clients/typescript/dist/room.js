@@ -7,7 +7,7 @@
  */
 import { Clock } from "./clock.js";
 import { Input } from "./input.js";
-import { MESSAGE_BYTES_MAX, readControl, readPong, TYPE, WANT_CELLS_MAX, writeAck, writeInput, writeMessage, writePing, writeWant, } from "./messages.js";
+import { MESSAGE_BYTES_MAX, readPong, TYPE, WANT_CELLS_MAX, writeAck, writeInput, writeMessage, writePing, writeWant, } from "./messages.js";
 import { CLOSE, ClosedError } from "./close.js";
 import { mark, Signal } from "./signal.js";
 import { bytesOf, shut } from "./socket.js";
@@ -54,7 +54,6 @@ export class Room {
     #askedAt = new Map();
     #own = { unknownTypes: 0, unknownTags: 0, wants: 0, messagesIn: 0, bytesIn: 0, messagesOut: 0, bytesOut: 0 };
     #end;
-    #farewell = "";
     #sent = 0;
     #heard = 0;
     #ackSent = 0;
@@ -79,7 +78,7 @@ export class Room {
         this.#lastPoll = this.#lastByte = now;
         this.#socket = socket;
         socket.onmessage = (event) => this.#receive(event.data);
-        socket.onclose = (event) => this.#finish(event.code, event.reason || this.#farewell);
+        socket.onclose = (event) => this.#finish(event.code, event.reason);
         // A close always follows. Left without a listener, an error would be thrown by some implementations.
         socket.onerror = () => { };
         this.#timer = setInterval(() => this.poll(), POLL_MS);
@@ -219,7 +218,7 @@ export class Room {
             case TYPE.pong:
                 return this.#handlePong(content, now);
             case TYPE.control:
-                return this.#handleControl(content);
+                throw new ProtocolError("a control message after the welcome");
             default:
                 this.#own.unknownTypes++;
         }
@@ -251,15 +250,6 @@ export class Room {
         const rtt = now - ping.sentAt;
         this.#rtt = this.#rtt === 0 ? rtt : this.#rtt + (rtt - this.#rtt) / 8;
         ping.asked?.resolve(rtt);
-    }
-    /** Late words of a server that is about to close. */
-    #handleControl(content) {
-        const control = readControl(content);
-        if (control.type === "welcome")
-            throw new ProtocolError("a second welcome");
-        this.#own.unknownTags += control.unknownTags;
-        if (control.type === "refused")
-            this.#farewell = control.text;
     }
     #tellReliable(reliable) {
         switch (reliable.type) {

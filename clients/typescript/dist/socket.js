@@ -21,4 +21,4 @@ export function shut(socket, code) {
             socket.close();
     }
 }
-const PROTOCOL_BY_SCRIPT = 3002;
+const PROTOCOL_BY_SCRIPT = 4000;

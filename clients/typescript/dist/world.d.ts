@@ -67,7 +67,7 @@ export declare class World {
     complete: boolean;
     /** Number of the last reliable message heard: what an acknowledgement says. */
     ack: number;
-    /** Your own entity, as of the last message that told of it. */
+    /** Your own entity, if you have one. */
     me: Entity | undefined;
     readonly stats: WorldStats;
     constructor(schema: Schema, tick?: number);

@@ -10,7 +10,6 @@ import type { Collection, Entity, Values } from "./collection.js";
 import { Input } from "./input.js";
 import {
   MESSAGE_BYTES_MAX,
-  readControl,
   readPong,
   type Reliable,
   type Schema,
@@ -106,7 +105,6 @@ export class Room {
   readonly #askedAt = new Map<number, number>();
   readonly #own = { unknownTypes: 0, unknownTags: 0, wants: 0, messagesIn: 0, bytesIn: 0, messagesOut: 0, bytesOut: 0 };
   #end: { readonly code: number; readonly reason: string } | undefined;
-  #farewell = "";
   #sent = 0;
   #heard = 0;
   #ackSent = 0;
@@ -132,7 +130,7 @@ export class Room {
     this.#lastPoll = this.#lastByte = now;
     this.#socket = socket;
     socket.onmessage = (event) => this.#receive(event.data);
-    socket.onclose = (event) => this.#finish(event.code, event.reason || this.#farewell);
+    socket.onclose = (event) => this.#finish(event.code, event.reason);
     // A close always follows. Left without a listener, an error would be thrown by some implementations.
     socket.onerror = () => {};
     this.#timer = setInterval(() => this.poll(), POLL_MS);
@@ -288,7 +286,7 @@ export class Room {
       case TYPE.pong:
         return this.#handlePong(content, now);
       case TYPE.control:
-        return this.#handleControl(content);
+        throw new ProtocolError("a control message after the welcome");
       default:
         this.#own.unknownTypes++;
     }
@@ -316,14 +314,6 @@ export class Room {
     const rtt = now - ping.sentAt;
     this.#rtt = this.#rtt === 0 ? rtt : this.#rtt + (rtt - this.#rtt) / 8;
     ping.asked?.resolve(rtt);
-  }
-
-  /** Late words of a server that is about to close. */
-  #handleControl(content: Uint8Array): void {
-    const control = readControl(content);
-    if (control.type === "welcome") throw new ProtocolError("a second welcome");
-    this.#own.unknownTags += control.unknownTags;
-    if (control.type === "refused") this.#farewell = control.text;
   }
 
   #tellReliable(reliable: Reliable): void {

@@ -32,4 +32,4 @@ export function shut(socket: SocketLike, code: number): void {
   }
 }
 
-const PROTOCOL_BY_SCRIPT = 3002;
+const PROTOCOL_BY_SCRIPT = 4000;

@@ -84,7 +84,7 @@ export class World {
   complete = false;
   /** Number of the last reliable message heard: what an acknowledgement says. */
   ack = 0;
-  /** Your own entity, as of the last message that told of it. */
+  /** Your own entity, if you have one. */
   me: Entity | undefined;
   readonly stats: WorldStats = {
     unknownBlocks: 0,
@@ -105,6 +105,8 @@ export class World {
   /** Those that left their home and did not arrive anywhere yet. Never more than there are tracks. */
   readonly #leaving = new Set<Track>();
   #memberCount = 0;
+  /** What was said of your own entity last: newer than its cell can be, and said only when it changed. */
+  #self: Member | undefined;
 
   constructor(schema: Schema, tick = 0) {
     this.tick = tick;
@@ -172,7 +174,7 @@ export class World {
     this.#tracks.clear();
     this.#leaving.clear();
     this.#memberCount = 0;
-    this.me = undefined;
+    this.me = this.#self = undefined;
   }
 
   #applyBlock(turn: Turn, block: Block): void {
@@ -191,7 +193,7 @@ export class World {
         turn.asOf = (turn.frame.tick - reader.varint()) >>> 0;
         break;
       case BLOCK.self:
-        turn.self = this.#readEntity(reader, false);
+        turn.self = reader.left === 0 ? "none" : this.#readEntity(reader, false);
         break;
       case BLOCK.reliable:
         return this.#readReliable(turn, block.bytes);
@@ -447,13 +449,11 @@ export class World {
 
   /** Gives entities their new values, once, and sorts out for whom that is news. */
   #show(turn: Turn): [added: Entity[], changed: Entity[]] {
-    const own = turn.self && this.#own(turn, turn.self);
-    if (!turn.self && this.me && turn.removed.includes(this.me)) this.me = undefined;
+    if (turn.self !== undefined) this.#learnSelf(turn, turn.self === "none" ? undefined : turn.self);
     const [added, changed]: [Entity[], Entity[]] = [[], []];
     for (const track of turn.touched) {
       const { entity, member } = track;
-      // What the self block says of your own entity is newer than its cell can be.
-      const differs = copyRow(entity === own ? turn.self!.row : member.row, entity.row);
+      const differs = copyRow(entity === this.me ? this.#self!.row : member.row, entity.row);
       if (track.announced) {
         if (differs) changed.push(entity);
         continue;
@@ -465,18 +465,30 @@ export class World {
     return [added, changed];
   }
 
-  #own(turn: Turn, self: Member): Entity {
-    const track = this.#tracks.get(self.slot);
+  #learnSelf(turn: Turn, self: Member | undefined): void {
+    // Whoever was yours before is shown as its cell has it again.
+    if (this.#self) this.#touchTrackOf(turn, this.#self);
+    this.#self = self;
+    this.me = self && this.#entityOf(self);
+    if (!this.me) return;
+    // In no cell, it is nobody's but yours.
+    if (!this.#touchTrackOf(turn, self!)) copyRow(self!.row, this.me.row);
+  }
+
+  /** One object for one entity, wherever it was told of first. */
+  #entityOf(self: Member): Entity {
     const plan = this.#kinds[self.kind];
-    if (track && isSame(track.member, self)) {
-      turn.touched.add(track);
-      this.me = track.entity;
-    } else if (this.me?.id === self.id && this.me.kind === plan.name && !turn.removed.includes(this.me)) {
-      copyRow(self.row, this.me.row);
-    } else {
-      this.me = new plan.Entity(self.id, plan.name, self.row, "");
-    }
-    return this.me;
+    const track = this.#tracks.get(self.slot);
+    if (track && isSame(track.member, self)) return track.entity;
+    if (this.me?.id === self.id && this.me.kind === plan.name) return this.me;
+    return new plan.Entity(self.id, plan.name, self.row.slice(), "");
+  }
+
+  #touchTrackOf(turn: Turn, like: Member): boolean {
+    const track = this.#tracks.get(like.slot);
+    if (!track || !isSame(track.member, like)) return false;
+    turn.touched.add(track);
+    return true;
   }
 }
 
@@ -535,7 +547,7 @@ interface KindPlan {
 class Turn {
   /** The tick that the next blocks are as of. */
   asOf: number;
-  self: Member | undefined;
+  self: Member | "none" | undefined;
   heard: number | undefined;
   readonly touched = new Set<Track>();
   readonly removed: Entity[] = [];

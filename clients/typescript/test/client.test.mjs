@@ -71,7 +71,7 @@ test("a redirect to nowhere, a tick before the welcome and text are against the 
   for (const words of firstWords) {
     const { client, sockets } = fakeServer((socket) => socket.deliver(words));
     await assert.rejects(client.join("arena"), { name: "ProtocolError" });
-    assert.equal(sockets[0].closed, 3002);
+    assert.equal(sockets[0].closed, 4000);
   }
   const { client } = fakeServer((socket) => socket.onmessage({ data: "hello" }));
   await assert.rejects(client.join("arena"), { name: "ProtocolError" });

@@ -142,22 +142,23 @@ test("a malformed block ends it with 1002, and nobody is told of half a message"
   room.onLeave((code, reason) => said.push(`left ${code} ${reason.length > 0}`));
   tick(101, [view(1), snapshot(1, sumOf(ada), ada), [5, hex("00")]]);
   assert.deepEqual(said, ["left 1002 true"]);
-  assert.equal(socket.closed, 3002, "a script may not say 1002");
+  assert.equal(socket.closed, 4000, "a script may not say 1002");
   assert.equal(room.connected, false);
 });
 
-test("text, a second welcome and messages without end are against the protocol too", async () => {
+test("text, control messages after the welcome and messages without end are against the protocol too", async () => {
   for (const break_ of [
     (socket) => socket.onmessage({ data: "hello" }),
     (socket) => socket.deliver(welcome()),
-    (socket) => socket.deliver(new Uint8Array(300_000).fill(2)),
+    (socket) => socket.deliver(refused(8, "Back in a minute.")),
+    (socket) => socket.deliver(new Uint8Array(2_000_000).fill(2)),
     (socket) => socket.deliver(new Uint8Array()),
     (socket) => socket.deliver(hex("03 00")),
   ]) {
     const { room, socket } = await entered();
     break_(socket);
     assert.equal(room.connected, false);
-    assert.equal(socket.closed, 3002);
+    assert.equal(socket.closed, 4000);
   }
 });
 
@@ -168,15 +169,15 @@ test("messages of a type of a later version are skipped and counted", async () =
   assert.equal(room.connected, true);
 });
 
-test("the server's last words are the reason when it closes", async () => {
+test("when the server closes, its code and reason are told once, and to whoever asks later", async () => {
   const { room, socket } = await entered();
   const ends = [];
   room.onLeave((code, reason) => ends.push([code, reason]));
-  socket.deliver(refused(8, "Back in a minute."));
-  socket.hangUp(4001);
-  socket.hangUp(1006);
+  const { onclose } = socket;
+  onclose({ code: 4002, reason: "the game failed" });
+  onclose({ code: 1006, reason: "" });
   room.onLeave((code) => ends.push(code));
-  assert.deepEqual(ends, [[4001, "Back in a minute."], 4001]);
+  assert.deepEqual(ends, [[4002, "the game failed"], 4002]);
 });
 
 test("leaving removes everybody, says so, and lets go of the socket and of all callbacks", async () => {

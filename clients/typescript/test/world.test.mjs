@@ -273,9 +273,21 @@ test("your own entity is one object with the one in its collection, whichever co
   assert.equal(world.kind("player").get(769), me);
   assert.deepEqual([me.x, me.name], [2, "Ada"]);
   assert.deepEqual(take(102, [delta(1), self({ ...ada, row: [33, 0, 0, 0, 0] })]).said, ["change 3/1"]);
-  assert.deepEqual(take(103, [self({ ...ada, row: [33, 0, 0, 0, 0] })]).said, []);
+  assert.deepEqual(take(103, [delta(1)]).said, [], "its cell moves on, but what was said of yourself is newer");
   assert.equal(world.stats.desyncs, 0);
-  assert.deepEqual(take(104, [delta(1, { base: 2, leaves: [[3, 0]] })]).said, ["remove 3/1"]);
+  assert.deepEqual(take(104, [delta(1, { leaves: [[3, 0]] })]).said, ["remove 3/1"]);
+  assert.equal(world.me, me, "you have it until you are told otherwise");
+  assert.deepEqual(take(105, [delta(1, { enters: [ada] })]).said, ["add 3/1"]);
+  assert.equal(world.kind("player").get(769), me);
+});
+
+test("your own entity ends where the server says so, and another one may follow", () => {
+  const { world, take } = held(ada, bob);
+  take(101, [self({ ...ada, row: [1, 0, 0, 0, 0] })]);
+  assert.deepEqual(take(102, [self({ ...bob, row: [2, 0, 0, 0, 0] })]).said, ["change 3/1", "change 5/0"]);
+  assert.equal(world.me, world.kind("player").get(5 << 8));
+  assert.equal(world.kind("player").get(769).row[0], 160, "as its cell has it");
+  assert.deepEqual(take(103, [[5, new Uint8Array()]]).said, ["change 5/0"]);
   assert.equal(world.me, undefined);
 });
 
