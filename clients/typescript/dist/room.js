@@ -248,7 +248,7 @@ export class Room {
             return;
         this.#pings.delete(stamp);
         const rtt = now - ping.sentAt;
-        this.#rtt = this.#rtt === 0 ? rtt : this.#rtt + (rtt - this.#rtt) / 8;
+        this.#rtt = this.#rtt === 0 ? rtt : this.#rtt + (rtt - this.#rtt) / 4;
         ping.asked?.resolve(rtt);
     }
     #tellReliable(reliable) {
