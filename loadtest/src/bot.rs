@@ -30,8 +30,8 @@ pub const JOIN_MAX: Duration = Duration::from_secs(10);
 /// How long a server may take to answer a close.
 const CLOSE_MAX: Duration = Duration::from_secs(5);
 
-/// World bytes are 32 KiB at most and reliable ones 24 KiB; a schema and headers come on top.
-const LIMITS: Limits = Limits { message_bytes_max: 128 * 1024, fragments_max: 64 };
+/// PROTOCOL.md, section 1: what a client has to take.
+const LIMITS: Limits = Limits { message_bytes_max: 1024 * 1024, fragments_max: 64 };
 
 /// What all bots of a run have in common.
 #[derive(Clone, Debug)]

@@ -67,9 +67,8 @@ struct Pass {
     /// As of when the blocks are.
     at: Tick,
     heard: Heard,
-    /// Ticks before the message's of which something came; the last of them.
-    late: u32,
-    late_last: Option<Tick>,
+    /// The ages of what came late: bit 0 for age 1, and the last bit for all that is older.
+    late: u64,
     /// A held cell came as a snapshot.
     replaced: bool,
 }
@@ -261,6 +260,11 @@ impl Ear {
     }
 
     fn hear_self(&mut self, bytes: &[u8]) -> Result<(), Malformed> {
+        // No bytes: there is no own entity.
+        if bytes.is_empty() {
+            self.moving = false;
+            return Ok(());
+        }
         let mut reader = Reader::new(bytes);
         let own = read_entity_head(&mut reader, &self.shapes)?;
         self.moving = self.shapes[own.kind].moves(&own.row);
@@ -286,15 +290,15 @@ impl Ear {
 impl Pass {
     fn new(header: Header) -> Self {
         let heard = Heard::default();
-        Pass { header, at: header.tick, heard, late: 0, late_last: None, replaced: false }
+        Pass { header, at: header.tick, heard, late: 0, replaced: false }
     }
 
-    /// A delta or a snapshot came. Ages come oldest first, so one look back tells them apart.
+    /// A delta or a snapshot came.
     fn news(&mut self) {
         self.heard.world = true;
-        if self.at != self.header.tick && self.late_last != Some(self.at) {
-            self.late += 1;
-            self.late_last = Some(self.at);
+        let age = self.header.tick.since(self.at);
+        if age > 0 {
+            self.late |= 1 << (age - 1).min(63);
         }
     }
 
@@ -302,7 +306,7 @@ impl Pass {
         let replaced = self.replaced || self.header.flags & SKIPPED != 0;
         let proven = if replaced { silent.max(1) } else { 0 };
         let due = if was_moving { silent } else { 0 };
-        self.late.max(proven).max(due)
+        self.late.count_ones().max(proven).max(due)
     }
 }
 
@@ -446,7 +450,8 @@ mod tests {
 
     #[test]
     fn each_tick_that_comes_late_is_missed_once() {
-        let late = Script::new(14).age(3).delta(1, 1).delta(2, 1).age(1).delta(1, 2).age(0).delta(1, 1);
+        let late =
+            Script::new(14).age(3).delta(1, 1).age(1).delta(1, 2).age(3).delta(2, 1).age(0).delta(1, 1);
         assert_eq!(hear(&[first(), late]).1, Heard { world: true, missed: 2, unknown: 0 });
     }
 
