@@ -1,2 +1,213 @@
-//! The `swarm` command.
-fn main() {}
+//! The `swarm` command: thousands of bots that play, measure and judge a Tickyard server.
+//!
+//! stdout gets the result, stderr the progress and errors. Exit code 0: passed; 1: the server, or the run, is broken; 2:
+//! the command line has to change.
+//!
+//! The way through it: [`run`] leads from phase to phase; [`swarm`] owns the sockets; a [`bot`] turns bytes into a conversation, its
+//! [`player`] plays; an [`ear`] listens strictly; [`check`] compares worlds; [`measure`] and [`report`] say what came out.
+
+mod bot;
+mod check;
+mod ear;
+mod frames;
+mod measure;
+mod mind;
+mod player;
+mod progress;
+mod random;
+mod report;
+mod run;
+mod swarm;
+mod target;
+#[cfg(test)]
+mod testing;
+mod wheel;
+
+use bot::Settings;
+use clap::Parser;
+use progress::Progress;
+use report::Report;
+use run::Plan;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag;
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+use target::Target;
+use tickyard::descriptors;
+
+/// A swarm of bots that tells how many players a Tickyard server carries.
+#[derive(Debug, Parser)]
+#[command(version, before_help = EXAMPLES, after_help = EXPLANATION)]
+struct Flags {
+    /// The server to play on
+    #[arg(long, default_value = "ws://127.0.0.1:7070/play")]
+    url: String,
+    /// How many bots
+    #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    bots: u32,
+    /// Spread the connects over this time [default: a second for 500 bots, at least one]
+    #[arg(long, value_parser = duration)]
+    ramp: Option<Duration>,
+    /// Measure for this time, after the ramp
+    #[arg(long = "for", default_value = "30s", value_parser = duration)]
+    steady: Duration,
+    /// Decides what the bots do
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// How many bots keep a world and compare it [default: all, up to 1000]
+    #[arg(long)]
+    check: Option<u32>,
+    /// The game to join
+    #[arg(long, default_value = "arena")]
+    game: String,
+    /// Write the report as JSON to this file (- for stdout)
+    #[arg(long)]
+    json: Option<PathBuf>,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  swarm                                             500 bots for 30 seconds against a server on this machine
+  swarm --bots 5000 --ramp 10s --for 1m             more of them
+  swarm --bots 20 --for 5s --json report.json       a short check for a build
+  taskset -c 1 swarm --bots 5000 --check 100        on a core of its own, with fewer worlds to compare
+";
+
+const EXPLANATION: &str = "\
+What is measured, after the ramp:
+  input to state   from the time an input was due (not: was sent) to the first state that has it
+  delivered        of the ticks at which a bot's view had news, the share that it heard in time. Missed are: a tick that
+                   comes later under an age; all ticks since the message before, when the server says that it skipped
+                   or sends a snapshot of a cell that was held; the same when the bot's own entity was moving, for then
+                   each tick has news. Silence while nothing changes is no miss.
+  bytes per change bytes that the checked bots received, for each row that changed before their eyes
+At the end the bots stop, and each checked world is compared with fresh snapshots and with newcomers' worlds.
+
+Exit code: 0 passed, 1 the server or the run is broken (a run that the swarm spoiled itself is not valid), 2 bad usage.
+";
+
+fn main() -> ExitCode {
+    let flags = Flags::parse();
+    let json = flags.json.clone();
+    let (exit_code, result) = match plan(flags) {
+        Err(error) => (2, Err(error)),
+        Ok(plan) => (1, play(&plan, json)),
+    };
+    match result {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(1),
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "error: {error}");
+            ExitCode::from(exit_code)
+        }
+    }
+}
+
+/// Runs and reports. `Ok(false)`: not passed.
+fn play(plan: &Plan, json: Option<PathBuf>) -> Result<bool, String> {
+    let interrupted = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        // A second signal ends at once.
+        let second = flag::register_conditional_shutdown(signal, 130, Arc::clone(&interrupted));
+        let first = flag::register(signal, Arc::clone(&interrupted));
+        second.and(first).map_err(|error| format!("cannot listen for signals: {error}"))?;
+    }
+    let mut progress = Progress::new();
+    let outcome = run::run(plan, &interrupted, &mut progress);
+    progress.finish();
+    let report = Report::new(plan, &outcome?);
+    show(&report, json)?;
+    Ok(report.passed)
+}
+
+fn show(report: &Report, json: Option<PathBuf>) -> Result<(), String> {
+    let mut stdout = std::io::stdout();
+    let to_stdout = json.as_ref().is_some_and(|path| path.as_os_str() == "-");
+    let colored = stdout.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let text = if to_stdout { report.to_json() } else { report.to_text(colored) };
+    stdout.write_all(text.as_bytes()).map_err(|error| format!("cannot write the report: {error}"))?;
+    match json {
+        Some(path) if !to_stdout => std::fs::write(&path, report.to_json())
+            .map_err(|error| format!("cannot write --json {}: {error}", path.display())),
+        _ => Ok(()),
+    }
+}
+
+fn plan(flags: Flags) -> Result<Plan, String> {
+    let available = descriptors::raise();
+    let needed = u64::from(flags.bots) + descriptors::DESCRIPTORS_RESERVED;
+    if needed > available {
+        return Err(format!(
+            "--bots {} needs {needed} descriptors and this process may have {available}: raise the limit (ulimit -n {needed}) \
+             or run at most {} bots",
+            flags.bots,
+            available.saturating_sub(descriptors::DESCRIPTORS_RESERVED)
+        ));
+    }
+    let target = Target::parse(&flags.url)?;
+    let settings = Settings {
+        host: target.host.clone(),
+        target: target.path.clone(),
+        game: flags.game,
+        seed: flags.seed,
+    };
+    Ok(Plan {
+        target,
+        bots: flags.bots,
+        checked: flags.check.unwrap_or(1000).min(flags.bots),
+        ramp: flags.ramp.unwrap_or(Duration::from_secs(1).mul_f64(f64::from(flags.bots.max(500)) / 500.0)),
+        steady: flags.steady,
+        settings,
+    })
+}
+
+/// Longer than any run, and far from where sums of times overflow.
+const DURATION_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// `10s`, `1m30s`, `500ms`, `1h`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let wrong = || "a time is like 10s, 500ms, 1m or 1m30s".to_string();
+    let mut total = Duration::ZERO;
+    let mut rest = text;
+    while !rest.is_empty() {
+        let unit_at = rest.find(|letter: char| !letter.is_ascii_digit()).ok_or_else(wrong)?;
+        let (number, tail) = rest.split_at(unit_at);
+        let unit_end = tail.find(|letter: char| letter.is_ascii_digit()).unwrap_or(tail.len());
+        let number: u64 = number.parse().map_err(|_| wrong())?;
+        let unit = match &tail[..unit_end] {
+            "ms" => Duration::from_millis(1),
+            "s" => Duration::from_secs(1),
+            "m" => Duration::from_secs(60),
+            "h" => Duration::from_secs(3600),
+            _ => return Err(wrong()),
+        };
+        let number = u32::try_from(number).map_err(|_| wrong())?;
+        total = unit.checked_mul(number).and_then(|part| total.checked_add(part)).ok_or_else(wrong)?;
+        rest = &tail[unit_end..];
+    }
+    if total.is_zero() || total > DURATION_MAX { Err(wrong()) } else { Ok(total) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_have_units_and_add_up() {
+        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(duration("1m30s"), Ok(Duration::from_secs(90)));
+        for wrong in ["", "10", "s", "10 s", "1d", "0s", "99999999999999999999s", "4000000000h"] {
+            assert!(duration(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn the_flags_are_consistent() {
+        use clap::CommandFactory;
+        Flags::command().debug_assert();
+    }
+}

@@ -1,0 +1,471 @@
+//! What every bot checks of every tick message, without a world of its own: a few table look-ups per block.
+//!
+//! An [`Ear`] knows the header before, as of when each cell of the view is held, and the number of the last reliable
+//! message. That suffices to tell a gap from a silence, which is also how delivery is measured: see [`Heard::missed`].
+//! What is inside of the changes is for bots that keep a replica.
+
+use crate::measure::Violations;
+use tickyard_protocol::bytes::{Malformed, Reader};
+use tickyard_protocol::delta::{ReadDelta, SnapshotHead, read_entity, read_entity_head};
+use tickyard_protocol::fields::Shapes;
+use tickyard_protocol::tick::{Blocks, Header, Reliable, SKIPPED, VIEW_COMPLETE, block};
+use tickyard_protocol::types::{CellId, Seq, Tick};
+
+/// Listens to the tick messages of one session.
+#[derive(Clone, Debug)]
+pub struct Ear {
+    /// Whose ear it is, for the texts of violations.
+    bot: u32,
+    shapes: Shapes,
+    /// The newest header, once there was one.
+    header: Option<Header>,
+    /// The view, in the order in which the server told it.
+    view: Vec<InView>,
+    /// The player's own entity had a velocity in the newest message.
+    moving: bool,
+    reliable_heard: u32,
+    wants: Vec<CellId>,
+    /// The cells of the deltas and snapshots of the newest message.
+    deltas: Vec<CellId>,
+    snapshots: Vec<CellId>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct InView {
+    cell: CellId,
+    held: Held,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Held {
+    /// Nothing was told of this cell yet.
+    Nothing,
+    /// What was told did not fit; a snapshot is asked for.
+    Lost,
+    AsOf(Tick),
+}
+
+/// What one tick message said about the world.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Heard {
+    /// The message carried a part of the world.
+    pub world: bool,
+    /// Ticks before this one at which the view published something that was not heard when it was news. The largest
+    /// of what the message proves:
+    ///
+    /// - each age that a delta or snapshot comes under is a tick that came late;
+    /// - the flag *skipped*, or a snapshot of a cell that was held: all ticks since the message before;
+    /// - the player's own entity was moving in the message before, so the next tick had news: the same.
+    pub missed: u32,
+    /// Blocks and reliable classes that this version does not know.
+    pub unknown: u64,
+}
+
+/// What is found while a message is read.
+struct Pass {
+    header: Header,
+    /// As of when the blocks are.
+    at: Tick,
+    heard: Heard,
+    /// The ages of what came late: bit 0 for age 1, and the last bit for all that is older.
+    late: u64,
+    /// A held cell came as a snapshot.
+    replaced: bool,
+}
+
+impl Ear {
+    /// Hears nothing yet.
+    pub fn new(bot: u32, shapes: Shapes) -> Self {
+        Ear {
+            bot,
+            shapes,
+            header: None,
+            view: Vec::new(),
+            moving: false,
+            reliable_heard: 0,
+            wants: Vec::new(),
+            deltas: Vec::new(),
+            snapshots: Vec::new(),
+        }
+    }
+
+    /// Takes a tick message without its type byte; `sent` is the last input. An error means: close with 1002.
+    pub fn hear(&mut self, message: &[u8], sent: Seq, wrong: &mut Violations) -> Result<Heard, Malformed> {
+        let mut reader = Reader::new(message);
+        let header = Header::read(&mut reader)?;
+        self.check_header(header, sent, wrong);
+        self.deltas.clear();
+        self.snapshots.clear();
+        let was_moving = self.moving;
+        let mut pass = Pass::new(header);
+        for block in Blocks::new(reader.rest()) {
+            let (kind, bytes) = block?;
+            self.hear_block(kind, bytes, &mut pass, wrong)?;
+        }
+        let silent = self.header.map_or(0, |before| header.tick.since(before.tick).saturating_sub(1));
+        self.header = Some(header);
+        Ok(Heard { missed: pass.missed(was_moving, silent), ..pass.heard })
+    }
+
+    /// The newest header.
+    pub fn header(&self) -> Option<Header> {
+        self.header
+    }
+
+    /// Whether each cell of the view is held and current, as the server says.
+    pub fn view_is_complete(&self) -> bool {
+        self.header.is_some_and(|header| header.flags & VIEW_COMPLETE != 0)
+    }
+
+    /// Whether the player's own entity was moving in the newest message.
+    pub fn is_moving(&self) -> bool {
+        self.moving
+    }
+
+    /// The number of the last reliable message: what to acknowledge.
+    pub fn reliable_heard(&self) -> u32 {
+        self.reliable_heard
+    }
+
+    /// Cells of which a snapshot should be asked for; empties the list.
+    pub fn take_wants(&mut self) -> Vec<CellId> {
+        std::mem::take(&mut self.wants)
+    }
+
+    /// The cells of the newest message's deltas.
+    pub fn deltas(&self) -> &[CellId] {
+        &self.deltas
+    }
+
+    /// The cells of the newest message's snapshots.
+    pub fn snapshots(&self) -> &[CellId] {
+        &self.snapshots
+    }
+
+    fn check_header(&self, header: Header, sent: Seq, wrong: &mut Violations) {
+        let bot = self.bot;
+        if header.seq.is_after(sent) {
+            wrong.add(|| format!("bot {bot}: input {} was applied, and {} sent", header.seq.0, sent.0));
+        }
+        let Some(before) = self.header else { return };
+        if header.tick.since(before.tick) as i32 <= 0 {
+            wrong.add(|| format!("bot {bot}: tick {} came after tick {}", header.tick.0, before.tick.0));
+        }
+        if before.seq.is_after(header.seq) {
+            wrong.add(|| {
+                format!("bot {bot}: the applied input went back from {} to {}", before.seq.0, header.seq.0)
+            });
+        }
+    }
+
+    fn hear_block(
+        &mut self,
+        kind: u32,
+        bytes: &[u8],
+        pass: &mut Pass,
+        wrong: &mut Violations,
+    ) -> Result<(), Malformed> {
+        match kind {
+            block::VIEW => self.hear_view(bytes, pass, wrong)?,
+            block::DELTA => self.hear_delta(bytes, pass, wrong)?,
+            block::SNAPSHOT => self.hear_snapshot(bytes, pass, wrong)?,
+            block::AGE => pass.at = pass.header.tick.before(whole_varint(bytes)?),
+            block::SELF => self.hear_self(bytes)?,
+            block::RELIABLE => pass.heard.unknown += self.hear_reliable(bytes, wrong)?,
+            block::HEARD => drop(whole_varint(bytes)?),
+            block::TRANSIENT => hear_transient(bytes)?,
+            _ => pass.heard.unknown += 1,
+        }
+        Ok(())
+    }
+
+    fn hear_view(&mut self, bytes: &[u8], pass: &Pass, wrong: &mut Violations) -> Result<(), Malformed> {
+        let mut reader = Reader::new(bytes);
+        let before = std::mem::take(&mut self.view);
+        for _ in 0..reader.varint()? {
+            let cell = CellId(reader.varint()?);
+            let held =
+                before.iter().find(|known| known.cell == cell).map_or(Held::Nothing, |known| known.held);
+            self.view.push(InView { cell, held });
+        }
+        if pass.heard.world {
+            wrong.add(|| format!("bot {}: the view came after a cell at tick {}", self.bot, pass.at.0));
+        }
+        reader.finish()
+    }
+
+    fn hear_delta(&mut self, bytes: &[u8], pass: &mut Pass, wrong: &mut Violations) -> Result<(), Malformed> {
+        let mut delta = ReadDelta::read(bytes)?;
+        let (cell, base) = (delta.cell, delta.base);
+        delta.leaves(|_| Ok(()))?;
+        delta.enters(&self.shapes, |_| Ok(()))?;
+        pass.news();
+        self.deltas.push(cell);
+        let (bot, at) = (self.bot, pass.at);
+        let known = self.view.iter_mut().find(|known| known.cell == cell);
+        let Some(known) = known else {
+            wrong.add(|| {
+                format!("bot {bot}: a delta of cell {}, which is not in view, at tick {}", cell.0, at.0)
+            });
+            return Ok(());
+        };
+        match known.held {
+            Held::AsOf(held) if applies(at, base, held) => known.held = Held::AsOf(at),
+            Held::Lost => {}
+            held => {
+                known.held = Held::Lost;
+                self.wants.push(cell);
+                wrong.add(|| {
+                    format!(
+                        "bot {bot}: the delta of cell {} at tick {} with base {} does not apply to {}",
+                        cell.0,
+                        at.0,
+                        at.before(base).0,
+                        in_words(held)
+                    )
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn hear_snapshot(
+        &mut self,
+        bytes: &[u8],
+        pass: &mut Pass,
+        wrong: &mut Violations,
+    ) -> Result<(), Malformed> {
+        let head = SnapshotHead::read(bytes)?;
+        let mut reader = head.entities;
+        for _ in 0..head.count {
+            read_entity(&mut reader, &self.shapes)?;
+        }
+        reader.finish()?;
+        pass.news();
+        self.snapshots.push(head.cell);
+        let (bot, at) = (self.bot, pass.at);
+        match self.view.iter_mut().find(|known| known.cell == head.cell) {
+            Some(known) => {
+                pass.replaced |= matches!(known.held, Held::AsOf(_));
+                known.held = Held::AsOf(at);
+            }
+            None => wrong.add(|| {
+                format!(
+                    "bot {bot}: a snapshot of cell {}, which is not in view, at tick {}",
+                    head.cell.0, at.0
+                )
+            }),
+        }
+        Ok(())
+    }
+
+    fn hear_self(&mut self, bytes: &[u8]) -> Result<(), Malformed> {
+        // No bytes: there is no own entity.
+        if bytes.is_empty() {
+            self.moving = false;
+            return Ok(());
+        }
+        let mut reader = Reader::new(bytes);
+        let own = read_entity_head(&mut reader, &self.shapes)?;
+        self.moving = self.shapes[own.kind].moves(&own.row);
+        reader.finish()
+    }
+
+    fn hear_reliable(&mut self, bytes: &[u8], wrong: &mut Violations) -> Result<u64, Malformed> {
+        let mut reader = Reader::new(bytes);
+        let number = reader.varint()?;
+        let message = Reliable::read(reader.rest())?;
+        let next = self.reliable_heard + 1;
+        if number > next {
+            wrong.add(|| format!("bot {}: reliable message {number} came, {next} did not", self.bot));
+        }
+        if number != next {
+            return Ok(0);
+        }
+        self.reliable_heard = number;
+        Ok(matches!(message, Reliable::Unknown { .. }) as u64)
+    }
+}
+
+impl Pass {
+    fn new(header: Header) -> Self {
+        let heard = Heard::default();
+        Pass { header, at: header.tick, heard, late: 0, replaced: false }
+    }
+
+    /// A delta or a snapshot came.
+    fn news(&mut self) {
+        self.heard.world = true;
+        let age = self.header.tick.since(self.at);
+        if age > 0 {
+            self.late |= 1 << (age - 1).min(63);
+        }
+    }
+
+    fn missed(&self, was_moving: bool, silent: u32) -> u32 {
+        let replaced = self.replaced || self.header.flags & SKIPPED != 0;
+        let proven = if replaced { silent.max(1) } else { 0 };
+        let due = if was_moving { silent } else { 0 };
+        self.late.count_ones().max(proven).max(due)
+    }
+}
+
+/// PROTOCOL.md, section 5: a delta applies if and only if `base tick <= held < block tick`.
+fn applies(at: Tick, base: u32, held: Tick) -> bool {
+    (1..=base).contains(&at.since(held))
+}
+
+fn in_words(held: Held) -> String {
+    match held {
+        Held::Nothing => "a cell of which nothing is held".to_string(),
+        Held::Lost => "a cell that is lost".to_string(),
+        Held::AsOf(tick) => format!("what is held as of {}", tick.0),
+    }
+}
+
+fn hear_transient(bytes: &[u8]) -> Result<(), Malformed> {
+    let mut reader = Reader::new(bytes);
+    reader.varint()?;
+    reader.str8().map(drop)
+}
+
+fn whole_varint(bytes: &[u8]) -> Result<u32, Malformed> {
+    let mut reader = Reader::new(bytes);
+    let value = reader.varint()?;
+    reader.finish()?;
+    Ok(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Script, entity, schema};
+    use tickyard_protocol::tick::{Reliable, put_block};
+
+    fn ear() -> Ear {
+        Ear::new(3, Shapes::new(&schema().kinds).unwrap())
+    }
+
+    /// Hears messages one after the other; the violations, and what the last message said.
+    fn hear(messages: &[Script]) -> (Violations, Heard) {
+        let (mut ear, mut wrong, mut heard) = (ear(), Violations::default(), Heard::default());
+        for message in messages {
+            heard = ear.hear(&message.bytes()[1..], Seq(5), &mut wrong).unwrap();
+        }
+        (wrong, heard)
+    }
+
+    fn first() -> Script {
+        Script::new(10).view(&[1, 2]).snapshot(1, &[entity(4, 0)]).snapshot(2, &[])
+    }
+
+    fn expect_violation(messages: &[Script], text: &str) {
+        let (wrong, _) = hear(messages);
+        assert_eq!(wrong.count, 1, "{:?}", wrong.spelt);
+        assert!(wrong.spelt[0].starts_with("bot 3: ") && wrong.spelt[0].contains(text), "{}", wrong.spelt[0]);
+    }
+
+    #[test]
+    fn an_orderly_server_is_not_accused() {
+        let late = Script::new(20).age(2).delta(1, 7).age(0).delta(1, 2).seq(5);
+        let (wrong, _) = hear(&[first(), Script::new(11).delta(1, 1).seq(2), late]);
+        assert_eq!(wrong.spelt, Vec::<String>::new());
+    }
+
+    #[test]
+    fn headers_must_go_on() {
+        expect_violation(&[first(), Script::new(10)], "tick 10 came after tick 10");
+        expect_violation(&[first().seq(3), Script::new(11).seq(2)], "went back from 3 to 2");
+        expect_violation(&[first().seq(6)], "input 6 was applied, and 5 sent");
+    }
+
+    #[test]
+    fn a_delta_must_apply_to_what_is_held() {
+        expect_violation(&[first(), Script::new(12).delta(1, 1)], "does not apply to what is held as of 10");
+        expect_violation(&[first(), Script::new(11).age(1).delta(1, 3)], "does not apply to what is held");
+        expect_violation(&[first(), Script::new(11).delta(9, 1)], "which is not in view");
+        let view = Script::new(10).view(&[1]);
+        expect_violation(&[view, Script::new(11).delta(1, 1)], "a cell of which nothing is held");
+    }
+
+    #[test]
+    fn a_delta_that_does_not_apply_is_one_violation_and_one_want_until_the_snapshot() {
+        let (mut ear, mut wrong) = (ear(), Violations::default());
+        for message in [
+            first(),
+            Script::new(12).delta(1, 1),
+            Script::new(13).delta(1, 1),
+            Script::new(14).snapshot(1, &[]),
+        ] {
+            ear.hear(&message.bytes()[1..], Seq(0), &mut wrong).unwrap();
+        }
+        ear.hear(&Script::new(15).delta(1, 1).bytes()[1..], Seq(0), &mut wrong).unwrap();
+        assert_eq!(wrong.count, 1);
+        assert_eq!(ear.take_wants(), [CellId(1)]);
+    }
+
+    #[test]
+    fn cells_that_left_the_view_are_forgotten() {
+        let messages = [first(), Script::new(11).view(&[2]), Script::new(12).view(&[2, 1]).delta(1, 2)];
+        expect_violation(&messages, "a cell of which nothing is held");
+        expect_violation(&[first(), Script::new(11).snapshot(3, &[])], "a snapshot of cell 3");
+        let late = Script::new(11).delta(1, 1).view(&[1, 2]);
+        expect_violation(&[first(), late], "the view came after a cell");
+    }
+
+    #[test]
+    fn reliable_messages_have_no_gaps_and_may_come_twice() {
+        let award = Reliable::Award { points: 5, reason: "coin" };
+        let once = || Script::new(11).reliable(1, award);
+        assert_eq!(hear(&[first(), once().reliable(1, award).reliable(2, award)]).0.count, 0);
+        expect_violation(&[first(), once().reliable(3, award)], "reliable message 3 came, 2 did not");
+    }
+
+    #[test]
+    fn a_block_that_ends_early_or_late_is_malformed() {
+        let hear = |extra: &[u8]| {
+            let mut message = first().bytes();
+            put_block(&mut message, block::AGE, |out| out.extend_from_slice(extra));
+            ear().hear(&message[1..], Seq(0), &mut Violations::default()).map(|heard| heard.world)
+        };
+        assert_eq!(hear(&[1]), Ok(true));
+        assert_eq!(hear(&[]), Err(Malformed::Short));
+        assert_eq!(hear(&[1, 0]), Err(Malformed::Long));
+    }
+
+    #[test]
+    fn unknown_blocks_are_skipped_and_counted() {
+        let mut message = first().bytes();
+        put_block(&mut message, 99, |out| out.push(7));
+        let heard = ear().hear(&message[1..], Seq(0), &mut Violations::default()).unwrap();
+        assert_eq!((heard.unknown, heard.world), (1, true));
+    }
+
+    #[test]
+    fn nothing_is_missed_by_a_bot_at_rest_that_hears_once_a_second() {
+        let heard = |message| hear(&[first().own(0), message]).1;
+        assert_eq!(heard(Script::new(30).own(0)), Heard { world: false, missed: 0, unknown: 0 });
+        assert_eq!(heard(Script::new(30).own(0).delta(1, 20)), Heard { world: true, missed: 0, unknown: 0 });
+    }
+
+    #[test]
+    fn each_tick_that_comes_late_is_missed_once() {
+        let late =
+            Script::new(14).age(3).delta(1, 1).age(1).delta(1, 2).age(3).delta(2, 1).age(0).delta(1, 1);
+        assert_eq!(hear(&[first(), late]).1, Heard { world: true, missed: 2, unknown: 0 });
+    }
+
+    #[test]
+    fn what_was_skipped_or_replaced_is_missed() {
+        assert_eq!(hear(&[first(), Script::new(14).skipped().delta(1, 4)]).1.missed, 3);
+        assert_eq!(hear(&[first(), Script::new(14).snapshot(1, &[])]).1.missed, 3);
+        let entered = Script::new(14).view(&[1, 2, 3]).snapshot(3, &[]);
+        assert_eq!(hear(&[first(), entered]).1.missed, 0);
+    }
+
+    #[test]
+    fn a_bot_that_moves_misses_each_tick_without_a_message() {
+        assert_eq!(hear(&[first().own(5), Script::new(14).delta(1, 4)]).1.missed, 3);
+        assert_eq!(hear(&[first().own(5), Script::new(11).delta(1, 1)]).1.missed, 0);
+    }
+}

@@ -1,0 +1,340 @@
+//! A bot that plays: tick messages in, inputs out. Knows messages, not frames.
+//!
+//! Every player listens with an [`Ear`]; a checked one also keeps the world and compares its sums. At the end of a run a checked
+//! player freezes its cells, asks for all of them again, and hands each pair to the [`Agreement`](crate::check::Agreement).
+
+use crate::check::Pair;
+use crate::ear::Ear;
+use crate::frames::Frames;
+use crate::measure::Tally;
+use crate::mind::{Mind, REST};
+use crate::random::Random;
+use std::collections::VecDeque;
+use std::time::Duration;
+use tickyard::time::Time;
+use tickyard_protocol::bytes::Malformed;
+use tickyard_protocol::fields::{Kind, Shapes};
+use tickyard_protocol::message::{Input, Pong, WANT_CELLS_MAX, Welcome};
+use tickyard_protocol::message::{encode_ack, encode_ping, encode_want, from_server};
+use tickyard_protocol::replica::{Counts, HeldCell, Replica};
+use tickyard_protocol::types::{CellId, Seq, Tick};
+
+/// A ping about this often, answered or given up on before the next.
+const PING_EVERY: Duration = Duration::from_secs(2);
+
+/// A server that says nothing for this long is broken: it owes a message a second.
+const SILENCE_MAX: Duration = Duration::from_secs(5);
+
+/// How many inputs are waited for at a time; a server that answers none of so many is behind by far more than a minute.
+const WAITING_MAX: usize = 1024;
+
+/// One player's side of the conversation.
+pub struct Player {
+    bot: u32,
+    ear: Ear,
+    mind: Mind,
+    checked: Option<Checked>,
+    input_fields: usize,
+    /// The last input sent.
+    seq: Seq,
+    acked: u32,
+    /// Inputs that no state has yet, and when they were due.
+    waiting: VecDeque<(Seq, Time)>,
+    ping_at: Time,
+    pinged: Option<Time>,
+    heard_at: Time,
+    stopping: Stopping,
+}
+
+/// How far a player is in coming to rest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stopping {
+    No,
+    /// The last input is still to be sent.
+    Asked,
+    Done,
+}
+
+/// What a player has that keeps a world.
+struct Checked {
+    replica: Replica,
+    counts: Counts,
+    kinds: Vec<Kind>,
+    /// Copies of cells of which a snapshot is awaited.
+    frozen: Vec<HeldCell>,
+    wants: Vec<CellId>,
+}
+
+impl Player {
+    /// A player that has just been welcomed. Only a `checked` one keeps a world.
+    pub fn new(bot: u32, welcome: Welcome, checked: bool, random: Random, now: Time) -> Self {
+        let kinds = welcome.schema.kinds.clone();
+        let shapes = Shapes::new(&kinds).expect("a welcome with an unusable schema is not decoded");
+        // Some of those with a world chase coins: the others would not find any.
+        let chases = checked && bot % 10 == 0;
+        let world = |shapes: Shapes| Checked {
+            replica: Replica::new(shapes),
+            counts: Counts::default(),
+            kinds,
+            frozen: vec![],
+            wants: vec![],
+        };
+        Player {
+            bot,
+            mind: Mind::new(&welcome.schema, random, chases, now),
+            checked: checked.then(|| world(shapes.clone())),
+            ear: Ear::new(bot, shapes),
+            input_fields: welcome.schema.input.len(),
+            seq: Seq(0),
+            acked: 0,
+            waiting: VecDeque::new(),
+            ping_at: now + PING_EVERY.mul_f64(f64::from(bot % 64) / 64.0),
+            pinged: None,
+            heard_at: now,
+            stopping: Stopping::No,
+        }
+    }
+
+    /// Takes a message from the server. An error means: close with 1002.
+    pub fn handle_message(&mut self, now: Time, message: &[u8], tally: &mut Tally) -> Result<(), Malformed> {
+        match message.split_first() {
+            Some((&from_server::TICK, rest)) => self.hear_tick(now, rest, tally),
+            Some((&from_server::PONG, rest)) => self.hear_pong(now, rest, tally),
+            // A second welcome or a refusal in the middle of the game.
+            Some((&from_server::CONTROL, _)) => Err(Malformed::Invalid),
+            Some(_) => {
+                tally.unknown += 1;
+                Ok(())
+            }
+            None => Err(Malformed::Short),
+        }
+    }
+
+    /// A send is due. `due` is when it was, `writable` whether the socket takes bytes.
+    pub fn handle_slot(
+        &mut self,
+        now: Time,
+        due: Time,
+        writable: bool,
+        random: &mut Random,
+        out: &mut Frames,
+        tally: &mut Tally,
+    ) {
+        if now.since(self.heard_at) > SILENCE_MAX {
+            tally.violations.add(|| format!("bot {}: heard nothing for {SILENCE_MAX:?}", self.bot));
+            self.heard_at = now;
+        }
+        if !writable {
+            tally.skipped_sends += (self.stopping == Stopping::No && tally.is_open()) as u64;
+            return;
+        }
+        self.send_input(now, due, random, out);
+        self.send_wants(random, out);
+        if now >= self.ping_at && self.pinged.is_none() {
+            self.ping_at = now + PING_EVERY;
+            self.pinged = Some(due);
+            out.binary(random, |out| encode_ping(due.as_micros().to_le_bytes(), out));
+        }
+    }
+
+    /// From the next slot on: one input that asks for nothing, then none.
+    pub fn stop(&mut self) {
+        self.stopping = Stopping::Asked;
+    }
+
+    /// Whether the last input was sent and has been applied.
+    pub fn is_stopped(&self) -> bool {
+        self.stopping == Stopping::Done && self.waiting.is_empty()
+    }
+
+    /// Whether nothing of the view is missing, as the server says and, with a world, as we see it.
+    pub fn is_complete(&self) -> bool {
+        let all_held = self.checked.as_ref().is_none_or(|checked| {
+            let replica = &checked.replica;
+            replica.view().iter().all(|&cell| replica.cell(cell).is_some())
+        });
+        self.ear.view_is_complete() && all_held
+    }
+
+    /// The newest tick heard.
+    pub fn newest(&self) -> Option<Tick> {
+        self.ear.header().map(|header| header.tick)
+    }
+
+    /// The world, if one is kept, and how to speak of it.
+    pub fn world(&self) -> Option<(&Replica, &[Kind])> {
+        self.checked.as_ref().map(|checked| (&checked.replica, &checked.kinds[..]))
+    }
+
+    /// Keeps a copy of each cell and asks for all of them again. `false`: keeps no world.
+    pub fn freeze(&mut self) -> bool {
+        let Some(checked) = &mut self.checked else { return false };
+        checked.frozen = checked.replica.cells().to_vec();
+        checked.wants = checked.frozen.iter().map(|held| held.cell).collect();
+        true
+    }
+
+    /// The cells that were asked for and have not come.
+    pub fn awaited(&self) -> impl Iterator<Item = CellId> {
+        self.checked.iter().flat_map(|checked| checked.frozen.iter().map(|held| held.cell))
+    }
+
+    /// The measurement is over; `newest` is the newest tick that anybody heard. Counts what never came.
+    pub fn end_window(&self, newest: Tick, tally: &mut Tally) {
+        let Some(last) = self.newest() else { return };
+        let behind = newest.since(last);
+        // Messages may be on their way: only who is half a second behind counts as having missed something.
+        if self.ear.is_moving() && behind as i32 > (tally.tick_rate / 2).max(2) as i32 {
+            tally.delivery.missed += u64::from(behind);
+        }
+    }
+
+    /// The run is over: inputs that were never answered count with the time they have waited.
+    pub fn end(&mut self, now: Time, tally: &mut Tally) {
+        for (_, due) in self.waiting.drain(..) {
+            if tally.covers(due) {
+                tally.unanswered += 1;
+                tally.input_to_state.record(now.since(due));
+            }
+        }
+    }
+
+    fn hear_tick(&mut self, now: Time, message: &[u8], tally: &mut Tally) -> Result<(), Malformed> {
+        self.heard_at = now;
+        let found_before = tally.violations.count;
+        let heard = self.ear.hear(message, self.seq, &mut tally.violations)?;
+        tally.unknown += heard.unknown;
+        if tally.is_open() {
+            tally.delivery.heard += u64::from(heard.world);
+            tally.delivery.missed += u64::from(heard.missed);
+        }
+        self.answer_inputs(now, tally);
+        let found = tally.violations.count - found_before;
+        let Some(checked) = &mut self.checked else { return Ok(()) };
+        checked.hear(self.bot, &self.ear, now, message, found, tally)
+    }
+
+    fn answer_inputs(&mut self, now: Time, tally: &mut Tally) {
+        let Some(header) = self.ear.header() else { return };
+        while let Some(&(seq, due)) = self.waiting.front() {
+            if seq.is_after(header.seq) {
+                break;
+            }
+            self.waiting.pop_front();
+            if tally.covers(due) {
+                tally.input_to_state.record(now.since(due));
+            }
+        }
+    }
+
+    fn hear_pong(&mut self, now: Time, bytes: &[u8], tally: &mut Tally) -> Result<(), Malformed> {
+        let pong = Pong::decode(bytes)?;
+        match self.pinged.take() {
+            Some(due) if due.as_micros().to_le_bytes() == pong.stamp => {
+                if tally.covers(due) {
+                    tally.ping.record(now.since(due));
+                }
+            }
+            _ => tally.violations.add(|| format!("bot {}: a pong to no ping: {:?}", self.bot, pong.stamp)),
+        }
+        Ok(())
+    }
+
+    fn send_input(&mut self, now: Time, due: Time, random: &mut Random, out: &mut Frames) {
+        let row = match self.stopping {
+            Stopping::No => self.mind.decide(now, self.checked.as_ref().map(|checked| &checked.replica)),
+            Stopping::Asked => REST,
+            Stopping::Done => return self.send_ack(random, out),
+        };
+        if self.stopping == Stopping::Asked {
+            self.stopping = Stopping::Done;
+        }
+        self.seq = Seq(self.seq.0.wrapping_add(1));
+        if self.waiting.len() < WAITING_MAX {
+            self.waiting.push_back((self.seq, due));
+        }
+        self.acked = self.ear.reliable_heard();
+        let shown = self.newest().map_or(0, |tick| tick.0 << 4);
+        let input = Input { seq: self.seq, ack: self.acked, render_tick: shown, row };
+        out.binary(random, |out| input.encode(self.input_fields, out));
+    }
+
+    fn send_ack(&mut self, random: &mut Random, out: &mut Frames) {
+        if self.acked != self.ear.reliable_heard() {
+            self.acked = self.ear.reliable_heard();
+            out.binary(random, |out| encode_ack(self.acked, out));
+        }
+    }
+
+    fn send_wants(&mut self, random: &mut Random, out: &mut Frames) {
+        let mut wants = self.ear.take_wants();
+        if let Some(checked) = &mut self.checked {
+            wants.append(&mut checked.wants);
+            wants.append(&mut checked.replica.take_wants());
+            wants.sort_unstable();
+            wants.dedup();
+        }
+        for cells in wants.chunks(WANT_CELLS_MAX) {
+            out.binary(random, |out| encode_want(cells, out));
+        }
+    }
+}
+
+impl Checked {
+    /// Takes what the ear has heard already; `found` is how many violations it found in it.
+    fn hear(
+        &mut self,
+        bot: u32,
+        ear: &Ear,
+        now: Time,
+        message: &[u8],
+        found: u64,
+        tally: &mut Tally,
+    ) -> Result<(), Malformed> {
+        self.replica.apply(message, &mut ())?;
+        let counts = self.replica.counts();
+        let before = std::mem::replace(&mut self.counts, counts);
+        let tick = self.replica.header().tick;
+        for _ in found..counts.violations - before.violations {
+            tally
+                .violations
+                .add(|| format!("bot {bot}: a block at tick {} does not fit the world that is held", tick.0));
+        }
+        for _ in before.desyncs..counts.desyncs {
+            tally.violations.add(|| format!("bot {bot}: the sum of a cell differs at tick {}", tick.0));
+        }
+        tally.desyncs += counts.desyncs - before.desyncs;
+        tally.sums_checked += counts.sums_checked - before.sums_checked;
+        if tally.is_open() {
+            tally.traffic.rows_changed += counts.rows_changed - before.rows_changed;
+        }
+        if !ear.deltas().is_empty() {
+            tally.changed_at = now;
+        }
+        self.agree(bot, ear, tick, tally);
+        Ok(())
+    }
+
+    /// Compares what was asked for with the copies, and renews the copies of what went on.
+    fn agree(&mut self, bot: u32, ear: &Ear, tick: Tick, tally: &mut Tally) {
+        for &cell in ear.deltas() {
+            tally.agreement.saw_change(cell, tick);
+        }
+        if self.frozen.is_empty() {
+            return;
+        }
+        let who = format_args!("bot {bot}");
+        for &cell in ear.snapshots() {
+            let Some(at) = self.frozen.iter().position(|held| held.cell == cell) else { continue };
+            let held = self.frozen.swap_remove(at);
+            let Some(told) = self.replica.cell(cell) else { continue };
+            tally.agreement.compare(&Pair { who: &who, held: &held, told, kinds: &self.kinds });
+        }
+        for held in self.frozen.iter_mut().filter(|held| ear.deltas().contains(&held.cell)) {
+            if let Some(now) = self.replica.cell(held.cell) {
+                held.clone_from(now);
+            }
+        }
+        self.frozen.retain(|held| self.replica.view().contains(&held.cell));
+    }
+}

@@ -1,0 +1,315 @@
+//! A run from the first connect to the last close, phase by phase.
+//!
+//! ```text
+//! ramp ─► steady ─► settle ─► compare ─► gather ─► settle ─► leave
+//!         measured  at rest   snapshots  newcomers their worlds
+//! ```
+//! Every phase ends by a condition, or by a deadline that says what was missing.
+
+use crate::bot::{Bot, Settings};
+use crate::check::Pair;
+use crate::measure::{LAG_P99_MAX, Tally, cpu_time};
+use crate::player::Player;
+use crate::progress::Progress;
+use crate::swarm::Swarm;
+use crate::target::Target;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tickyard::time::Time;
+use tickyard_protocol::types::Tick;
+
+/// What to do.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Where to.
+    pub target: Target,
+    /// How many bots.
+    pub bots: u32,
+    /// How many of them keep a world and compare it.
+    pub checked: u32,
+    /// Over how long the connects are spread.
+    pub ramp: Duration,
+    /// How long to measure, after the ramp.
+    pub steady: Duration,
+    /// What all bots share.
+    pub settings: Settings,
+}
+
+/// What came out, beside the tally.
+pub struct Outcome {
+    /// What was measured.
+    pub tally: Tally,
+    /// Bots that were in the game when the measurement began.
+    pub connected: u64,
+    /// Why the run says nothing about the server.
+    pub invalid: Vec<String>,
+    /// CPU time used in the measurement.
+    pub cpu: Duration,
+    /// Ticks a second, as they came.
+    pub ticks_per_second: f64,
+}
+
+/// The room is at rest when nothing has changed for this many ticks, and for as long as [`REST_MIN`].
+const REST_TICKS: u32 = 10;
+const REST_MIN: Duration = Duration::from_millis(500);
+
+/// A step looks at all bots, so not every turn has one.
+const STEP_EVERY: Duration = Duration::from_millis(20);
+
+const SETTLE_MAX: Duration = Duration::from_secs(10);
+const COMPARE_MAX: Duration = Duration::from_secs(10);
+const LEAVE_MAX: Duration = Duration::from_secs(5);
+
+/// Fresh connections whose worlds are compared with the others'.
+const OBSERVERS: u32 = 5;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Ramp,
+    Steady { until: Time },
+    Settle { until: Time, observed: bool },
+    Compare { until: Time },
+    Gather,
+    Leave { until: Time },
+    Done,
+}
+
+struct Run<'a> {
+    plan: &'a Plan,
+    swarm: Swarm,
+    phase: Phase,
+    connected: u64,
+    invalid: Vec<String>,
+    cpu: Duration,
+    /// The newest tick and the time when the measurement began.
+    opened: (Tick, Time),
+    ticks_per_second: f64,
+}
+
+/// Does it all. `Err`: nobody answers at that address, or the system refuses something; says what to do.
+pub fn run(plan: &Plan, interrupted: &AtomicBool, progress: &mut Progress) -> Result<Outcome, String> {
+    let refused = |error| format!("the system refuses: {error}");
+    let swarm = Swarm::new(plan.target.clone(), plan.settings.clone()).map_err(refused)?;
+    let mut run = Run {
+        plan,
+        swarm,
+        phase: Phase::Ramp,
+        connected: 0,
+        invalid: Vec::new(),
+        cpu: Duration::ZERO,
+        opened: (Tick(0), Time::ZERO),
+        ticks_per_second: 0.0,
+    };
+    run.add_bots();
+    let mut step_at = Time::ZERO;
+    while run.phase != Phase::Done {
+        run.swarm.turn().map_err(refused)?;
+        if let Some(broken) = run.swarm.broken.take() {
+            return Err(broken);
+        }
+        if interrupted.load(Ordering::Relaxed) {
+            run.interrupt();
+        }
+        let now = run.swarm.now();
+        if now >= step_at {
+            step_at = now + STEP_EVERY;
+            run.step();
+        }
+        if progress.is_due(now) {
+            progress.show(now, run.phase.name(), run.playing(), &run.swarm.tally);
+        }
+    }
+    Ok(run.outcome())
+}
+
+impl Phase {
+    fn name(self) -> &'static str {
+        match self {
+            Phase::Ramp => "ramp",
+            Phase::Steady { .. } => "steady",
+            Phase::Settle { .. } => "settle",
+            Phase::Compare { .. } => "compare",
+            Phase::Gather => "gather",
+            Phase::Leave { .. } | Phase::Done => "leave",
+        }
+    }
+}
+
+impl Run<'_> {
+    /// Connects are spread evenly over the ramp; so are the bots that are checked.
+    fn add_bots(&mut self) {
+        let bots = self.plan.bots;
+        let now = self.swarm.now();
+        for number in 0..bots {
+            let wait = self.plan.ramp.mul_f64(f64::from(number) / f64::from(bots));
+            self.swarm.add(now + wait, number < self.plan.checked, false);
+        }
+    }
+
+    fn step(&mut self) {
+        let now = self.swarm.now();
+        match self.phase {
+            Phase::Ramp if now >= Time::ZERO + self.plan.ramp && !self.is_anyone_joining() => self.open(now),
+            Phase::Steady { until } if now >= until || self.playing() == 0 => self.close(now),
+            Phase::Settle { until, observed } => self.settle(now, until, observed),
+            Phase::Compare { until } => self.compare(now, until),
+            Phase::Gather if !self.is_anyone_joining() => {
+                self.phase = Phase::Settle { until: now + SETTLE_MAX, observed: true };
+            }
+            Phase::Leave { until } if now >= until || self.swarm.bots().all(Bot::is_ended) => {
+                self.phase = Phase::Done;
+            }
+            _ => {}
+        }
+    }
+
+    fn open(&mut self, now: Time) {
+        self.connected = self.swarm.tally.connected;
+        self.opened = (self.newest(), now);
+        self.swarm.tally.open(now);
+        self.cpu = cpu_time();
+        self.phase = Phase::Steady { until: now + self.plan.steady };
+    }
+
+    fn close(&mut self, now: Time) {
+        let newest = self.newest();
+        let (opened_at, opened) = self.opened;
+        self.ticks_per_second = f64::from(newest.since(opened_at)) / now.since(opened).as_secs_f64();
+        self.cpu = cpu_time().saturating_sub(self.cpu);
+        let (bots, tally) = self.swarm.bots_mut();
+        tally.close(now);
+        for player in bots.filter_map(Bot::player_mut) {
+            player.end_window(newest, tally);
+            player.stop();
+        }
+        self.phase = Phase::Settle { until: now + SETTLE_MAX, observed: false };
+        if !self.swarm.bots().any(|bot| bot.is_checked() && bot.player().is_some()) {
+            self.leave(now);
+        }
+    }
+
+    fn settle(&mut self, now: Time, until: Time, observed: bool) {
+        let rest = REST_MIN.max(Duration::from_secs(1) * REST_TICKS / self.swarm.tally.tick_rate);
+        let all_done = self.players().all(|player| player.is_stopped() && player.is_complete());
+        if all_done && now.since(self.swarm.tally.changed_at) >= rest {
+            if observed { self.compare_observers(now) } else { self.freeze(now) }
+        } else if now >= until {
+            let stopped = self.players().filter(|player| player.is_stopped()).count();
+            let complete = self.players().filter(|player| player.is_complete()).count();
+            let all = self.players().count();
+            self.invalid.push(format!(
+                "the room did not come to rest within {SETTLE_MAX:?} (of {all} bots {stopped} have stopped and {complete} have \
+                 all of their view), so worlds could not be compared: is somebody else playing?"
+            ));
+            self.leave(now);
+        }
+    }
+
+    fn freeze(&mut self, now: Time) {
+        let newest = self.newest();
+        let (bots, tally) = self.swarm.bots_mut();
+        tally.agreement.begin(newest);
+        tally.agreement.bots = bots.filter_map(Bot::player_mut).map(Player::freeze).map(u64::from).sum();
+        self.phase = Phase::Compare { until: now + COMPARE_MAX };
+    }
+
+    fn compare(&mut self, now: Time, until: Time) {
+        let awaited = self.players().flat_map(Player::awaited).count();
+        if awaited > 0 && now < until {
+            return;
+        }
+        let tally = &mut self.swarm.tally;
+        if awaited > 0 {
+            tally
+                .violations
+                .add(|| format!("{awaited} snapshots that were asked for did not come in {COMPARE_MAX:?}"));
+        }
+        tally.agreement.judge(&mut tally.violations);
+        for observer in 0..OBSERVERS.min(self.plan.checked) {
+            self.swarm.add(now + Duration::from_millis(50) * observer, true, true);
+        }
+        self.phase = Phase::Gather;
+    }
+
+    fn compare_observers(&mut self, now: Time) {
+        let newest = self.newest();
+        let (bots, tally) = self.swarm.bots_mut();
+        let all: Vec<&Bot> = bots.map(|bot| &*bot).collect();
+        let (residents, observers) = all.split_at(self.plan.bots as usize);
+        tally.agreement.begin(newest);
+        for observer in observers {
+            let Some((told, kinds)) = observer.player().and_then(Player::world) else { continue };
+            tally.agreement.observers += 1;
+            for resident in residents {
+                let Some((world, _)) = resident.player().and_then(Player::world) else { continue };
+                let who = format_args!("bot {} against newcomer {}", resident.number(), observer.number());
+                for told in told.cells() {
+                    let Some(held) = world.cell(told.cell) else { continue };
+                    tally.agreement.compare(&Pair { who: &who, held, told, kinds });
+                }
+            }
+        }
+        tally.agreement.judge(&mut tally.violations);
+        self.leave(now);
+    }
+
+    fn leave(&mut self, now: Time) {
+        let tally = &mut self.swarm.tally;
+        tally.close(now);
+        if self.plan.checked > 0 && tally.agreement.fields == 0 {
+            tally.violations.add(|| "no field of any world was compared".to_string());
+        }
+        self.swarm.leave();
+        self.phase = Phase::Leave { until: now + LEAVE_MAX };
+    }
+
+    fn interrupt(&mut self) {
+        let now = self.swarm.now();
+        if matches!(self.phase, Phase::Leave { .. } | Phase::Done) {
+            return;
+        }
+        if matches!(self.phase, Phase::Steady { .. }) {
+            self.close(now);
+        }
+        self.invalid.push(format!("interrupted in phase {}", self.phase.name()));
+        self.swarm.tally.close(now);
+        self.swarm.leave();
+        self.phase = Phase::Leave { until: now + LEAVE_MAX };
+    }
+
+    fn players(&self) -> impl Iterator<Item = &Player> {
+        self.swarm.bots().filter_map(Bot::player)
+    }
+
+    fn playing(&self) -> usize {
+        self.players().count()
+    }
+
+    fn is_anyone_joining(&self) -> bool {
+        self.swarm.bots().any(Bot::is_joining)
+    }
+
+    fn newest(&self) -> Tick {
+        let ticks = self.players().filter_map(Player::newest);
+        ticks.reduce(|a, b| if (b.since(a) as i32) > 0 { b } else { a }).unwrap_or_default()
+    }
+
+    fn outcome(mut self) -> Outcome {
+        let tally = self.swarm.tally;
+        if tally.is_spoiled() {
+            self.invalid.push(format!(
+                "sends were late by {:.1} ms (p99), more than {} ms: the swarm was too slow itself; run fewer bots, give it a core \
+                 of its own (taskset -c 1 swarm …), or check fewer worlds (--check 100)",
+                tally.lag.quantile(0.99).as_secs_f64() * 1e3,
+                LAG_P99_MAX.as_millis()
+            ));
+        }
+        Outcome {
+            tally,
+            connected: self.connected,
+            invalid: self.invalid,
+            cpu: self.cpu,
+            ticks_per_second: self.ticks_per_second,
+        }
+    }
+}

@@ -1,0 +1,276 @@
+//! The sockets of all bots, in one loop on one thread: the only file that reads and writes.
+//!
+//! A turn serves whom a deadline has come for, sleeps until something arrives or the next deadline comes, and hands
+//! out what arrived. Events are taken in small lots, so that reading delays no send by more than a millisecond or so.
+#![allow(clippy::disallowed_types)] // A shell: turns `Instant` into `Time`.
+
+use crate::bot::{Bot, Settings};
+use crate::frames::Frames;
+use crate::measure::Tally;
+use crate::target::Target;
+use crate::wheel::Wheel;
+use mio::event::Event;
+use mio::net::TcpStream;
+use mio::{Events, Interest, Poll, Token};
+use std::io::{self, ErrorKind, Read, Write};
+use std::rc::Rc;
+use std::time::Instant;
+use tickyard::time::Time;
+
+/// Events per turn: at a few microseconds each, deadlines wait for a millisecond at most.
+const EVENTS_MAX: usize = 256;
+
+/// The largest part that is read at a time; all of a server's message in most cases.
+const READ_BYTES: usize = 64 * 1024;
+
+/// All bots of a run and their sockets.
+pub struct Swarm {
+    /// What is measured.
+    pub tally: Tally,
+    /// Why the run makes no sense: nobody answers at that address.
+    pub broken: Option<String>,
+    target: Target,
+    settings: Rc<Settings>,
+    start: Instant,
+    poll: Poll,
+    events: Events,
+    wheel: Wheel,
+    connections: Vec<Connection>,
+    /// Whether any connect succeeded.
+    reached: bool,
+    due: Vec<u32>,
+    buffer: Vec<u8>,
+    frames: Frames,
+}
+
+struct Connection {
+    bot: Bot,
+    stream: Option<TcpStream>,
+    connected: bool,
+    /// What the socket did not take. While there is any, inputs are skipped.
+    unsent: Vec<u8>,
+}
+
+impl Swarm {
+    /// No bots yet.
+    pub fn new(target: Target, settings: Settings) -> io::Result<Swarm> {
+        Ok(Swarm {
+            tally: Tally::new(),
+            broken: None,
+            target,
+            settings: Rc::new(settings),
+            start: Instant::now(),
+            poll: Poll::new()?,
+            events: Events::with_capacity(EVENTS_MAX),
+            wheel: Wheel::new(),
+            connections: Vec::new(),
+            reached: false,
+            due: Vec::new(),
+            buffer: vec![0; READ_BYTES],
+            frames: Frames::default(),
+        })
+    }
+
+    /// The time of this run.
+    pub fn now(&self) -> Time {
+        Time::from_micros(self.start.elapsed().as_micros() as u64)
+    }
+
+    /// Adds a bot that connects at `connect_at`.
+    pub fn add(&mut self, connect_at: Time, checked: bool, guest: bool) {
+        let number = self.connections.len() as u32;
+        let bot = Bot::new(&self.settings, number, checked, guest, connect_at);
+        self.connections.push(Connection { bot, stream: None, connected: false, unsent: Vec::new() });
+        self.wheel.set(number, connect_at);
+    }
+
+    /// All bots by number.
+    pub fn bots(&self) -> impl Iterator<Item = &Bot> {
+        self.connections.iter().map(|connection| &connection.bot)
+    }
+
+    /// All bots by number, and the tally.
+    pub fn bots_mut(&mut self) -> (impl Iterator<Item = &mut Bot>, &mut Tally) {
+        (self.connections.iter_mut().map(|connection| &mut connection.bot), &mut self.tally)
+    }
+
+    /// One turn.
+    pub fn turn(&mut self) -> io::Result<()> {
+        self.serve_due();
+        let sleep = self.wheel.sleep(self.now());
+        match self.poll.poll(&mut self.events, Some(sleep)) {
+            // A signal: whoever asked for it looks at its flag.
+            Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(()),
+            result => result?,
+        }
+        let events = std::mem::replace(&mut self.events, Events::with_capacity(0));
+        for event in &events {
+            self.handle_event(event);
+        }
+        self.events = events;
+        Ok(())
+    }
+
+    /// Lets all bots say good-bye.
+    pub fn leave(&mut self) {
+        for who in 0..self.connections.len() {
+            let now = self.now();
+            self.connections[who].bot.leave(now, &mut self.frames, &mut self.tally);
+            self.flush(who);
+        }
+    }
+
+    fn serve_due(&mut self) {
+        let now = self.now();
+        let mut due = std::mem::take(&mut self.due);
+        self.wheel.take_due(now, &mut due);
+        for who in due.drain(..) {
+            self.serve(who);
+        }
+        self.due = due;
+    }
+
+    fn serve(&mut self, who: u32) {
+        let now = self.now();
+        let connection = &mut self.connections[who as usize];
+        if connection.stream.is_none() && connection.bot.is_joining() {
+            self.connect(who);
+        } else {
+            let due = connection.bot.poll_timeout();
+            if connection.bot.player().is_some() && self.tally.covers(due) {
+                self.tally.lag.record(now.since(due));
+            }
+            let writable = connection.unsent.is_empty();
+            connection.bot.handle_timeout(now, writable, &mut self.frames, &mut self.tally);
+            self.flush(who as usize);
+        }
+        let bot = &self.connections[who as usize].bot;
+        if !bot.is_ended() {
+            self.wheel.set(who, bot.poll_timeout());
+        }
+    }
+
+    fn connect(&mut self, who: u32) {
+        let stream = self.target.connect(who).map(TcpStream::from_std).and_then(|mut stream| {
+            let interest = Interest::READABLE | Interest::WRITABLE;
+            self.poll.registry().register(&mut stream, Token(who as usize), interest)?;
+            Ok(stream)
+        });
+        match stream {
+            Ok(stream) => self.connections[who as usize].stream = Some(stream),
+            Err(error) => self.end(who as usize, Some(error)),
+        }
+    }
+
+    fn handle_event(&mut self, event: &Event) {
+        let who = event.token().0;
+        let connection = &mut self.connections[who];
+        let Some(stream) = &connection.stream else { return };
+        if !connection.connected {
+            match stream.take_error().and_then(|error| error.map_or(Ok(()), Err)) {
+                Err(error) => return self.end(who, Some(error)),
+                // Not yet: a spurious event.
+                Ok(()) if stream.peer_addr().is_err() => return,
+                Ok(()) => {}
+            }
+            connection.connected = true;
+            self.reached = true;
+            connection.bot.handle_connected(&mut self.frames);
+            self.flush(who);
+        } else if event.is_writable() && !connection.unsent.is_empty() {
+            self.flush(who);
+        }
+        if event.is_readable() || event.is_read_closed() || event.is_error() {
+            self.read(who, event.is_read_closed() || event.is_error());
+        }
+    }
+
+    /// Reads until nothing is left. A short read says so without another call, unless the end is near.
+    fn read(&mut self, who: usize, ending: bool) {
+        loop {
+            let now = self.now();
+            let connection = &mut self.connections[who];
+            let Some(stream) = &mut connection.stream else { return };
+            match stream.read(&mut self.buffer) {
+                Ok(0) => return self.end(who, None),
+                Ok(len) => {
+                    self.tally.received(len, connection.bot.is_checked());
+                    let bytes = &mut self.buffer[..len];
+                    connection.bot.handle_bytes(now, bytes, &mut self.frames, &mut self.tally);
+                    self.flush(who);
+                    if len < READ_BYTES && !ending {
+                        return;
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return self.end(who, Some(error)),
+            }
+        }
+    }
+
+    /// Sends what the bot has to say, behind what is left from before.
+    fn flush(&mut self, who: usize) {
+        let connection = &mut self.connections[who];
+        let (bytes, messages) = (self.frames.bytes.len(), self.frames.messages);
+        let result = connection.send(&self.frames.bytes);
+        self.frames.clear();
+        if bytes > 0 {
+            self.tally.sent(messages, bytes);
+        }
+        match result {
+            Err(error) => self.end(who, Some(error)),
+            Ok(()) if connection.bot.is_ended() => connection.stream = None,
+            Ok(()) => {}
+        }
+    }
+
+    fn end(&mut self, who: usize, error: Option<io::Error>) {
+        let connection = &mut self.connections[who];
+        connection.stream = None;
+        let text = error.as_ref().map(in_words);
+        if !self.reached
+            && let Some(error) = error
+        {
+            self.broken.get_or_insert_with(|| self.target.cannot_connect(&error));
+        }
+        connection.bot.handle_end(text, &mut self.tally);
+    }
+}
+
+impl Connection {
+    fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let Some(stream) = &mut self.stream else { return Ok(()) };
+        if !self.unsent.is_empty() {
+            self.unsent.extend_from_slice(bytes);
+            let sent = send(stream, &self.unsent)?;
+            self.unsent.drain(..sent);
+        } else if !bytes.is_empty() {
+            let sent = send(stream, bytes)?;
+            self.unsent.extend_from_slice(&bytes[sent..]);
+        }
+        Ok(())
+    }
+}
+
+/// How many bytes the socket took.
+fn send(stream: &mut TcpStream, bytes: &[u8]) -> io::Result<usize> {
+    loop {
+        match stream.write(bytes) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(0),
+            result => return result,
+        }
+    }
+}
+
+/// What the system says, without the numbers that only it knows.
+pub fn in_words(error: &io::Error) -> String {
+    match error.kind() {
+        ErrorKind::ConnectionRefused => "connection refused".to_string(),
+        ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => "connection reset".to_string(),
+        ErrorKind::TimedOut => "timed out".to_string(),
+        ErrorKind::AddrNotAvailable | ErrorKind::AddrInUse => "no free port to connect from".to_string(),
+        _ => error.to_string(),
+    }
+}
