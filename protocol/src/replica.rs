@@ -132,6 +132,7 @@ impl Replica {
     }
 
     /// Takes a tick message, without its type byte. An error means the message is malformed: close with 1002.
+    /// What the replica says after an error is of no use.
     pub fn apply(&mut self, message: &[u8], hears: &mut impl Hears) -> Result<(), Malformed> {
         let mut reader = Reader::new(message);
         self.header = Header::read(&mut reader)?;
