@@ -170,6 +170,9 @@ struct Run {
     replica: Replica,
     /// Whom the client showed after the message before.
     shown: Vec<EntityId>,
+    /// The client had all of its view at some message, and nothing but deltas since. A snapshot does not tell where those
+    /// went whom it no longer lists.
+    followed: bool,
 }
 
 impl Run {
@@ -186,6 +189,7 @@ impl Run {
             view: vec![],
             replica: Replica::new(shapes()),
             shown: vec![],
+            followed: false,
         }
     }
 
@@ -357,18 +361,21 @@ impl Run {
         each_slot_once(&self.replica);
         self.judge_cells();
         let visible = visible(&self.replica);
+        self.followed &= deltas_alone;
+        let followed = self.followed;
         if self.view.iter().all(|cell| self.is_current(*cell)) {
             let world = self.view.iter().flat_map(|cell| self.history[self.now()][cell].values());
             let mut world: Vec<_> = world.cloned().collect();
             world.sort_by_key(|thing| thing.id);
             assert_eq!(visible, world);
+            self.followed = true;
         }
         let oldest = before.values().chain(self.table.values()).min().copied().unwrap_or(0);
         for thing in &visible {
             assert!((oldest..=self.now()).any(|at| self.place(thing.id, at).is_some()), "a ghost: {thing:?}");
         }
         let shown: Vec<_> = visible.iter().map(|thing| thing.id).collect();
-        if deltas_alone {
+        if followed {
             for &id in &self.shown {
                 let stayed = |at| self.place(id, at).is_some_and(|cell| self.table.contains_key(&cell));
                 assert!(!(oldest..=self.now()).all(stayed) || shown.contains(&id), "{id:?} blinks");
