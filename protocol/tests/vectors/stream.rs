@@ -467,6 +467,34 @@ fn crossings_at_different_ages() -> Value {
         })
         .shows(&[8])
         .row(8, &[31, 0, 1, 0, 0]);
+    script
+        .hear("in cell 3 as of 17", 17, |out| {
+            change(out, 2, 14, 17, &with(31), &without, &[(8, 3)]);
+            change(out, 3, 13, 17, &without, &with(40), &[]);
+        })
+        .shows(&[8]);
+    script
+        .hear("3 to 1 as of 18, 1 to 2 as of 19, heard from cell 1 alone: on its way to 2", 19, |out| {
+            put_age(out, 1);
+            change(out, 1, 14, 18, &without, &with(41), &[]);
+            put_age(out, 0);
+            change(out, 1, 18, 19, &with(41), &without, &[(8, 2)]);
+        })
+        .shows(&[8])
+        .row(8, &[42, 0, 1, 0, 0]);
+    script
+        .hear("cell 3 says that it left: known, and it is still on its way to 2", 20, |out| {
+            put_age(out, 2);
+            change(out, 3, 17, 18, &with(40), &without, &[(8, 1)]);
+        })
+        .shows(&[8])
+        .row(8, &[42, 0, 1, 0, 0]);
+    script
+        .hear("arrived in cell 2", 21, |out| {
+            put_age(out, 2);
+            change(out, 2, 17, 19, &without, &with(42), &[]);
+        })
+        .shows(&[8]);
     script.counts(0, 0).end()
 }
 
@@ -568,6 +596,21 @@ fn generations() -> Value {
         })
         .shows_ids(&[(5, 2)]);
     script.hear("gone", 42, |out| change(out, 2, 40, 42, &flag(2, "last"), &members([]), &[])).shows(&[]);
+    script
+        .hear("generation 3 came and went, generation 4 came", 60, |out| {
+            snapshot(out, CellId(1), &flag(4, "now"))
+        })
+        .shows_ids(&[(5, 4)]);
+    script
+        .hear(
+            "a snapshot of the same cell of ten ticks ago: what a cell lists replaces what it listed",
+            61,
+            |out| {
+                put_age(out, 11);
+                snapshot(out, CellId(1), &flag(3, "then"));
+            },
+        )
+        .shows_ids(&[(5, 3)]);
     script.counts(0, 0).end()
 }
 
