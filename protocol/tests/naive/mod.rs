@@ -126,7 +126,7 @@ pub fn delta(out: &mut Vec<u8>, step: &Step) {
     put_delta(out, &shapes, &delta, enters.into_iter());
 }
 
-/// The prediction, written out tick-free from the fields themselves.
+/// The prediction, from the fields themselves.
 pub fn predict(kind: u8, row: &mut Row, ticks: u32) {
     let old = *row;
     for (at, field) in kinds()[kind as usize].fields.iter().enumerate() {
