@@ -407,12 +407,21 @@ impl Replica {
             if !is_home(&self.homes, left.member.id, left.from) || self.is_member(left.from, left.member.id) {
                 return false;
             }
-            let on_its_way =
-                left.to.and_then(|to| self.cell(to)).is_some_and(|to| is_before(to.held, left.at));
-            if !on_its_way {
-                self.homes.remove(slot);
+            let to = left.to.and_then(|to| self.cell(to)).map(|to| (to.cell, to.held));
+            let on_its_way = to.is_some_and(|(_, held)| is_before(held, left.at));
+            if on_its_way {
+                return true;
             }
-            on_its_way
+            // It may have left and come back between two publications of that cell, which then says nothing about it.
+            match to.filter(|&(cell, _)| self.is_member(cell, left.member.id)) {
+                Some((cell, at)) => {
+                    self.homes.insert(*slot, Home { generation: left.member.id.generation, cell, since: at });
+                }
+                None => {
+                    self.homes.remove(slot);
+                }
+            }
+            false
         });
         self.leaving = leaving;
     }

@@ -31,7 +31,8 @@ fn streams_of_tick_messages_are_the_golden_ones() {
                 before, hex must be refused as malformed.",
             "schema": schema_json(&arena().schema),
             "scripts": [
-                begin(), publications(), modes(), by_hand(), crossings(), crossings_at_different_ages(), leaving_the_view(),
+                begin(), publications(), modes(), by_hand(), crossings(), crossings_at_different_ages(), there_and_back(),
+                leaving_the_view(),
                 generations(), catching_up(), sums(), broken_members(), reliable_messages(), other_blocks(), wraps(),
             ],
             "malformed": malformed(),
@@ -370,6 +371,35 @@ fn crossings() -> Value {
         .hear("a snapshot without a member: gone", 13, |out| snapshot(out, CellId(1), &members([])))
         .shows(&[2]);
     script.counts(0, 0).end()
+}
+
+fn there_and_back() -> Value {
+    let mut script =
+        Script::new("a cell that publishes every 4 ticks does not notice that one of its members was away");
+    let traveller = |x: i32| thing(8, 0, 0, &[x, 0, 1, 0, 0], "");
+    let (with, without) = (|x| members([traveller(x)]), members([]));
+    script.hear("in cell 2 as of 4", 4, |out| {
+        view(out, &[1, 2]);
+        snapshot(out, CellId(1), &without);
+        snapshot(out, CellId(2), &with(10));
+    });
+    script
+        .hear("cell 1 took it in", 5, |out| change(out, 1, 1, 5, &without, &with(11), &[]))
+        .shows(&[8])
+        .row(8, &[11, 0, 1, 0, 0]);
+    script.hear("and let it go again: on its way to cell 2, which is as of 4", 7, |out| {
+        change(out, 1, 5, 7, &with(11), &without, &[(8, 2)]);
+    });
+    script
+        .hear("cell 2 as of 8 says nothing of it, but lists it: at home there", 8, |out| {
+            change(out, 2, 4, 8, &with(10), &with(15), &[]);
+        })
+        .shows(&[8])
+        .row(8, &[15, 0, 1, 0, 0]);
+    script
+        .hear("cell 2 lets it go for good", 12, |out| change(out, 2, 8, 12, &with(15), &without, &[]))
+        .shows(&[]);
+    script.end()
 }
 
 fn crossings_at_different_ages() -> Value {
