@@ -112,7 +112,12 @@ fn page(head: &RequestHead, turn: &mut Turn) -> Answer {
         write_status(turn.out, Status::NOT_FOUND, &[]);
         return Answer::Close(CloseReason::BadHandshake);
     };
-    let headers = &[("Cache-Control", "no-cache"), ("X-Content-Type-Options", "nosniff")];
+    // The pages are public and say nothing of a visitor: a page of another port may import the client from here.
+    let headers = &[
+        ("Access-Control-Allow-Origin", "*"),
+        ("Cache-Control", "no-cache"),
+        ("X-Content-Type-Options", "nosniff"),
+    ];
     let response = Response { status: Status::OK, content_type: page.content_type, headers };
     if with_body {
         response.write(turn.out, page.body);
