@@ -48,7 +48,7 @@ impl Crowd {
                 self.directions[slot as usize] = [0; 2].map(|_| self.random.below(255) as i32 - 127);
             }
         }
-        for slot in (0..self.players).filter(|slot| slot % 2 == self.tick % 2) {
+        for slot in (self.tick % 2..self.players).step_by(2) {
             let [dx, dy] = self.directions[slot as usize];
             let mut row = [0; 16];
             (row[0], row[1]) = (dx, dy);

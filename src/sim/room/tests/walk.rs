@@ -105,7 +105,7 @@ impl Walk {
         };
         let mut velocity = || world.random().below(41) as i32 - 20;
         let row = [x, y, velocity(), velocity(), velocity().wrapping_mul(100_000_000)];
-        Walker { place, row, is_stone: dice % 3 == 0 }
+        Walker { place, row, is_stone: dice.is_multiple_of(3) }
     }
 }
 
