@@ -146,7 +146,8 @@ pub struct Batch {
 pub struct CellEntry {
     /// When the cell published last: who holds it as of then or later is current.
     pub published: Tick,
-    /// The delta of this publication, with the transient blocks behind it; empty: the cell is silent.
+    /// The delta of this publication, with the transient blocks behind it. Empty: the cell is silent, or nobody heard it so
+    /// far, and then `published` moves on all the same.
     pub delta: Span,
     /// How many ticks before this one the delta begins; a delta applies to who holds the cell as of then or later.
     pub base: u32,
@@ -191,7 +192,7 @@ pub struct Joined {
 }
 
 /// A player did not get a seat.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
     /// The connection that asked.
     pub conn: ConnId,

@@ -190,3 +190,193 @@ fn count(metrics: &Metrics, counts: &RoomCounts) {
     metrics.segments_encoded.inc_by(SegmentKind::Delta, counts.deltas);
     metrics.segments_encoded.inc_by(SegmentKind::Snapshot, counts.snapshots);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    use crossbeam_channel::{bounded, unbounded};
+    use tickyard_protocol::fields::{Field, Fields, Kind, Kinds};
+    use tickyard_protocol::types::{PlayerId, Tick};
+
+    use crate::bridge::{Ask, ConnId, Join, Leave, RoomId};
+    use crate::game::{Game, Joining, Refusal, World};
+    use crate::sim::clock::CATCH_UP_MAX;
+    use crate::sim::{Room, RoomConfig};
+
+    /// A game without things, which holds up one of its ticks.
+    struct Stall {
+        at: Tick,
+        /// Hears nothing and so waits until the time is up.
+        held_up_by: Receiver<()>,
+        for_long: Duration,
+    }
+
+    struct Nothing;
+
+    impl Game for Stall {
+        type Thing = Nothing;
+        type Input = Nothing;
+
+        fn join(&mut self, _: &mut World<Nothing>, _: PlayerId, _: &Joining) -> Result<(), Refusal> {
+            Ok(())
+        }
+
+        fn leave(&mut self, _: &mut World<Nothing>, _: PlayerId, _: Leave) {}
+
+        fn input(&mut self, _: &mut World<Nothing>, _: PlayerId, _: &Nothing) {}
+
+        fn tick(&mut self, _: &mut World<Nothing>, tick: Tick) {
+            if tick == self.at {
+                let _ = self.held_up_by.recv_timeout(self.for_long);
+            }
+        }
+    }
+
+    impl Kinds for Nothing {
+        fn kinds() -> Vec<Kind> {
+            vec![]
+        }
+
+        fn kind(&self) -> u8 {
+            0
+        }
+
+        fn write(&self, _: &mut [i32]) {}
+    }
+
+    impl Fields for Nothing {
+        fn fields() -> Vec<Field> {
+            vec![]
+        }
+
+        fn write(&self, _: &mut [i32]) {}
+
+        fn read(_: &[i32]) -> Nothing {
+            Nothing
+        }
+    }
+
+    /// A ticker with one room at 60 Hz and as many io threads as there are channels.
+    struct Rig {
+        ticker: Ticker,
+        commands: Sender<Vec<Command>>,
+        batches: Vec<Receiver<SharedBatch>>,
+        wakes: Receiver<usize>,
+        metrics: Arc<Metrics>,
+        /// Keeps the stall waiting.
+        _hold: Sender<()>,
+    }
+
+    impl Rig {
+        fn new(channels: &[usize], stall_at: u32, for_long: Duration) -> Rig {
+            let (_hold, held_up_by) = bounded(0);
+            let game = Stall { at: Tick(stall_at), held_up_by, for_long };
+            let (name, kind) = ("r".into(), "stall".into());
+            let config = RoomConfig { id: RoomId(0), name, game: kind, tick_rate: 60, capacity: 9, seed: 0 };
+            let room: Box<dyn AnyRoom> = Box::new(Room::new(config, game).unwrap());
+            let (commands, drained) = bounded(COMMAND_LISTS_MAX);
+            let (waking, wakes) = unbounded();
+            let (mut outputs, mut batches) = (Vec::new(), Vec::new());
+            for (thread, &capacity) in channels.iter().enumerate() {
+                let (sender, receiver) = bounded(capacity);
+                let waking = waking.clone();
+                outputs.push(Output { sender, wake: Box::new(move || waking.send(thread).unwrap()) });
+                batches.push(receiver);
+            }
+            let metrics = Arc::new(Metrics::new());
+            let ticker =
+                Ticker::spawn(vec![room], drained, outputs, Arc::clone(&metrics), Instant::now()).unwrap();
+            Rig { ticker, commands, batches, wakes, metrics, _hold }
+        }
+
+        fn join(&self, conn: ConnId) {
+            let ask = Ask::Join(Box::new(Join { name: "Ada".into(), options: vec![] }));
+            self.commands.send(vec![Command { room: RoomId(0), conn, ask }]).unwrap();
+        }
+
+        fn batch(&self, thread: usize) -> SharedBatch {
+            self.batches[thread].recv_timeout(Duration::from_secs(10)).expect("a batch comes every tick")
+        }
+
+        fn wake(&self) -> usize {
+            self.wakes.recv_timeout(Duration::from_secs(10)).expect("a wake comes with every batch")
+        }
+    }
+
+    fn conn(thread: u16, slot: u32) -> ConnId {
+        ConnId { thread, slot, generation: 0 }
+    }
+
+    #[test]
+    fn a_batch_goes_to_the_threads_that_it_concerns_and_wakes_each_once() {
+        let rig = Rig::new(&[64, 64], 0, Duration::ZERO);
+        rig.join(conn(1, 0));
+        let first = rig.batch(1);
+        assert_eq!(first.joined[0].conn, conn(1, 0));
+        rig.commands.send(vec![Command { room: RoomId(9), conn: conn(0, 0), ask: Ask::Ack(0) }]).unwrap();
+        let (mut last, mut heard) = (first, 1);
+        while rig.metrics.commands_stale.get() == 0 || heard < 4 {
+            (last, heard) = (rig.batch(1), heard + 1);
+        }
+        rig.ticker.stop();
+        assert_eq!(rig.batches[0].len(), 0);
+        let wakes: Vec<usize> = rig.wakes.try_iter().collect();
+        assert!(wakes.iter().all(|&thread| thread == 1));
+        assert_eq!(wakes.len(), heard + rig.batches[1].len());
+        assert_eq!((rig.metrics.players.get(), rig.metrics.commands_stale.get()), (1, 1));
+        assert!(rig.metrics.ticks.get() >= last.tick.0 as u64);
+        assert!(rig.metrics.tick_lag.count() >= 4 && rig.metrics.tick_duration.count() >= 4);
+    }
+
+    #[test]
+    fn a_thread_that_does_not_keep_up_hears_later_what_it_must_not_miss() {
+        let rig = Rig::new(&[1], 0, Duration::ZERO);
+        rig.join(conn(0, 0));
+        rig.wake();
+        rig.join(conn(0, 1));
+        // The first batch fills the channel; meanwhile the second player was let in.
+        while rig.metrics.players.get() < 2 {
+            rig.wake();
+        }
+        assert_eq!(rig.batch(0).joined.len(), 1);
+        let second = rig.batch(0);
+        assert_eq!(second.joined.iter().map(|joined| joined.conn).collect::<Vec<_>>(), [conn(0, 1)]);
+        assert!(second.parts.iter().all(|part| part.view.is_some()), "views come again");
+        rig.ticker.stop();
+    }
+
+    #[test]
+    fn after_a_stall_a_few_ticks_are_caught_up_at_once_and_the_others_are_counted() {
+        let rig = Rig::new(&[64], 4, Duration::from_millis(300));
+        rig.join(conn(0, 0));
+        let mut batches: Vec<SharedBatch> = Vec::new();
+        while batches.len() < 6 || rig.metrics.tick_overruns.get() == 0 {
+            batches.push(rig.batch(0));
+        }
+        rig.ticker.stop();
+        let steps = batches.windows(2).map(|pair| pair[1].tick.since(pair[0].tick));
+        assert!(
+            steps.clone().all(|step| (1..=CATCH_UP_MAX).contains(&step)),
+            "{:?}",
+            steps.collect::<Vec<_>>()
+        );
+        // 300 ms are 18 periods.
+        assert!(rig.metrics.tick_overruns.get() >= 18 - CATCH_UP_MAX as u64 - 1);
+    }
+
+    #[test]
+    fn a_flood_of_commands_does_not_hold_up_the_ticks() {
+        let rig = Rig::new(&[64], 0, Duration::ZERO);
+        rig.join(conn(0, 0));
+        let first = rig.batch(0).tick;
+        let flood: Vec<_> =
+            (0..100).map(|_| Command { room: RoomId(0), conn: conn(0, 7), ask: Ask::Ack(0) }).collect();
+        while rig.batches[0].is_empty() || rig.batch(0).tick.since(first) < 20 {
+            let _ = rig.commands.try_send(flood.clone());
+        }
+        rig.ticker.stop();
+        assert!(rig.metrics.commands_stale.get() > 1000);
+    }
+}

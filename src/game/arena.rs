@@ -373,3 +373,207 @@ impl Fields for Run {
         Run { dx: row[0], dy: row[1] }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// An arena at 20 Hz with its world.
+    struct Run20 {
+        arena: Arena,
+        world: World<Thing>,
+    }
+
+    impl Run20 {
+        fn new(players: u32) -> Run20 {
+            let mut run = Run20 { arena: Arena::new(20, players), world: World::new(1) };
+            (1..=players).for_each(|player| run.join(player));
+            run.tick();
+            run
+        }
+
+        fn join(&mut self, player: u32) {
+            let who = Joining { name: &format!("P{player}"), options: &[] };
+            self.arena.join(&mut self.world, PlayerId(player), &who).unwrap();
+        }
+
+        fn run(&mut self, player: u32, dx: i32, dy: i32) {
+            self.arena.input(&mut self.world, PlayerId(player), &Run { dx, dy });
+        }
+
+        fn tick(&mut self) {
+            let tick = self.world.tick().after(1);
+            self.world.begin(tick);
+            self.arena.tick(&mut self.world, tick);
+            self.world.published(tick);
+        }
+
+        fn body(&mut self, player: u32) -> &mut Player {
+            let entity = self.arena.runners[&PlayerId(player)].entity;
+            let Some(Thing::Player(body)) = self.world.get_mut(entity) else { panic!("a player") };
+            body
+        }
+
+        fn put(&mut self, player: u32, x: i32, y: i32) {
+            (self.body(player).x, self.body(player).y) = (x, y);
+        }
+
+        fn coins(&self) -> Vec<(i32, i32)> {
+            let things = self.world.iter();
+            things
+                .filter_map(
+                    |(_, thing)| if let Thing::Coin(Coin { x, y }) = thing { Some((*x, *y)) } else { None },
+                )
+                .collect()
+        }
+
+        fn board(&self) -> Vec<(u32, i32, &str)> {
+            let lines = self.world.iter().filter_map(|(id, thing)| match thing {
+                Thing::Score(score) => Some((score.player.0, score.points, self.world.statics(id.slot))),
+                _ => None,
+            });
+            let mut lines: Vec<_> = lines.collect();
+            lines.sort_by_key(|line| (-line.1, line.0));
+            lines
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn nobody_is_faster_than_the_speed(dx in -127i32..=127, dy in -127i32..=127, rate in 1i32..=60) {
+            let speed = SPEED_UNITS * STEPS_PER_UNIT / rate;
+            let (vx, vy) = velocity(Run { dx, dy }, speed);
+            prop_assert!(vx * vx + vy * vy <= speed * speed);
+            prop_assert!(vx.signum() * dx.signum() >= 0 && vy.signum() * dy.signum() >= 0);
+            // And not slower than rounding makes it.
+            let length = ((dx * dx + dy * dy) as f64).sqrt();
+            let wanted = speed as f64 * (length / DIRECTION_MAX as f64).min(1.0);
+            prop_assert!(((vx * vx + vy * vy) as f64).sqrt() > wanted * 0.99 - 2.0);
+        }
+
+        #[test]
+        fn coins_are_found_as_by_looking_at_all_of_them(x in 0..SIDE, y in 0..SIDE, corner: bool) {
+            let mut run = Run20::new(0);
+            // Often near a coin, where it matters.
+            let (x, y) = if corner { (x, y) } else {
+                let (coin_x, coin_y) = run.coins()[(x % COINS as i32) as usize];
+                ((coin_x + x % 500 - 250).clamp(0, SIDE - 1), (coin_y + y % 500 - 250).clamp(0, SIDE - 1))
+            };
+            let reached = |&&(coin_x, coin_y): &&(i32, i32)| {
+                let (dx, dy) = ((coin_x - x) as i64, (coin_y - y) as i64);
+                dx * dx + dy * dy <= (REACH as i64).pow(2)
+            };
+            let before = run.coins();
+            let found = run.arena.coins.collect(&mut run.world, x, y);
+            prop_assert_eq!(found as usize, before.iter().filter(reached).count());
+            prop_assert_eq!(run.coins().iter().filter(reached).count(), 0);
+            prop_assert_eq!(run.coins().len(), COINS - found as usize);
+        }
+    }
+
+    #[test]
+    fn a_direction_is_kept_and_the_velocity_is_what_the_next_tick_adds() {
+        let mut run = Run20::new(1);
+        run.put(1, 1000, 1000);
+        run.run(1, 127, 0);
+        for step in 1..=5 {
+            run.tick();
+            let body = run.body(1);
+            assert_eq!((body.x, body.y, body.vx, body.vy), (1000 + 160 * step, 1000, 160, 0));
+        }
+        run.run(1, -127, 127);
+        run.tick();
+        let body = run.body(1).clone();
+        assert_eq!((body.x, body.y, body.vx, body.vy), (1800 - 112, 1112, -112, 112));
+        run.run(1, 0, 0);
+        run.tick();
+        assert_eq!(*run.body(1), Player { vx: 0, vy: 0, ..body });
+    }
+
+    #[test]
+    fn at_the_edge_the_velocity_into_it_is_gone_and_the_one_along_it_stays() {
+        let mut run = Run20::new(1);
+        run.put(1, SIDE - 100, 500);
+        run.run(1, 127, 127);
+        for y in [612, 724] {
+            run.tick();
+            let body = run.body(1);
+            assert_eq!((body.x, body.y, body.vx, body.vy), (SIDE - 1, y, 0, 112));
+        }
+        run.run(1, 127, 0);
+        run.tick();
+        run.world.published(Tick(0));
+        run.tick();
+        assert!(run.world.touched().is_empty(), "who stands at the edge is at rest");
+    }
+
+    #[test]
+    fn who_rests_is_not_touched() {
+        let mut run = Run20::new(3);
+        run.run(2, 127, 0);
+        run.tick();
+        run.run(2, 0, 0);
+        run.tick();
+        let tick = run.world.tick().after(1);
+        run.world.begin(tick);
+        run.arena.tick(&mut run.world, tick);
+        assert!(run.world.touched().is_empty());
+    }
+
+    #[test]
+    fn a_coin_counts_for_the_player_and_another_one_appears() {
+        let mut run = Run20::new(1);
+        let (x, y) = run.coins()[17];
+        run.put(1, (x - 100).max(0), y);
+        run.run(1, 127, 0);
+        run.tick();
+        assert!(run.body(1).score >= 1);
+        let score = run.body(1).score;
+        assert_eq!(run.coins().len(), COINS - score as usize);
+        run.run(1, 0, 0);
+        run.tick();
+        assert_eq!(run.coins().len(), COINS);
+        assert_eq!(run.world.len(), COINS + 1 + run.board().len());
+    }
+
+    #[test]
+    fn the_board_holds_the_ten_best_and_changes_at_most_twice_a_second() {
+        let mut run = Run20::new(12);
+        while !run.world.tick().0.is_multiple_of(10) {
+            run.tick();
+        }
+        assert!(run.board().iter().map(|line| line.0).eq(1..=10));
+        assert_eq!(run.board()[0], (1, 0, "P1"));
+
+        let mut changes = Vec::new();
+        for _ in 0..40 {
+            let before = run.board().iter().map(|line| (line.0, line.1)).collect::<Vec<_>>();
+            run.arena.runners.get_mut(&PlayerId(12)).unwrap().score += 1;
+            run.arena.board.is_stale = true;
+            run.tick();
+            if run.board().iter().map(|line| (line.0, line.1)).ne(before) {
+                changes.push(run.world.tick().0);
+            }
+        }
+        assert_eq!(changes, [20, 30, 40, 50]);
+        assert_eq!(run.board()[0], (12, 40, "P12"));
+        assert_eq!(run.board().len(), BOARD_LINES);
+        assert!(run.board().iter().all(|line| line.0 != 10), "the line that dropped out is gone");
+
+        run.arena.leave(&mut run.world, PlayerId(12), Leave::Left);
+        (0..10).for_each(|_| run.tick());
+        assert!(run.board().iter().map(|line| line.0).eq(1..=10));
+    }
+
+    #[test]
+    fn nine_cells_hold_about_fifty_players_whatever_the_room_is_laid_out_for() {
+        assert_eq!([1, 5, 6].map(cell_units), [4096, 4096, 3941]);
+        for players in [100u32, 1000, 10_000] {
+            let share = 9.0 * (cell_units(players) as f64 / SIDE_UNITS as f64).powi(2);
+            let seen = players as f64 * share;
+            assert!((49.0..=50.0).contains(&seen), "{players} players: {seen}");
+        }
+        assert_eq!(cell_units(u32::MAX), CELL_UNITS_MIN);
+    }
+}

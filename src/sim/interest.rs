@@ -162,7 +162,7 @@ mod tests {
         assert_eq!(cells(grid().view(None, None)), [0]);
         assert_eq!(cells(grid().view(None, Some(CellId(13)))), [0, 13]);
         assert_eq!(cells(grid().view(centre(1, 10, 20), None)), [0, 1, 5, 2, 6]);
-        assert_eq!(cells(grid().view(centre(6, 190, 150), None)), [0, 6, 7, 2, 10, 3, 11, 5, 1, 9]);
+        assert_eq!(cells(grid().view(centre(6, 190, 150), None)), [0, 6, 7, 10, 11, 2, 3, 5, 9, 1]);
     }
 
     #[test]
@@ -182,9 +182,15 @@ mod tests {
 
     proptest! {
         #[test]
-        fn who_does_not_stray_sees_at_least_seven_eighths_of_a_cell_around(x in -50i32..450, y in -50i32..300, cell in 1u32..=12) {
+        fn who_does_not_stray_sees_at_least_seven_eighths_of_a_cell_around(
+            column in 0u32..4,
+            row in 0u32..3,
+            dx in -12i32..112,
+            dy in -12i32..112,
+        ) {
             let grid = grid();
-            prop_assume!(!grid.strays(CellId(cell), x, y));
+            let (cell, x, y) = (1 + row * 4 + column, column as i32 * 100 + dx, row as i32 * 100 + dy);
+            prop_assert!(!grid.strays(CellId(cell), x, y));
             let view = grid.view(Some((CellId(cell), x, y)), None);
             for (dx, dy) in [(-87, 0), (87, 0), (0, -87), (0, 87), (87, 87), (-87, 87), (0, 0)] {
                 prop_assert!(view.contains(grid.cell_at(x + dx, y + dy)));

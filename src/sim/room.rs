@@ -25,6 +25,9 @@ use crate::bridge::{
 use crate::game::{Effect, Game, Joining, Look, Place, World};
 use crate::time::Time;
 
+#[cfg(test)]
+mod tests;
+
 /// What the ticker needs of a room, whatever its game.
 pub trait AnyRoom: Send {
     /// The room's number in its process.
@@ -616,7 +619,9 @@ impl<G: Game> Room<G> {
                 }
             }
             None => {
-                own.entity = None;
+                if own.entity.take().is_some() {
+                    own.changed = self.tick;
+                }
                 own.bytes.clear();
             }
         }
@@ -661,7 +666,9 @@ impl<G: Game> Room<G> {
     fn tell_news(&mut self, batch: &mut Batch) {
         // Who left again before it could be told needs no welcome.
         let seats = &self.seats;
-        self.news.joined.retain(|&(conn, player)| seats.of_player(player) == seats.of_conn(conn));
+        self.news.joined.retain(|&(conn, player)| {
+            seats.of_player(player).is_some_and(|seat| seats.of_conn(conn) == Some(seat))
+        });
         for &(conn, player) in &self.news.joined {
             let ServerControl::Welcome(welcome) = &mut self.welcome else { unreachable!("it is a welcome") };
             (welcome.player, welcome.tick) = (player, self.tick);
