@@ -81,8 +81,8 @@ impl Bot {
     /// A bot whose connect is due at `connect_at`. Only a `checked` one keeps a world.
     pub fn new(settings: &Rc<Settings>, number: u32, checked: bool, guest: bool, connect_at: Time) -> Self {
         let mut random = Random::new(settings.seed, u64::from(number));
-        let spread = Duration::from_micros(random.below(INPUT_EVERY.as_micros() as u64));
-        let slot_at = connect_at + spread;
+        let spread = Duration::from_millis(random.below(INPUT_EVERY.as_millis() as u64));
+        let slot_at = Time::from_micros(connect_at.as_micros() / 1000 * 1000) + spread;
         let settings = Rc::clone(settings);
         let stage = Stage::Connecting;
         let talk =
@@ -335,12 +335,13 @@ impl Talk {
         self.stage = Stage::Closing { since: now };
     }
 
-    /// Slots follow each other at a fixed rate, however late they are served; jitter does not add up.
+    /// Slots follow each other at a fixed rate, however late they are served; jitter does not add up. All are due at whole
+    /// milliseconds, which is how exactly the loop can be woken.
     fn plan_next(&mut self) {
         self.slot_at = self.slot_at + INPUT_EVERY;
-        let jitter = INPUT_EVERY / 5;
-        let shift = Duration::from_micros(self.random.below(2 * jitter.as_micros() as u64));
-        self.due = self.slot_at + shift - jitter;
+        let jitter = INPUT_EVERY.as_millis() as u64 / 5;
+        let shift = Duration::from_millis(self.random.below(2 * jitter + 1));
+        self.due = self.slot_at + shift - Duration::from_millis(jitter);
     }
 
     fn stage_name(&self) -> &'static str {
