@@ -23,6 +23,7 @@ mod target;
 #[cfg(test)]
 mod testing;
 mod wheel;
+mod world;
 
 use bot::Settings;
 use clap::Parser;

@@ -4,7 +4,8 @@ mod fake;
 
 use fake::{Fake, Fault};
 use serde_json::Value;
-use std::process::{Command, Output};
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Output, Stdio};
 
 fn swarm(flags: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_swarm")).args(flags).output().expect("the swarm starts")
@@ -73,6 +74,24 @@ fn connections_that_the_server_closes_are_errors_with_their_reason() {
     assert_eq!(code, Some(1));
     assert_eq!(report["error_reasons"]["playing: closed with 1013 (enough of you)"], 10);
     assert!(verdict.contains("10 errors"), "{verdict}");
+}
+
+#[test]
+fn a_signal_ends_a_run_early_with_the_report_so_far() {
+    let server = Fake::start(Fault::None);
+    let url = format!("ws://{}/play", server.address);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_swarm"));
+    command.args(["--url", &url, "--bots", "10", "--ramp", "100ms", "--for", "5m"]);
+    let mut swarm = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut progress = BufReader::new(swarm.stderr.take().unwrap()).lines();
+    assert!(progress.any(|line| line.unwrap().contains("steady")));
+    let pid = rustix::process::Pid::from_child(&swarm);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    let output = swarm.wait_with_output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text.contains("10 of 10 connected"), "{text}");
+    assert_eq!(text.lines().last(), Some("failed: not a valid run: interrupted in phase steady"));
 }
 
 #[test]
