@@ -1,6 +1,7 @@
 //! A small server that can lie: what the swarm says of an honest one and of a broken one is tested with it.
 //!
 //! Players stand in cells of fifty, which never change; each sees only its own cell. One thread, one loop.
+#![allow(clippy::disallowed_types)] // A shell: its ticks are real time.
 
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token, Waker};
@@ -204,7 +205,7 @@ impl Server {
         let peer = &mut self.peers[who];
         let (&kind, rest) = message.split_first().unwrap();
         match kind {
-            from_client::CONTROL if self.fault == Fault::Refuses && who % 2 == 1 => {
+            from_client::CONTROL if self.fault == Fault::Refuses && !who.is_multiple_of(2) => {
                 let text = "no odd ones".to_string();
                 let refused = Refused { code: 7, text, retry_after_millis: None, tags: vec![] };
                 say(out, &ServerControl::Refused(refused));
@@ -279,7 +280,7 @@ impl Server {
     }
 
     fn tell(&mut self, cell: usize, players: Range<usize>, block: &[u8]) {
-        let holds_back = self.fault == Fault::SkipsTicks && self.tick % 4 == 0;
+        let holds_back = self.fault == Fault::SkipsTicks && self.tick.is_multiple_of(4);
         let late = std::mem::take(&mut self.cells[cell].late);
         for who in players.clone() {
             let peer = &self.peers[who];
@@ -287,7 +288,7 @@ impl Server {
                 continue;
             }
             let fresh = !peer.seen || peer.wants;
-            let news = !block.is_empty() || !late.is_empty() || self.tick % 20 == 0;
+            let news = !block.is_empty() || !late.is_empty() || self.tick.is_multiple_of(20);
             if holds_back || !(fresh || news) {
                 continue;
             }
@@ -296,7 +297,7 @@ impl Server {
             write_frame(&mut out, Opcode::Binary, &message, None);
             let peer = &mut self.peers[who];
             (peer.seen, peer.wants) = (true, false);
-            if self.fault == Fault::Closes && who % 2 == 0 && self.tick == peer.since + 40 {
+            if self.fault == Fault::Closes && who.is_multiple_of(2) && self.tick == peer.since + 40 {
                 write_close(&mut out, Some((CloseCode::TRY_LATER, "enough of you")), None);
             }
             peer.send(&out);
