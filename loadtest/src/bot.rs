@@ -70,10 +70,18 @@ struct Talk {
 
 enum Stage {
     Connecting,
-    Opening { key: [u8; 16], head: Vec<u8>, scan: HeadScan },
+    Opening {
+        key: [u8; 16],
+        head: Vec<u8>,
+        scan: HeadScan,
+    },
     Joining,
     Playing(Box<Player>),
-    Closing { since: Time },
+    /// Waiting for the end; `said`: our close frame went out.
+    Closing {
+        since: Time,
+        said: bool,
+    },
     Ended,
 }
 
@@ -132,7 +140,10 @@ impl Bot {
             Stage::Playing(player) => {
                 player.handle_slot(now, due, writable, &mut self.talk.random, out, tally)
             }
-            Stage::Closing { since } if now.since(*since) > CLOSE_MAX => self.talk.stage = Stage::Ended,
+            Stage::Closing { since, .. } if now.since(*since) > CLOSE_MAX => {
+                tally.errors.add(format!("closing: no end within {CLOSE_MAX:?}"));
+                self.talk.stage = Stage::Ended;
+            }
             Stage::Closing { .. } | Stage::Ended => {}
             _ if now.since(self.talk.connect_at) > JOIN_MAX => {
                 tally.errors.add(format!("{}: nothing for {JOIN_MAX:?}", self.talk.stage_name()));
@@ -148,11 +159,11 @@ impl Bot {
             Stage::Playing(mut player) => {
                 player.end(now, tally);
                 out.close(&mut self.talk.random, CloseCode::NORMAL, "");
-                self.talk.stage = Stage::Closing { since: now };
+                self.talk.stage = Stage::Closing { since: now, said: true };
             }
             Stage::Joining => {
                 out.close(&mut self.talk.random, CloseCode::NORMAL, "");
-                self.talk.stage = Stage::Closing { since: now };
+                self.talk.stage = Stage::Closing { since: now, said: true };
             }
             stage @ Stage::Closing { .. } => self.talk.stage = stage,
             Stage::Connecting | Stage::Opening { .. } | Stage::Ended => {}
@@ -292,7 +303,7 @@ impl Talk {
                 return Ok(());
             }
             ServerControl::Refused(refused) if self.guest && refused.code == RefusalCode::Full as u16 => {
-                self.stage = Stage::Closing { since: now };
+                self.stage = Stage::Closing { since: now, said: false };
                 return Ok(());
             }
             ServerControl::Refused(refused) => format!("refused ({}): {}", refused.code, refused.text),
@@ -301,7 +312,7 @@ impl Talk {
             }
         };
         tally.errors.add(failed);
-        self.stage = Stage::Closing { since: now };
+        self.stage = Stage::Closing { since: now, said: false };
         Ok(())
     }
 
@@ -318,13 +329,14 @@ impl Talk {
             None => "closed without a code".to_string(),
         };
         tally.closes.add(what.clone());
-        if matches!(self.stage, Stage::Closing { .. } | Stage::Ended) {
-            self.stage = Stage::Ended;
-            return;
+        let code = close.map_or(CloseCode::NORMAL, |(code, _)| code);
+        match self.stage {
+            Stage::Closing { said: true, .. } | Stage::Ended => return self.stage = Stage::Ended,
+            Stage::Closing { said: false, .. } => {}
+            _ => tally.errors.add(format!("{}: {what}", self.stage_name())),
         }
-        tally.errors.add(format!("{}: {what}", self.stage_name()));
-        out.close(&mut self.random, close.map_or(CloseCode::NORMAL, |(code, _)| code), "");
-        self.stage = Stage::Closing { since: now };
+        out.close(&mut self.random, code, "");
+        self.stage = Stage::Closing { since: now, said: true };
     }
 
     /// The server broke a rule that leaves no way to go on.
@@ -332,7 +344,7 @@ impl Talk {
         let number = self.number;
         tally.violations.add(|| format!("bot {number}: {what}"));
         out.close(&mut self.random, code, "");
-        self.stage = Stage::Closing { since: now };
+        self.stage = Stage::Closing { since: now, said: true };
     }
 
     /// Slots follow each other at a fixed rate, however late they are served; jitter does not add up. All are due at whole

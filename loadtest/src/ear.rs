@@ -71,6 +71,8 @@ struct Pass {
     late: u64,
     /// A held cell came as a snapshot.
     replaced: bool,
+    /// One bit for each kind of block that came.
+    kinds: u32,
 }
 
 impl Ear {
@@ -100,6 +102,7 @@ impl Ear {
         let mut pass = Pass::new(header);
         for block in Blocks::new(reader.rest()) {
             let (kind, bytes) = block?;
+            pass.check_once(kind, self.bot, wrong);
             self.hear_block(kind, bytes, &mut pass, wrong)?;
         }
         let silent = self.header.map_or(0, |before| header.tick.since(before.tick).saturating_sub(1));
@@ -172,7 +175,7 @@ impl Ear {
             block::AGE => pass.at = pass.header.tick.before(whole_varint(bytes)?),
             block::SELF => self.hear_self(bytes)?,
             block::RELIABLE => pass.heard.unknown += self.hear_reliable(bytes, wrong)?,
-            block::HEARD => drop(whole_varint(bytes)?),
+            block::HEARD => self.hear_heard(bytes, wrong)?,
             block::TRANSIENT => hear_transient(bytes)?,
             _ => pass.heard.unknown += 1,
         }
@@ -271,6 +274,14 @@ impl Ear {
         reader.finish()
     }
 
+    fn hear_heard(&self, bytes: &[u8], wrong: &mut Violations) -> Result<(), Malformed> {
+        let number = whole_varint(bytes)?;
+        if number > 0 {
+            wrong.add(|| format!("bot {}: message {number} was heard, and none was sent", self.bot));
+        }
+        Ok(())
+    }
+
     fn hear_reliable(&mut self, bytes: &[u8], wrong: &mut Violations) -> Result<u64, Malformed> {
         let mut reader = Reader::new(bytes);
         let number = reader.varint()?;
@@ -290,7 +301,18 @@ impl Ear {
 impl Pass {
     fn new(header: Header) -> Self {
         let heard = Heard::default();
-        Pass { header, at: header.tick, heard, late: 0, replaced: false }
+        Pass { header, at: header.tick, heard, late: 0, replaced: false, kinds: 0 }
+    }
+
+    /// PROTOCOL.md, section 4: `view`, `self` and `heard` come at most once in a message.
+    fn check_once(&mut self, kind: u32, bot: u32, wrong: &mut Violations) {
+        const ONCE: u32 = 1 << block::VIEW | 1 << block::SELF | 1 << block::HEARD;
+        let bit = 1u32.checked_shl(kind).unwrap_or(0) & ONCE;
+        if self.kinds & bit != 0 {
+            let tick = self.header.tick.0;
+            wrong.add(|| format!("bot {bot}: block kind {kind} came twice in the message of tick {tick}"));
+        }
+        self.kinds |= bit;
     }
 
     /// A delta or a snapshot came.

@@ -158,6 +158,7 @@ fn plan(flags: Flags) -> Result<Plan, String> {
         seed: flags.seed,
     };
     Ok(Plan {
+        url: flags.url,
         target,
         bots: flags.bots,
         checked: flags.check.unwrap_or(1000).min(flags.bots),

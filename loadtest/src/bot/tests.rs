@@ -5,7 +5,9 @@ use crate::testing::{Script, entity, framed, welcome};
 use tickyard::http::RequestHead;
 use tickyard::websocket::frame::write_close;
 use tickyard::websocket::handshake::Upgrade;
-use tickyard_protocol::message::{Input, Pong, decode_client_control, decode_want, from_client};
+use tickyard_protocol::message::{
+    Input, Pong, Refused, decode_client_control, decode_want, encode_server_control, from_client,
+};
 use tickyard_protocol::tick::Reliable;
 use tickyard_protocol::types::{Seq, Tick};
 
@@ -256,6 +258,32 @@ fn a_good_bye_is_answered_and_no_error() {
     play.hear_bytes(close);
     assert!(play.bot.is_ended());
     assert_eq!((play.tally.errors.count(), play.tally.closes.0["closed with 1000"]), (0, 1));
+}
+
+#[test]
+fn a_close_that_is_not_answered_is_an_error() {
+    let mut play = playing(false);
+    play.bot.leave(play.now, &mut play.out, &mut play.tally);
+    (0..60).for_each(|_| drop(play.slot(true)));
+    assert!(play.bot.is_ended());
+    assert_eq!(play.tally.errors.0["closing: no end within 5s"], 1);
+}
+
+#[test]
+fn a_refusal_is_told_in_its_words_and_the_close_after_it_answered() {
+    let mut play = play(false);
+    let response = upgraded(&mut play);
+    play.hear_bytes(response);
+    play.said();
+    let refused = Refused { code: 4, text: "full".into(), retry_after_millis: None, tags: vec![] };
+    let mut message = Vec::new();
+    encode_server_control(&ServerControl::Refused(refused), &mut message);
+    play.hear(&message);
+    let mut close = Vec::new();
+    write_close(&mut close, Some((CloseCode::new(4001), "full")), None);
+    play.hear_bytes(close);
+    assert_eq!(play.said(), [b"close 4001"]);
+    assert_eq!(play.tally.errors.0.iter().collect::<Vec<_>>(), [(&"refused (4): full".to_string(), &1)]);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::testing::{Script, entity, schema};
-use tickyard_protocol::tick::{Reliable, put_block};
+use tickyard_protocol::tick::{Reliable, put_block, put_heard};
 
 fn ear() -> Ear {
     Ear::new(3, Shapes::new(&schema().kinds).unwrap())
@@ -70,6 +70,22 @@ fn cells_that_left_the_view_are_forgotten() {
     expect_violation(&[first(), Script::new(11).snapshot(3, &[])], "a snapshot of cell 3");
     let late = Script::new(11).delta(1, 1).view(&[1, 2]);
     expect_violation(&[first(), late], "the view came after a cell");
+}
+
+#[test]
+fn view_self_and_heard_come_once_a_message() {
+    expect_violation(&[first().own(0).own(0)], "block kind 5 came twice");
+    expect_violation(&[first(), Script::new(11).view(&[1]).view(&[1])], "block kind 1 came twice");
+    assert_eq!(hear(&[first(), Script::new(11).age(1).age(0)]).0.count, 0);
+}
+
+#[test]
+fn messages_that_were_never_sent_can_not_be_heard() {
+    let mut message = first().bytes();
+    put_heard(&mut message, 1);
+    let mut wrong = Violations::default();
+    ear().hear(&message[1..], Seq(0), &mut wrong).unwrap();
+    assert_eq!(wrong.spelt, ["bot 3: message 1 was heard, and none was sent"]);
 }
 
 #[test]

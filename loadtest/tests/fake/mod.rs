@@ -97,6 +97,8 @@ struct Peer {
     stream: Option<TcpStream>,
     websocket: Option<WebSocket>,
     joined: bool,
+    /// Whether a close frame was sent.
+    closed: bool,
     /// Whether it stands in its cell. Who leaves stays where it stood.
     member: bool,
     /// Whether the view was told.
@@ -190,10 +192,7 @@ impl Server {
         while let Some(event) = websocket.read(&mut rest).unwrap() {
             match event {
                 Event::Binary(message) => self.hear_message(who, message, &mut out),
-                Event::Close(_) => {
-                    write_close(&mut out, Some((CloseCode::NORMAL, "")), None);
-                    self.peers[who].joined = false;
-                }
+                Event::Close(_) => return self.peers[who].end(),
                 event => panic!("{event:?}"),
             }
         }
@@ -210,6 +209,7 @@ impl Server {
                 let refused = Refused { code: 7, text, retry_after_millis: None, tags: vec![] };
                 say(out, &ServerControl::Refused(refused));
                 write_close(out, Some((CloseCode::new(4001), "refused")), None);
+                peer.closed = true;
             }
             from_client::CONTROL => {
                 (peer.joined, peer.since) = (true, self.tick);
@@ -298,6 +298,7 @@ impl Server {
             let peer = &mut self.peers[who];
             (peer.seen, peer.wants) = (true, false);
             if self.fault == Fault::Closes && who.is_multiple_of(2) && self.tick == peer.since + 40 {
+                (peer.joined, peer.closed, peer.input) = (false, true, [0; 2]);
                 write_close(&mut out, Some((CloseCode::TRY_LATER, "enough of you")), None);
             }
             peer.send(&out);
@@ -354,6 +355,7 @@ impl Peer {
             stream: Some(stream),
             websocket: None,
             joined: false,
+            closed: false,
             member: false,
             seen: false,
             wants: false,
@@ -362,6 +364,16 @@ impl Peer {
             row: [0; 16],
             input: [0; 2],
         }
+    }
+
+    /// It has said its last word: the answer to it, unless it is one, and the end. It stands still from now on.
+    fn end(&mut self) {
+        if !self.closed {
+            let mut out = Vec::new();
+            write_close(&mut out, Some((CloseCode::NORMAL, "")), None);
+            self.send(&out);
+        }
+        (self.stream, self.joined, self.input) = (None, false, [0; 2]);
     }
 
     /// What a socket does not take is lost, and so is the peer.
