@@ -71,6 +71,8 @@ struct Pass {
     late: u64,
     /// A held cell came as a snapshot.
     replaced: bool,
+    /// One bit for each kind of block that came.
+    kinds: u32,
 }
 
 impl Ear {
@@ -100,6 +102,7 @@ impl Ear {
         let mut pass = Pass::new(header);
         for block in Blocks::new(reader.rest()) {
             let (kind, bytes) = block?;
+            pass.check_once(kind, self.bot, wrong);
             self.hear_block(kind, bytes, &mut pass, wrong)?;
         }
         let silent = self.header.map_or(0, |before| header.tick.since(before.tick).saturating_sub(1));
@@ -172,7 +175,7 @@ impl Ear {
             block::AGE => pass.at = pass.header.tick.before(whole_varint(bytes)?),
             block::SELF => self.hear_self(bytes)?,
             block::RELIABLE => pass.heard.unknown += self.hear_reliable(bytes, wrong)?,
-            block::HEARD => drop(whole_varint(bytes)?),
+            block::HEARD => self.hear_heard(bytes, wrong)?,
             block::TRANSIENT => hear_transient(bytes)?,
             _ => pass.heard.unknown += 1,
         }
@@ -271,6 +274,14 @@ impl Ear {
         reader.finish()
     }
 
+    fn hear_heard(&self, bytes: &[u8], wrong: &mut Violations) -> Result<(), Malformed> {
+        let number = whole_varint(bytes)?;
+        if number > 0 {
+            wrong.add(|| format!("bot {}: message {number} was heard, and none was sent", self.bot));
+        }
+        Ok(())
+    }
+
     fn hear_reliable(&mut self, bytes: &[u8], wrong: &mut Violations) -> Result<u64, Malformed> {
         let mut reader = Reader::new(bytes);
         let number = reader.varint()?;
@@ -290,7 +301,18 @@ impl Ear {
 impl Pass {
     fn new(header: Header) -> Self {
         let heard = Heard::default();
-        Pass { header, at: header.tick, heard, late: 0, replaced: false }
+        Pass { header, at: header.tick, heard, late: 0, replaced: false, kinds: 0 }
+    }
+
+    /// PROTOCOL.md, section 4: `view`, `self` and `heard` come at most once in a message.
+    fn check_once(&mut self, kind: u32, bot: u32, wrong: &mut Violations) {
+        const ONCE: u32 = 1 << block::VIEW | 1 << block::SELF | 1 << block::HEARD;
+        let bit = 1u32.checked_shl(kind).unwrap_or(0) & ONCE;
+        if self.kinds & bit != 0 {
+            let tick = self.header.tick.0;
+            wrong.add(|| format!("bot {bot}: block kind {kind} came twice in the message of tick {tick}"));
+        }
+        self.kinds |= bit;
     }
 
     /// A delta or a snapshot came.
@@ -337,135 +359,4 @@ fn whole_varint(bytes: &[u8]) -> Result<u32, Malformed> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::testing::{Script, entity, schema};
-    use tickyard_protocol::tick::{Reliable, put_block};
-
-    fn ear() -> Ear {
-        Ear::new(3, Shapes::new(&schema().kinds).unwrap())
-    }
-
-    /// Hears messages one after the other; the violations, and what the last message said.
-    fn hear(messages: &[Script]) -> (Violations, Heard) {
-        let (mut ear, mut wrong, mut heard) = (ear(), Violations::default(), Heard::default());
-        for message in messages {
-            heard = ear.hear(&message.bytes()[1..], Seq(5), &mut wrong).unwrap();
-        }
-        (wrong, heard)
-    }
-
-    fn first() -> Script {
-        Script::new(10).view(&[1, 2]).snapshot(1, &[entity(4, 0)]).snapshot(2, &[])
-    }
-
-    fn expect_violation(messages: &[Script], text: &str) {
-        let (wrong, _) = hear(messages);
-        assert_eq!(wrong.count, 1, "{:?}", wrong.spelt);
-        assert!(wrong.spelt[0].starts_with("bot 3: ") && wrong.spelt[0].contains(text), "{}", wrong.spelt[0]);
-    }
-
-    #[test]
-    fn an_orderly_server_is_not_accused() {
-        let late = Script::new(20).age(2).delta(1, 7).age(0).delta(1, 2).seq(5);
-        let (wrong, _) = hear(&[first(), Script::new(11).delta(1, 1).seq(2), late]);
-        assert_eq!(wrong.spelt, Vec::<String>::new());
-    }
-
-    #[test]
-    fn headers_must_go_on() {
-        expect_violation(&[first(), Script::new(10)], "tick 10 came after tick 10");
-        expect_violation(&[first().seq(3), Script::new(11).seq(2)], "went back from 3 to 2");
-        expect_violation(&[first().seq(6)], "input 6 was applied, and 5 sent");
-    }
-
-    #[test]
-    fn a_delta_must_apply_to_what_is_held() {
-        expect_violation(&[first(), Script::new(12).delta(1, 1)], "does not apply to what is held as of 10");
-        expect_violation(&[first(), Script::new(11).age(1).delta(1, 3)], "does not apply to what is held");
-        expect_violation(&[first(), Script::new(11).delta(9, 1)], "which is not in view");
-        let view = Script::new(10).view(&[1]);
-        expect_violation(&[view, Script::new(11).delta(1, 1)], "a cell of which nothing is held");
-    }
-
-    #[test]
-    fn a_delta_that_does_not_apply_is_one_violation_and_one_want_until_the_snapshot() {
-        let (mut ear, mut wrong) = (ear(), Violations::default());
-        for message in [
-            first(),
-            Script::new(12).delta(1, 1),
-            Script::new(13).delta(1, 1),
-            Script::new(14).snapshot(1, &[]),
-        ] {
-            ear.hear(&message.bytes()[1..], Seq(0), &mut wrong).unwrap();
-        }
-        ear.hear(&Script::new(15).delta(1, 1).bytes()[1..], Seq(0), &mut wrong).unwrap();
-        assert_eq!(wrong.count, 1);
-        assert_eq!(ear.take_wants(), [CellId(1)]);
-    }
-
-    #[test]
-    fn cells_that_left_the_view_are_forgotten() {
-        let messages = [first(), Script::new(11).view(&[2]), Script::new(12).view(&[2, 1]).delta(1, 2)];
-        expect_violation(&messages, "a cell of which nothing is held");
-        expect_violation(&[first(), Script::new(11).snapshot(3, &[])], "a snapshot of cell 3");
-        let late = Script::new(11).delta(1, 1).view(&[1, 2]);
-        expect_violation(&[first(), late], "the view came after a cell");
-    }
-
-    #[test]
-    fn reliable_messages_have_no_gaps_and_may_come_twice() {
-        let award = Reliable::Award { points: 5, reason: "coin" };
-        let once = || Script::new(11).reliable(1, award);
-        assert_eq!(hear(&[first(), once().reliable(1, award).reliable(2, award)]).0.count, 0);
-        expect_violation(&[first(), once().reliable(3, award)], "reliable message 3 came, 2 did not");
-    }
-
-    #[test]
-    fn a_block_that_ends_early_or_late_is_malformed() {
-        let hear = |extra: &[u8]| {
-            let mut message = first().bytes();
-            put_block(&mut message, block::AGE, |out| out.extend_from_slice(extra));
-            ear().hear(&message[1..], Seq(0), &mut Violations::default()).map(|heard| heard.world)
-        };
-        assert_eq!(hear(&[1]), Ok(true));
-        assert_eq!(hear(&[]), Err(Malformed::Short));
-        assert_eq!(hear(&[1, 0]), Err(Malformed::Long));
-    }
-
-    #[test]
-    fn unknown_blocks_are_skipped_and_counted() {
-        let mut message = first().bytes();
-        put_block(&mut message, 99, |out| out.push(7));
-        let heard = ear().hear(&message[1..], Seq(0), &mut Violations::default()).unwrap();
-        assert_eq!((heard.unknown, heard.world), (1, true));
-    }
-
-    #[test]
-    fn nothing_is_missed_by_a_bot_at_rest_that_hears_once_a_second() {
-        let heard = |message| hear(&[first().own(0), message]).1;
-        assert_eq!(heard(Script::new(30).own(0)), Heard { world: false, missed: 0, unknown: 0 });
-        assert_eq!(heard(Script::new(30).own(0).delta(1, 20)), Heard { world: true, missed: 0, unknown: 0 });
-    }
-
-    #[test]
-    fn each_tick_that_comes_late_is_missed_once() {
-        let late =
-            Script::new(14).age(3).delta(1, 1).age(1).delta(1, 2).age(3).delta(2, 1).age(0).delta(1, 1);
-        assert_eq!(hear(&[first(), late]).1, Heard { world: true, missed: 2, unknown: 0 });
-    }
-
-    #[test]
-    fn what_was_skipped_or_replaced_is_missed() {
-        assert_eq!(hear(&[first(), Script::new(14).skipped().delta(1, 4)]).1.missed, 3);
-        assert_eq!(hear(&[first(), Script::new(14).snapshot(1, &[])]).1.missed, 3);
-        let entered = Script::new(14).view(&[1, 2, 3]).snapshot(3, &[]);
-        assert_eq!(hear(&[first(), entered]).1.missed, 0);
-    }
-
-    #[test]
-    fn a_bot_that_moves_misses_each_tick_without_a_message() {
-        assert_eq!(hear(&[first().own(5), Script::new(14).delta(1, 4)]).1.missed, 3);
-        assert_eq!(hear(&[first().own(5), Script::new(11).delta(1, 1)]).1.missed, 0);
-    }
-}
+mod tests;

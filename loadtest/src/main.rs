@@ -6,6 +6,7 @@
 //! The way through it: [`run`] leads from phase to phase; [`swarm`] owns the sockets; a [`bot`] turns bytes into a conversation, its
 //! [`player`] plays; an [`ear`] listens strictly; [`check`] compares worlds; [`measure`] and [`report`] say what came out.
 
+mod alarm;
 mod bot;
 mod check;
 mod ear;
@@ -22,6 +23,7 @@ mod target;
 #[cfg(test)]
 mod testing;
 mod wheel;
+mod world;
 
 use bot::Settings;
 use clap::Parser;
@@ -156,6 +158,7 @@ fn plan(flags: Flags) -> Result<Plan, String> {
         seed: flags.seed,
     };
     Ok(Plan {
+        url: flags.url,
         target,
         bots: flags.bots,
         checked: flags.check.unwrap_or(1000).min(flags.bots),

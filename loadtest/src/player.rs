@@ -1,23 +1,21 @@
 //! A bot that plays: tick messages in, inputs out. Knows messages, not frames.
 //!
-//! Every player listens with an [`Ear`]; a checked one also keeps the world and compares its sums. At the end of a run a checked
-//! player freezes its cells, asks for all of them again, and hands each pair to the [`Agreement`](crate::check::Agreement).
+//! Every player listens with an [`Ear`]; a checked one also keeps a [`World`].
 
-use crate::check::Pair;
 use crate::ear::Ear;
 use crate::frames::Frames;
 use crate::measure::Tally;
 use crate::mind::{Mind, REST};
 use crate::random::Random;
+use crate::world::World;
 use std::collections::VecDeque;
 use std::time::Duration;
 use tickyard::time::Time;
 use tickyard_protocol::bytes::Malformed;
-use tickyard_protocol::fields::{Kind, Shapes};
+use tickyard_protocol::fields::Shapes;
 use tickyard_protocol::message::{Input, Pong, WANT_CELLS_MAX, Welcome};
 use tickyard_protocol::message::{encode_ack, encode_ping, encode_want, from_server};
-use tickyard_protocol::replica::{Counts, HeldCell, Replica};
-use tickyard_protocol::types::{CellId, Seq, Tick};
+use tickyard_protocol::types::{Seq, Tick};
 
 /// A ping about this often, answered or given up on before the next.
 const PING_EVERY: Duration = Duration::from_secs(2);
@@ -33,7 +31,7 @@ pub struct Player {
     bot: u32,
     ear: Ear,
     mind: Mind,
-    checked: Option<Checked>,
+    world: Option<World>,
     input_fields: usize,
     /// The last input sent.
     seq: Seq,
@@ -55,40 +53,24 @@ enum Stopping {
     Done,
 }
 
-/// What a player has that keeps a world.
-struct Checked {
-    replica: Replica,
-    counts: Counts,
-    kinds: Vec<Kind>,
-    /// Copies of cells of which a snapshot is awaited.
-    frozen: Vec<HeldCell>,
-    wants: Vec<CellId>,
-}
-
 impl Player {
     /// A player that has just been welcomed. Only a `checked` one keeps a world.
-    pub fn new(bot: u32, welcome: Welcome, checked: bool, random: Random, now: Time) -> Self {
-        let kinds = welcome.schema.kinds.clone();
-        let shapes = Shapes::new(&kinds).expect("a welcome with an unusable schema is not decoded");
-        // Some of those with a world chase coins: the others would not find any.
-        let chases = checked && bot % 10 == 0;
-        let world = |shapes: Shapes| Checked {
-            replica: Replica::new(shapes),
-            counts: Counts::default(),
-            kinds,
-            frozen: vec![],
-            wants: vec![],
-        };
+    pub fn new(bot: u32, welcome: Welcome, checked: bool, mut random: Random, now: Time) -> Self {
+        let shapes = Shapes::new(&welcome.schema.kinds);
+        let shapes = shapes.expect("a welcome with an unusable schema is not decoded");
+        // One in ten of those that keep a world chases coins: the others would not find any.
+        let chases = checked && random.below(10) == 0;
+        let ping_at = now + Duration::from_micros(random.below(PING_EVERY.as_micros() as u64));
         Player {
             bot,
             mind: Mind::new(&welcome.schema, random, chases, now),
-            checked: checked.then(|| world(shapes.clone())),
+            world: checked.then(|| World::new(bot, welcome.schema.kinds, shapes.clone())),
             ear: Ear::new(bot, shapes),
             input_fields: welcome.schema.input.len(),
             seq: Seq(0),
             acked: 0,
             waiting: VecDeque::new(),
-            ping_at: now + PING_EVERY.mul_f64(f64::from(bot % 64) / 64.0),
+            ping_at,
             pinged: None,
             heard_at: now,
             stopping: Stopping::No,
@@ -149,11 +131,7 @@ impl Player {
 
     /// Whether nothing of the view is missing, as the server says and, with a world, as we see it.
     pub fn is_complete(&self) -> bool {
-        let all_held = self.checked.as_ref().is_none_or(|checked| {
-            let replica = &checked.replica;
-            replica.view().iter().all(|&cell| replica.cell(cell).is_some())
-        });
-        self.ear.view_is_complete() && all_held
+        self.ear.view_is_complete() && self.world.as_ref().is_none_or(World::is_complete)
     }
 
     /// The newest tick heard.
@@ -161,22 +139,14 @@ impl Player {
         self.ear.header().map(|header| header.tick)
     }
 
-    /// The world, if one is kept, and how to speak of it.
-    pub fn world(&self) -> Option<(&Replica, &[Kind])> {
-        self.checked.as_ref().map(|checked| (&checked.replica, &checked.kinds[..]))
+    /// The world, if one is kept.
+    pub fn world(&self) -> Option<&World> {
+        self.world.as_ref()
     }
 
-    /// Keeps a copy of each cell and asks for all of them again. `false`: keeps no world.
-    pub fn freeze(&mut self) -> bool {
-        let Some(checked) = &mut self.checked else { return false };
-        checked.frozen = checked.replica.cells().to_vec();
-        checked.wants = checked.frozen.iter().map(|held| held.cell).collect();
-        true
-    }
-
-    /// The cells that were asked for and have not come.
-    pub fn awaited(&self) -> impl Iterator<Item = CellId> {
-        self.checked.iter().flat_map(|checked| checked.frozen.iter().map(|held| held.cell))
+    /// The world, if one is kept.
+    pub fn world_mut(&mut self) -> Option<&mut World> {
+        self.world.as_mut()
     }
 
     /// The measurement is over; `newest` is the newest tick that anybody heard. Counts what never came.
@@ -210,8 +180,8 @@ impl Player {
         }
         self.answer_inputs(now, tally);
         let found = tally.violations.count - found_before;
-        let Some(checked) = &mut self.checked else { return Ok(()) };
-        checked.hear(self.bot, &self.ear, now, message, found, tally)
+        let Some(world) = &mut self.world else { return Ok(()) };
+        world.hear(&self.ear, now, message, found, tally)
     }
 
     fn answer_inputs(&mut self, now: Time, tally: &mut Tally) {
@@ -242,7 +212,7 @@ impl Player {
 
     fn send_input(&mut self, now: Time, due: Time, random: &mut Random, out: &mut Frames) {
         let row = match self.stopping {
-            Stopping::No => self.mind.decide(now, self.checked.as_ref().map(|checked| &checked.replica)),
+            Stopping::No => self.mind.decide(now, self.world.as_ref().map(World::replica)),
             Stopping::Asked => REST,
             Stopping::Done => return self.send_ack(random, out),
         };
@@ -268,73 +238,11 @@ impl Player {
 
     fn send_wants(&mut self, random: &mut Random, out: &mut Frames) {
         let mut wants = self.ear.take_wants();
-        if let Some(checked) = &mut self.checked {
-            wants.append(&mut checked.wants);
-            wants.append(&mut checked.replica.take_wants());
-            wants.sort_unstable();
-            wants.dedup();
+        if let Some(world) = &mut self.world {
+            world.take_wants(&mut wants);
         }
         for cells in wants.chunks(WANT_CELLS_MAX) {
             out.binary(random, |out| encode_want(cells, out));
         }
-    }
-}
-
-impl Checked {
-    /// Takes what the ear has heard already; `found` is how many violations it found in it.
-    fn hear(
-        &mut self,
-        bot: u32,
-        ear: &Ear,
-        now: Time,
-        message: &[u8],
-        found: u64,
-        tally: &mut Tally,
-    ) -> Result<(), Malformed> {
-        self.replica.apply(message, &mut ())?;
-        let counts = self.replica.counts();
-        let before = std::mem::replace(&mut self.counts, counts);
-        let tick = self.replica.header().tick;
-        for _ in found..counts.violations - before.violations {
-            tally
-                .violations
-                .add(|| format!("bot {bot}: a block at tick {} does not fit the world that is held", tick.0));
-        }
-        for _ in before.desyncs..counts.desyncs {
-            tally.violations.add(|| format!("bot {bot}: the sum of a cell differs at tick {}", tick.0));
-        }
-        tally.desyncs += counts.desyncs - before.desyncs;
-        tally.sums_checked += counts.sums_checked - before.sums_checked;
-        if tally.is_open() {
-            tally.traffic.rows_changed += counts.rows_changed - before.rows_changed;
-        }
-        if !ear.deltas().is_empty() {
-            tally.changed_at = now;
-        }
-        self.agree(bot, ear, tick, tally);
-        Ok(())
-    }
-
-    /// Compares what was asked for with the copies, and renews the copies of what went on.
-    fn agree(&mut self, bot: u32, ear: &Ear, tick: Tick, tally: &mut Tally) {
-        for &cell in ear.deltas() {
-            tally.agreement.saw_change(cell, tick);
-        }
-        if self.frozen.is_empty() {
-            return;
-        }
-        let who = format_args!("bot {bot}");
-        for &cell in ear.snapshots() {
-            let Some(at) = self.frozen.iter().position(|held| held.cell == cell) else { continue };
-            let held = self.frozen.swap_remove(at);
-            let Some(told) = self.replica.cell(cell) else { continue };
-            tally.agreement.compare(&Pair { who: &who, held: &held, told, kinds: &self.kinds });
-        }
-        for held in self.frozen.iter_mut().filter(|held| ear.deltas().contains(&held.cell)) {
-            if let Some(now) = self.replica.cell(held.cell) {
-                held.clone_from(now);
-            }
-        }
-        self.frozen.retain(|held| self.replica.view().contains(&held.cell));
     }
 }

@@ -77,9 +77,13 @@ pub struct Report {
     pub violations_spelt: Vec<String>,
     /// Why the run is not valid.
     pub invalid_reasons: Vec<String>,
-    /// What was asked for, so that the run can be repeated.
+    /// What was asked for, so that the run can be repeated, and of which version.
+    pub version: &'static str,
+    /// See `version`.
+    pub url: String,
+    /// See `version`.
     pub seed: u64,
-    /// See `seed`.
+    /// See `version`.
     pub game: String,
 }
 
@@ -185,6 +189,8 @@ impl Report {
             closes: tally.closes.0.clone(),
             violations_spelt: tally.violations.spelt.clone(),
             invalid_reasons: outcome.invalid.clone(),
+            version: env!("CARGO_PKG_VERSION"),
+            url: plan.url.clone(),
             seed: plan.settings.seed,
             game: plan.settings.game.clone(),
         };
@@ -327,6 +333,7 @@ mod tests {
 
     fn plan() -> Plan {
         Plan {
+            url: "ws://127.0.0.1:7070/play".into(),
             target: Target::parse("ws://127.0.0.1:7070/play").unwrap(),
             bots: 2,
             checked: 1,

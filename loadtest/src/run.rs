@@ -13,6 +13,7 @@ use crate::player::Player;
 use crate::progress::Progress;
 use crate::swarm::Swarm;
 use crate::target::Target;
+use crate::world::World;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tickyard::time::Time;
@@ -21,7 +22,9 @@ use tickyard_protocol::types::Tick;
 /// What to do.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// Where to.
+    /// Where to, as it was asked for.
+    pub url: String,
+    /// Where that is.
     pub target: Target,
     /// How many bots.
     pub bots: u32,
@@ -58,7 +61,8 @@ const STEP_EVERY: Duration = Duration::from_millis(20);
 
 const SETTLE_MAX: Duration = Duration::from_secs(10);
 const COMPARE_MAX: Duration = Duration::from_secs(10);
-const LEAVE_MAX: Duration = Duration::from_secs(5);
+/// Longer than a bot waits for the answer to its close.
+const LEAVE_MAX: Duration = Duration::from_secs(6);
 
 /// Fresh connections whose worlds are compared with the others'.
 const OBSERVERS: u32 = 5;
@@ -136,13 +140,15 @@ impl Phase {
 }
 
 impl Run<'_> {
-    /// Connects are spread evenly over the ramp; so are the bots that are checked.
+    /// Connects are spread evenly over the ramp, and those that are checked over all bots.
     fn add_bots(&mut self) {
         let bots = self.plan.bots;
         let now = self.swarm.now();
+        let checked_before = |number| u64::from(number) * u64::from(self.plan.checked) / u64::from(bots);
         for number in 0..bots {
             let wait = self.plan.ramp.mul_f64(f64::from(number) / f64::from(bots));
-            self.swarm.add(now + wait, number < self.plan.checked, false);
+            let checked = checked_before(number + 1) > checked_before(number);
+            self.swarm.add(now + wait, checked, false);
         }
     }
 
@@ -209,12 +215,15 @@ impl Run<'_> {
         let newest = self.newest();
         let (bots, tally) = self.swarm.bots_mut();
         tally.agreement.begin(newest);
-        tally.agreement.bots = bots.filter_map(Bot::player_mut).map(Player::freeze).map(u64::from).sum();
+        for world in bots.filter_map(Bot::player_mut).filter_map(Player::world_mut) {
+            world.freeze(tally);
+            tally.agreement.bots += 1;
+        }
         self.phase = Phase::Compare { until: now + COMPARE_MAX };
     }
 
     fn compare(&mut self, now: Time, until: Time) {
-        let awaited = self.players().flat_map(Player::awaited).count();
+        let awaited: usize = self.players().filter_map(Player::world).map(World::awaited).sum();
         if awaited > 0 && now < until {
             return;
         }
@@ -238,14 +247,14 @@ impl Run<'_> {
         let (residents, observers) = all.split_at(self.plan.bots as usize);
         tally.agreement.begin(newest);
         for observer in observers {
-            let Some((told, kinds)) = observer.player().and_then(Player::world) else { continue };
+            let Some(told) = observer.player().and_then(Player::world) else { continue };
             tally.agreement.observers += 1;
             for resident in residents {
-                let Some((world, _)) = resident.player().and_then(Player::world) else { continue };
+                let Some(world) = resident.player().and_then(Player::world) else { continue };
                 let who = format_args!("bot {} against newcomer {}", resident.number(), observer.number());
-                for told in told.cells() {
-                    let Some(held) = world.cell(told.cell) else { continue };
-                    tally.agreement.compare(&Pair { who: &who, held, told, kinds });
+                for cell in told.replica().cells() {
+                    let Some(held) = world.replica().cell(cell.cell) else { continue };
+                    tally.agreement.compare(&Pair { who: &who, held, told: cell, kinds: told.kinds() });
                 }
             }
         }
@@ -255,26 +264,28 @@ impl Run<'_> {
 
     fn leave(&mut self, now: Time) {
         let tally = &mut self.swarm.tally;
-        tally.close(now);
-        if self.plan.checked > 0 && tally.agreement.fields == 0 {
+        if self.plan.checked > 0 && tally.agreement.fields == 0 && self.invalid.is_empty() {
             tally.violations.add(|| "no field of any world was compared".to_string());
         }
+        self.say_good_bye(now);
+    }
+
+    fn say_good_bye(&mut self, now: Time) {
+        self.swarm.tally.close(now);
         self.swarm.leave();
         self.phase = Phase::Leave { until: now + LEAVE_MAX };
     }
 
     fn interrupt(&mut self) {
-        let now = self.swarm.now();
         if matches!(self.phase, Phase::Leave { .. } | Phase::Done) {
             return;
         }
+        self.invalid.push(format!("interrupted in phase {}", self.phase.name()));
+        let now = self.swarm.now();
         if matches!(self.phase, Phase::Steady { .. }) {
             self.close(now);
         }
-        self.invalid.push(format!("interrupted in phase {}", self.phase.name()));
-        self.swarm.tally.close(now);
-        self.swarm.leave();
-        self.phase = Phase::Leave { until: now + LEAVE_MAX };
+        self.say_good_bye(now);
     }
 
     fn players(&self) -> impl Iterator<Item = &Player> {

@@ -4,6 +4,7 @@
 //! out what arrived. Events are taken in small lots, so that reading delays no send by more than a millisecond or so.
 #![allow(clippy::disallowed_types)] // A shell: turns `Instant` into `Time`.
 
+use crate::alarm::Alarm;
 use crate::bot::{Bot, Settings};
 use crate::frames::Frames;
 use crate::measure::Tally;
@@ -20,6 +21,9 @@ use tickyard::time::Time;
 /// Events per turn: at a few microseconds each, deadlines wait for a millisecond at most.
 const EVENTS_MAX: usize = 256;
 
+/// The other tokens are the bots' numbers.
+const ALARM: Token = Token(usize::MAX);
+
 /// The largest part that is read at a time; all of a server's message in most cases.
 const READ_BYTES: usize = 64 * 1024;
 
@@ -34,6 +38,7 @@ pub struct Swarm {
     start: Instant,
     poll: Poll,
     events: Events,
+    alarm: Alarm,
     wheel: Wheel,
     connections: Vec<Connection>,
     /// Whether any connect succeeded.
@@ -54,14 +59,17 @@ struct Connection {
 impl Swarm {
     /// No bots yet.
     pub fn new(target: Target, settings: Settings) -> io::Result<Swarm> {
+        let poll = Poll::new()?;
+        let alarm = Alarm::new(poll.registry(), ALARM)?;
         Ok(Swarm {
             tally: Tally::new(),
             broken: None,
             target,
             settings: Rc::new(settings),
             start: Instant::now(),
-            poll: Poll::new()?,
+            poll,
             events: Events::with_capacity(EVENTS_MAX),
+            alarm,
             wheel: Wheel::new(),
             connections: Vec::new(),
             reached: false,
@@ -98,13 +106,17 @@ impl Swarm {
     pub fn turn(&mut self) -> io::Result<()> {
         self.serve_due();
         let sleep = self.wheel.sleep(self.now());
-        match self.poll.poll(&mut self.events, Some(sleep)) {
+        if !sleep.is_zero() {
+            self.alarm.set(sleep)?;
+        }
+        let timeout = if sleep.is_zero() { Some(sleep) } else { None };
+        match self.poll.poll(&mut self.events, timeout) {
             // A signal: whoever asked for it looks at its flag.
             Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(()),
             result => result?,
         }
         let events = std::mem::replace(&mut self.events, Events::with_capacity(0));
-        for event in &events {
+        for event in events.iter().filter(|event| event.token() != ALARM) {
             self.handle_event(event);
         }
         self.events = events;
