@@ -239,8 +239,7 @@ fn the_readme_is_short() {
 #[test]
 fn each_page_is_linked_and_each_link_leads_somewhere() {
     let pages: Vec<(String, String)> = ours(&["md"]).collect();
-    let files = files();
-    nobody_complains(pages::dead_links(&pages, &files).into_iter().chain(pages::unlinked(&pages)));
+    nobody_complains(pages::dead_links(&pages, &files()).into_iter().chain(pages::unlinked(&pages)));
 }
 
 fn nobody_complains(complaints: impl Iterator<Item = String>) {
