@@ -34,6 +34,8 @@ class Server:
         self.exit_code: int | None = None
 
     def __enter__(self) -> Server:
+        if not BINARY.is_file():
+            raise RuntimeError(f"{BINARY} is missing: cargo build --release")
         environment = {key: value for key, value in os.environ.items() if not key.startswith("TICKYARD_")}
         self.process = subprocess.Popen(
             self.command,
@@ -43,6 +45,14 @@ class Server:
             text=True,
             env=environment,
         )
+        try:
+            self._read_banner()
+        except BaseException:
+            self.end()
+            raise
+        return self
+
+    def _read_banner(self) -> None:
         # A reader that waits for a line cannot be told to stop; one that is ended reads the end.
         impatience = threading.Timer(READY_SECONDS, self.process.kill)
         impatience.start()
@@ -53,7 +63,6 @@ class Server:
                 break
         impatience.cancel()
         if "Ctrl-C" not in self.banner:
-            self.end()
             raise RuntimeError(f"the server did not start: {self.banner}{self.errors()}")
         self.http = self._place("play")
         self.play = self._place("clients")
@@ -62,7 +71,6 @@ class Server:
         assert match, self.banner
         self.address = (match[1], int(match[2]))
         self.echo = f"ws://{match[1]}:{match[2]}/echo"
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -70,6 +78,8 @@ class Server:
         self.end()
         if error:
             print(f"--- the server said:\n{self.errors()}---", flush=True)
+        elif self.exit_code != 0 or "panicked" in self.errors():
+            raise RuntimeError(f"the server ended with {self.exit_code}: {self.errors()}")
 
     def _place(self, name: str) -> str:
         match = re.search(rf"^\s+{name}\s+(\S+)$", self.banner, re.MULTILINE)
