@@ -83,21 +83,36 @@ impl Server {
     ///
     /// # Panics
     /// If the game's schema cannot be used: too many fields, a step that is no number.
-    pub fn game<G: Game>(mut self, name: &str, make: impl FnOnce(RoomId) -> G) -> Server {
+    pub fn game<G: Game>(self, name: &str, make: impl FnOnce(RoomId) -> G) -> Server {
+        self.room::<G::Input>(name, |config| {
+            let game = make(config.id);
+            match Room::new(config, game) {
+                Ok(room) => Box::new(room),
+                Err(error) => panic!("the schema of the game {name:?}: {error}"),
+            }
+        })
+    }
+
+    /// Adds a room that `open` opens, under the name of its game; `I` is what its players may ask for.
+    ///
+    /// [`Server::game`] is this with a [`Room`]. Who wraps one sees all that goes in and comes out: a recorder of journals,
+    /// a test.
+    pub fn room<I: Fields>(
+        mut self,
+        game: &str,
+        open: impl FnOnce(RoomConfig) -> Box<dyn AnyRoom>,
+    ) -> Server {
         let room = RoomId(self.rooms.len() as u32);
-        let id = format!("{name}-1");
-        let config = RoomConfig {
+        let id = format!("{game}-1");
+        self.rooms.push(open(RoomConfig {
             id: room,
             name: id.clone(),
-            game: name.to_owned(),
+            game: game.to_owned(),
             tick_rate: self.config.tick_rate,
             capacity: self.config.capacity,
             seed: self.config.seed,
-        };
-        let opened = Room::new(config, make(room));
-        let opened = opened.unwrap_or_else(|error| panic!("the schema of the game {name:?}: {error}"));
-        self.rooms.push(Box::new(opened));
-        self.places.push(Place { room, game: name.to_owned(), id, input: G::Input::fields() });
+        }));
+        self.places.push(Place { room, game: game.to_owned(), id, input: I::fields() });
         self
     }
 
