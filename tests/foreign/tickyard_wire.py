@@ -22,6 +22,12 @@ FLAG_COMPLETE, FLAG_SKIPPED = 1, 2
 U32 = 0xFFFF_FFFF
 MAX_STATICS = 32
 MAX_WANT = 64
+MAX_KINDS = 64
+MAX_FIELDS = 16
+
+
+Tags = tuple[tuple[int, bytes], ...]
+"""Of a control message: pairs of tag and value."""
 
 
 class Malformed(Exception):
@@ -87,6 +93,11 @@ def put_bytes(value: bytes) -> bytes:
 def put_string(value: str) -> bytes:
     """`string` of a control message."""
     return put_bytes(value.encode())
+
+
+def put_tags(tags: Tags) -> bytes:
+    """The tags at the end of a control message."""
+    return put_num(len(tags)) + b"".join(put_num(tag) + put_bytes(value) for tag, value in tags)
 
 
 class Reader:
@@ -182,14 +193,17 @@ class Reader:
     # Control messages.
 
     def num(self) -> int:
-        """An unsigned integer of a control message."""
+        """An unsigned integer of a control message; each of version 1 is below 2^32."""
         first = self.u8()
         if first <= 250:
             return first
         size = {251: 2, 252: 4, 253: 8}.get(first)
         if size is None:
             raise Malformed(f"a number cannot start with {first}")
-        return int.from_bytes(self.raw(size), "little")
+        value = int.from_bytes(self.raw(size), "little")
+        if value > U32:
+            raise Malformed("a number of 2^32 or more")
+        return value
 
     def int_(self) -> int:
         """A signed integer of a control message."""
@@ -217,13 +231,9 @@ class Reader:
             raise Malformed(f"a list of {value} in {self.left()} bytes")
         return value
 
-    def tags(self) -> int:
-        """The tags at the end of a control message, skipped; how many there were."""
-        tags = self.count(2)
-        for _ in range(tags):
-            self.num()
-            self.bytes_()
-        return tags
+    def tags(self) -> Tags:
+        """The tags at the end of a control message; none has a meaning yet."""
+        return tuple((self.num(), self.bytes_()) for _ in range(self.count(2)))
 
 
 class Bits:
@@ -315,7 +325,7 @@ class Welcome:
     rate: int
     step_us: int
     schema: Schema
-    unknown_tags: int = 0
+    tags: Tags = ()
 
 
 @dataclass(frozen=True)
@@ -323,7 +333,7 @@ class Redirect:
     """Connect there instead."""
 
     url: str
-    unknown_tags: int = 0
+    tags: Tags = ()
 
 
 @dataclass(frozen=True)
@@ -333,7 +343,7 @@ class Refused:
     code: int
     text: str
     retry_after_ms: int | None
-    unknown_tags: int = 0
+    tags: Tags = ()
 
 
 Control = Union[Welcome, Redirect, Refused]
@@ -344,11 +354,15 @@ def _fields(reader: Reader) -> tuple[Field, ...]:
     for _ in range(reader.count(20)):
         name, step, offset = reader.string(), reader.f64(), reader.f64()
         fields.append(Field(name, step, offset, reader.int_(), reader.int_(), reader.option_num()))
-    for this in fields:
-        if this.velocity_of is not None and this.velocity_of >= len(fields):
-            raise Malformed(
-                f"field {this.name} is the velocity of field {this.velocity_of}, which is not there"
-            )
+    if len(fields) > MAX_FIELDS:
+        raise Malformed(f"a row of {len(fields)} fields")
+    for at, this in enumerate(fields):
+        if this.step <= 0:
+            raise Malformed(f"field {this.name} has a step of {this.step}")
+        if this.min > this.max:
+            raise Malformed(f"field {this.name} is at least {this.min} and at most {this.max}")
+        if this.velocity_of is not None and (this.velocity_of == at or this.velocity_of >= len(fields)):
+            raise Malformed(f"field {this.name} is the velocity of field {this.velocity_of}: no other one")
     return tuple(fields)
 
 
@@ -357,6 +371,8 @@ def _schema(reader: Reader) -> Schema:
     for _ in range(reader.count(2)):
         name = reader.string()
         kinds.append(Kind(name, _fields(reader)))
+    if len(kinds) > MAX_KINDS:
+        raise Malformed(f"a schema of {len(kinds)} kinds")
     return Schema(tuple(kinds), _fields(reader))
 
 
@@ -402,6 +418,7 @@ def encode_hello(
     token: str = "",
     resume: bytes = b"",
     version: int = VERSION,
+    tags: Tags = (),
 ) -> bytes:
     """`Hello`; `game` is a room's id when `seek` is `ROOM`."""
     return b"".join(
@@ -416,16 +433,15 @@ def encode_hello(
             put_bytes(options),
             put_string(token),
             put_bytes(resume),
-            put_num(0),
+            put_tags(tags),
         )
     )
 
 
-def encode_message(number: int, kind: str, payload: bytes) -> bytes:
+def encode_message(number: int, kind: str, payload: bytes, tags: Tags = ()) -> bytes:
     """`Message`."""
-    return (
-        bytes((CONTROL,)) + put_num(1) + put_num(number) + put_string(kind) + put_bytes(payload) + put_num(0)
-    )
+    head = bytes((CONTROL,)) + put_num(1) + put_num(number)
+    return head + put_string(kind) + put_bytes(payload) + put_tags(tags)
 
 
 def encode_input(seq: int, ack: int, render: int, row: Iterable[int]) -> bytes:
@@ -499,14 +515,31 @@ class Cell:
         return cell_sum(self.members.values())
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
+class Home:
+    """The cell that took the entity of a slot in, and the tick of the block that said so."""
+
+    cell: int
+    generation: int
+    taken: int
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """An entity that left its home, as it was then: at which tick, and to which cell if it is not gone."""
+
+    member: Member
+    cell: int
+    tick: int
+    to: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Shown:
-    """An entity to be shown: as its home cell has it, or as it had it when it left."""
+    """An entity to be shown: as its home cell has it, or as it was when it left."""
 
     home: int
     member: Member
-    taken: int  # the tick as of which its home took it in
-    left: tuple[int, int | None] | None = None  # has left its home: (at this tick, to this cell or None)
 
 
 def cell_sum(members: Iterable[Member]) -> int:
@@ -578,7 +611,7 @@ class _Delta:
     """A delta, read and not yet applied."""
 
     cell: int
-    base: int
+    back: int  # ticks from the stream's previous publication
     sum: int | None = None
     changes: bytes | None = None
     leaves: list[tuple[int, int]] = field(default_factory=list)
@@ -589,9 +622,9 @@ class World:
     """What one session knows, made of the messages the server sent, in order.
 
     `apply` takes a whole tick message. Two kinds of trouble are told apart: bytes that break the protocol set
-    `broken` (the connection is to be closed with 1002), and a delta that does not fit puts its cell into
-    `wanted`. Both count as violations. A differing sum counts as a desync and puts the cell into `wanted`,
-    too.
+    `broken` (the connection is to be closed with 1002), and what does not fit what is known counts as a
+    violation and is skipped. A delta that does not fit, or a sum that differs (a desync), puts its cell into
+    `wants`, to be asked for; a snapshot takes it out again, and so does `take_wants`.
     """
 
     def __init__(self, schema: Schema) -> None:
@@ -603,13 +636,14 @@ class World:
         self.depth = 0
         self.complete = False
         self.skipped = False
-        self.view: set[int] = set()
+        self.view: dict[int, None] = {}  # in the order heard
         self.cells: dict[int, Cell] = {}
-        self.shown: dict[tuple[int, int], Shown] = {}
+        self.homes: dict[int, Home] = {}  # by slot
+        self.travelling: dict[int, Left] = {}  # by slot: on its way to a cell that is behind
         self.own: Member | None = None
         self.reliable = 0  # the last one heard
         self.heard = 0  # the last of our messages that the room took
-        self.wanted: set[int] = set()
+        self.wants: set[int] = set()
         self.broken: str | None = None
         self.violations = 0
         self.desyncs = 0
@@ -618,7 +652,7 @@ class World:
         self.unknown_blocks = 0
         self.unknown_classes = 0
         self.trouble: list[str] = []
-        self._touched: set[tuple[int, int]] = set()
+        self._left: dict[int, Left] = {}  # by slot: to be judged at the end of the message
 
     # ---- one message
 
@@ -657,7 +691,7 @@ class World:
             elif kind == 4:
                 at = (self.tick - block.varint()) & U32
             elif kind == 5:
-                self.own = self._own(block)
+                self.own = self._own(block) if length else None
             elif kind == 6:
                 self._reliable(block, events)
             elif kind == 7:
@@ -716,13 +750,14 @@ class World:
             back = block.varint()
             if not back:
                 raise Malformed("a delta on itself")
-        delta = _Delta(cell, (at - back) & U32)
+        delta = _Delta(cell, back)
         if parts & 2:
             delta.sum = block.u32()
         if parts & 4:
             delta.changes = block.raw(block.varint())
         if parts & 8:
-            delta.leaves = [(self._slot(block), block.varint()) for _ in range(block.varint())]
+            # A slot that no entity can have is no member: that is for `_delta` to say.
+            delta.leaves = [(block.varint(), block.varint()) for _ in range(block.varint())]
             self._ascending([slot for slot, _ in delta.leaves])
         if parts & 16:
             delta.enters = self._entities(block)
@@ -739,7 +774,7 @@ class World:
         elif mode == 1:
             mask = take(len(members))
             selected = [member for at, member in enumerate(members) if mask >> at & 1]
-        elif mode == 2:
+        elif mode == 2 and members:
             count = take(len(members).bit_length())
             if count > len(members):
                 raise Malformed(f"{count} of {len(members)} members selected")
@@ -749,7 +784,7 @@ class World:
                 raise Malformed("selected members are not ascending, or not there")
             selected = [members[at] for at in indices]
         else:
-            raise Malformed("changes of mode 3")
+            raise Malformed(f"changes of mode {mode} for {len(members)} members")
         by_kind: dict[int, list[Member]] = {}
         for member in selected:
             by_kind.setdefault(member.kind, []).append(member)
@@ -777,28 +812,30 @@ class World:
     def _view(self, block: Reader, events: list[Event]) -> None:
         cells = [block.varint() for _ in range(block.varint())]
         block.finish("a view")
-        self.view = set(cells)
+        self.view = dict.fromkeys(cells)
         forgotten = [cell for cell in self.cells if cell not in self.view]
         for cell in forgotten:
             for member in self.cells.pop(cell).members.values():
                 self._leave(member, cell, self.tick, None)
-        self.wanted &= self.view
+        self.wants.intersection_update(self.view)
         events.append(ViewChanged(tuple(cells), tuple(forgotten)))
 
     def _snapshot(self, block: Reader, at: int, events: list[Event]) -> None:
         number, total = block.varint(), block.u32()
         members = self._entities(block)
         block.finish("a snapshot")
+        if number not in self.view:
+            return self._violation(f"cell {number}: a snapshot, and it is not in the view")
         before = self.cells.get(number)
         cell = self.cells[number] = Cell(at, {member.slot: member for member in members})
-        for member in members:
-            self._take_in(member, number, at)
         if before:
             for member in before.members.values():
                 now = cell.members.get(member.slot)
                 if not now or not now.same_entity(member):
                     self._leave(member, number, at, None)
-        self.wanted.discard(number)
+        for member in members:
+            self._take_in(member, number, at)
+        self.wants.discard(number)
         self._check(number, cell, total)
         events.append(SnapshotApplied(number, at, before))
 
@@ -807,20 +844,11 @@ class World:
         cell = self.cells.get(delta.cell)
         if cell is None:
             return self._misfit(delta.cell, "a delta for a cell that is not held")
-        if since(cell.held, delta.base) < 0 or since(at, cell.held) <= 0:
-            return self._misfit(delta.cell, f"a delta from {delta.base} to {at}, held as of {cell.held}")
+        ticks = since(at, cell.held)
+        if not 1 <= ticks <= delta.back:
+            return self._misfit(delta.cell, f"a delta of {delta.back} to {at}, held as of {cell.held}")
         members = list(cell.members.values())
         residuals = self._read_changes(delta.changes, members) if delta.changes is not None else []
-        staying = set(cell.members)
-        for slot, _ in delta.leaves:
-            if slot not in staying:
-                return self._misfit(delta.cell, f"slot {slot} leaves, and is no member")
-            staying.remove(slot)
-        for member in delta.enters:
-            if member.slot in staying:
-                return self._misfit(delta.cell, f"slot {member.slot} enters, and is a member")
-        # All is known to fit: now it is done.
-        ticks = since(at, cell.held)
         for member in members:
             pairs = self._predictions[member.kind]
             if pairs:
@@ -830,29 +858,47 @@ class World:
                     row[f] = wrap_i32(row[f] + move)
         for member, index, residual in residuals:
             member.row[index] = wrap_i32(member.row[index] + residual)
+        wrong = []
         for slot, where in delta.leaves:
-            self._leave(cell.members.pop(slot), delta.cell, at, where - 1 if where else None)
+            if slot in cell.members:
+                self._leave(cell.members.pop(slot), delta.cell, at, where - 1 if where else None)
+            else:
+                wrong.append(f"slot {slot} leaves, and is no member")
         for member in delta.enters:
-            cell.members[member.slot] = member
-            self._take_in(member, delta.cell, at)
+            if member.slot in cell.members:
+                wrong.append(f"slot {member.slot} enters, and is a member")
+            else:
+                cell.members[member.slot] = member
+                self._take_in(member, delta.cell, at)
         if delta.enters:
             cell.members = dict(sorted(cell.members.items()))
         cell.held = at
+        if wrong:
+            self._misfit(delta.cell, ", ".join(wrong))
         if delta.sum is not None:
             self._check(delta.cell, cell, delta.sum)
-        events.append(DeltaApplied(delta.cell, delta.base, at))
+        events.append(DeltaApplied(delta.cell, (at - delta.back) & U32, at))
 
     def _misfit(self, cell: int, what: str) -> None:
-        """A delta that cannot be applied: nothing of it is, and a snapshot is asked for."""
+        """A delta of which something does not fit: a snapshot is asked for, if the cell is in the view."""
         self._violation(f"cell {cell}: {what}")
-        self.wanted.add(cell)
+        self._want(cell)
+
+    def _want(self, cell: int) -> None:
+        if cell in self.view:
+            self.wants.add(cell)
+
+    def take_wants(self) -> list[int]:
+        """The cells to ask for since this was called last."""
+        wants, self.wants = sorted(self.wants), set()
+        return wants
 
     def _check(self, number: int, cell: Cell, expected: int) -> None:
         self.sums_checked += 1
         if cell.sum() != expected:
             self.desyncs += 1
             self.trouble.append(f"tick {self.tick}: cell {number}: the sum differs")
-            self.wanted.add(number)
+            self._want(number)
 
     def _reliable(self, block: Reader, events: list[Event]) -> None:
         number, cls = block.varint(), block.varint()
@@ -871,7 +917,7 @@ class World:
         if ahead <= 0:
             return
         if ahead > 1:
-            raise Malformed(f"reliable message {number} after {self.reliable}")
+            return self._violation(f"reliable message {number} after {self.reliable}")
         self.reliable = number
         self.unknown_classes += name == "unknown"
         events.append(Reliable(number, cls, name, content))
@@ -879,38 +925,53 @@ class World:
     # ---- home and removal
 
     def _take_in(self, member: Member, cell: int, at: int) -> None:
-        """`cell` took the entity in: it is its home, unless another cell took it in at a later tick."""
-        key = (member.slot, member.generation)
-        shown = self.shown.get(key)
-        if shown and shown.home != cell and since(at, shown.taken) < 0:
+        """`cell` took the entity in: it is the slot's home, unless another cell was at a later tick."""
+        home = self.homes.get(member.slot)
+        if home and home.cell != cell and since(at, home.taken) < 0:
             return
-        self.shown[key] = Shown(cell, member, at)
-        self._touched.discard(key)
+        self.homes[member.slot] = Home(cell, member.generation, at)
+        self._left.pop(member.slot, None)
+        self.travelling.pop(member.slot, None)
+
+    def _at_home(self, member: Member, cell: int) -> bool:
+        home = self.homes.get(member.slot)
+        return home is not None and home.cell == cell and home.generation == member.generation
 
     def _leave(self, member: Member, cell: int, at: int, to: int | None) -> None:
         """The entity left `cell`; if that is its home it may have to be removed, once the message is read."""
-        key = (member.slot, member.generation)
-        shown = self.shown.get(key)
-        if shown and shown.home == cell:
-            shown.left = (at, to)
-            self._touched.add(key)
+        if self._at_home(member, cell):
+            self._left[member.slot] = Left(member, cell, at, to)
 
     def _settle(self) -> None:
-        """Remove the entities that left their home, but for those on their way to a cell still behind."""
-        for key in list(self._touched):
-            left = self.shown[key].left
-            assert left is not None
-            at, to = left
-            target = self.cells.get(to) if to is not None else None
-            if target is None or since(target.held, at) >= 0:
-                del self.shown[key]
-                self._touched.discard(key)
+        """Judge the entities that left their home, now or before: gone, on their way, or there."""
+        self.travelling.update(self._left)
+        self._left.clear()
+        for slot, left in list(self.travelling.items()):
+            target = self.cells.get(left.to) if left.to is not None else None
+            if target and since(target.held, left.tick) < 0:
+                continue  # on its way
+            del self.travelling[slot]
+            there = target.members.get(slot) if target else None
+            if target and there and there.same_entity(left.member):
+                assert left.to is not None
+                self.homes[slot] = Home(left.to, there.generation, target.held)
+            else:
+                del self.homes[slot]
 
     # ---- looking at it
 
+    def shown(self) -> Iterator[Shown]:
+        """What is to be shown, each entity once."""
+        for number, cell in self.cells.items():
+            for member in cell.members.values():
+                if self._at_home(member, number):
+                    yield Shown(number, member)
+        for left in self.travelling.values():
+            yield Shown(left.cell, left.member)
+
     def visible(self, kind: int) -> Iterator[Member]:
         """The entities of a kind that are to be shown."""
-        return (shown.member for shown in self.shown.values() if shown.member.kind == kind)
+        return (shown.member for shown in self.shown() if shown.member.kind == kind)
 
     def summary(self) -> dict[str, object]:
         """The world in a form that can be compared with another implementation's."""
