@@ -1,0 +1,331 @@
+//! Batches written by hand, a player behind them, and what the replica of the protocol makes of the messages.
+
+use super::*;
+use std::sync::Arc;
+
+use crate::bridge::{ConnId, RoomId, Span};
+use crate::websocket::{Event, Limits, Role, WebSocket};
+use tickyard_protocol::delta::{Changes, Delta, Entity, put_delta, put_snapshot};
+use tickyard_protocol::fields::{Field, Kind, Shapes};
+use tickyard_protocol::replica::{Hears, Replica};
+use tickyard_protocol::tick::{Reliable, put_reliable, put_self};
+use tickyard_protocol::types::EntityId;
+
+const A: CellId = CellId(1);
+const B: CellId = CellId(2);
+const ONE: EntityId = EntityId { slot: 1, generation: 0 };
+
+fn shapes() -> Shapes {
+    Shapes::new(&[Kind { name: "dot".into(), fields: vec![Field::integer("x", 0, 1000)] }]).unwrap()
+}
+
+/// A room with one entity in cell A; its row is the number of publications of A.
+struct Publisher {
+    batches: Vec<SharedBatch>,
+    /// Cell → last publication.
+    published: [Tick; 3],
+    x: i32,
+    reliable: u32,
+}
+
+impl Publisher {
+    fn new() -> Publisher {
+        Publisher { batches: vec![], published: [Tick(0); 3], x: 0, reliable: 0 }
+    }
+
+    /// A batch in which A changes if `changes`; `and` adds to it.
+    fn publish(&mut self, tick: u32, changes: bool, and: impl FnOnce(&mut Writer)) -> SharedBatch {
+        let mut batch = Batch { room: Some(RoomId(0)), tick: Tick(tick), tick_rate: 20, ..Batch::default() };
+        batch.cells = self.published.map(|published| CellEntry { published, ..CellEntry::default() }).into();
+        let part = Part {
+            conn: ConnId { thread: 0, slot: 0, generation: 0 },
+            seq: Seq(0),
+            depth: 0,
+            heard: 0,
+            own: Span::default(),
+            own_changed: Tick(0),
+            view: None,
+            reliable: Span::default(),
+            reliable_first: self.reliable + 1,
+            reliable_count: 0,
+        };
+        let mut writer = Writer { batch, part, x: self.x };
+        if changes {
+            writer.delta(tick - self.published[1].0);
+            self.published[1] = Tick(tick);
+            self.x += 1;
+        }
+        and(&mut writer);
+        self.reliable += writer.part.reliable_count;
+        writer.batch.parts = vec![writer.part];
+        writer.batch.threads = vec![Span { start: 0, end: 1 }];
+        let batch = Arc::new(writer.batch);
+        self.batches.push(Arc::clone(&batch));
+        batch
+    }
+}
+
+struct Writer {
+    batch: Batch,
+    part: Part,
+    x: i32,
+}
+
+impl Writer {
+    fn span(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> Span {
+        let start = self.batch.bytes.len() as u32;
+        write(&mut self.batch.bytes);
+        Span { start, end: self.batch.bytes.len() as u32 }
+    }
+
+    fn delta(&mut self, base: u32) {
+        let mut changes = Changes::default();
+        let mut residual = [0; 16];
+        residual[0] = 1;
+        changes.push(0, 0, residual);
+        let delta = Delta { cell: A, base, sum: None, changes: &changes, members: 1, leaves: &[] };
+        let span = self.span(|out| put_delta(out, &shapes(), &delta, std::iter::empty()));
+        self.x += 1;
+        let published = self.batch.tick;
+        self.batch.cells[1] = CellEntry { published, delta: span, base, snapshot: Span::default() };
+    }
+
+    fn snapshot(&mut self, cell: CellId) {
+        let row = [self.x];
+        let dot = Entity { id: ONE, kind: 0, row: &row, statics: "" };
+        let dots = if cell == A { vec![dot] } else { vec![] };
+        let sum = dots.iter().map(|dot| tickyard_protocol::delta::entity_hash(dot.id, 0, dot.row)).sum();
+        let span = self.span(|out| put_snapshot(out, cell, sum, dots.into_iter()));
+        self.batch.cells[cell.0 as usize].snapshot = span;
+    }
+
+    fn view(&mut self, cells: &[CellId]) {
+        self.batch.views = cells.to_vec();
+        self.part.view = Some(Span { start: 0, end: cells.len() as u32 });
+    }
+
+    fn reliable(&mut self, first: u32, texts: &[&str]) {
+        let span = self.span(|out| {
+            for (number, text) in (first..).zip(texts) {
+                let mut body = vec![];
+                Reliable::Message { kind: text, payload: &[] }.put(&mut body);
+                put_reliable(out, number, &body);
+            }
+        });
+        self.part.reliable = span;
+        self.part.reliable_first = first;
+        self.part.reliable_count = texts.len() as u32;
+    }
+}
+
+/// A player behind an io thread that may skip batches.
+struct Player {
+    history: History,
+    hearing: Hearing,
+    missing: Missing,
+    replica: Replica,
+    reliable: Vec<String>,
+}
+
+struct Ears<'a>(&'a mut Vec<String>);
+
+impl Hears for Ears<'_> {
+    fn reliable(&mut self, _number: u32, message: Reliable) {
+        let Reliable::Message { kind, .. } = message else { panic!("{message:?}") };
+        self.0.push(kind.to_owned());
+    }
+}
+
+impl Player {
+    fn new() -> Player {
+        Player {
+            history: History::default(),
+            hearing: Hearing::default(),
+            missing: Missing::default(),
+            replica: Replica::new(shapes()),
+            reliable: vec![],
+        }
+    }
+
+    /// Takes a batch and hears its message; how many bytes it had.
+    fn hear(&mut self, batch: SharedBatch) -> Option<usize> {
+        let part = batch.parts[0];
+        self.history.push(batch);
+        self.missing.clear();
+        let mut out = vec![];
+        let start = compose(&self.history, &part, &mut self.hearing, &mut self.missing, &mut out)?;
+        let mut message = out[start..].to_vec();
+        let mut input = &mut message[..];
+        let limits = Limits { message_bytes_max: 1 << 20, fragments_max: 1 };
+        let mut socket = WebSocket::new(Role::Client, limits);
+        let Ok(Some(Event::Binary(bytes))) = socket.read(&mut input) else { panic!("one binary message") };
+        self.replica.apply(&bytes[1..], &mut Ears(&mut self.reliable)).unwrap();
+        assert_eq!((self.replica.counts().violations, self.replica.counts().desyncs), (0, 0));
+        Some(bytes.len())
+    }
+
+    /// Takes a batch while bytes wait.
+    fn miss(&mut self, batch: SharedBatch) {
+        let part = batch.parts[0];
+        self.hearing.look(&batch, &part);
+        self.hearing.skip();
+        self.history.push(batch);
+    }
+
+    fn x(&self) -> i32 {
+        self.replica.cell(A).unwrap().members[0].row[0]
+    }
+}
+
+fn first_sight(publisher: &mut Publisher, tick: u32) -> SharedBatch {
+    publisher.publish(tick, true, |writer| {
+        writer.view(&[A, B]);
+        writer.snapshot(A);
+        writer.snapshot(B);
+    })
+}
+
+#[test]
+fn a_player_who_keeps_up_gets_each_delta_once() {
+    let (mut publisher, mut player) = (Publisher::new(), Player::new());
+    player.hear(first_sight(&mut publisher, 10));
+    assert!(player.replica.view_is_complete());
+    for tick in 11..40 {
+        player.hear(publisher.publish(tick, tick % 3 == 0, |_| ()));
+        assert_eq!(player.x(), publisher.x);
+        assert!(player.replica.view_is_complete());
+    }
+}
+
+#[test]
+fn when_nothing_happens_a_message_goes_out_once_a_second() {
+    let (mut publisher, mut player) = (Publisher::new(), Player::new());
+    player.hear(first_sight(&mut publisher, 10));
+    let heard: Vec<u32> =
+        (11..71).filter(|&tick| player.hear(publisher.publish(tick, false, |_| ())).is_some()).collect();
+    assert_eq!(heard, [30, 50, 70]);
+}
+
+#[test]
+fn an_applied_input_is_told_at_once() {
+    let (mut publisher, mut player) = (Publisher::new(), Player::new());
+    player.hear(first_sight(&mut publisher, 10));
+    assert!(player.hear(publisher.publish(11, false, |writer| writer.part.seq = Seq(1))).is_some());
+    assert_eq!(player.replica.header().seq, Seq(1));
+}
+
+#[test]
+fn who_missed_up_to_seven_publications_gets_their_deltas() {
+    for missed in 1..BATCHES_KEPT as u32 {
+        let (mut publisher, mut player) = (Publisher::new(), Player::new());
+        player.hear(first_sight(&mut publisher, 10));
+        (11..11 + missed).for_each(|tick| player.miss(publisher.publish(tick, true, |_| ())));
+        player.hear(publisher.publish(11 + missed, true, |_| ()));
+        assert_eq!((player.x(), player.missing.cells.len()), (publisher.x, 0), "missed {missed}");
+        assert_eq!(player.replica.header().flags, SKIPPED | VIEW_COMPLETE);
+    }
+}
+
+#[test]
+fn who_is_further_behind_asks_until_a_snapshot_comes() {
+    let (mut publisher, mut player) = (Publisher::new(), Player::new());
+    player.hear(first_sight(&mut publisher, 10));
+    (11..19).for_each(|tick| player.miss(publisher.publish(tick, true, |_| ())));
+    for tick in 19..22 {
+        player.hear(publisher.publish(tick, true, |_| ()));
+        assert_eq!(player.missing.cells, [A]);
+        assert!(!player.replica.view_is_complete());
+    }
+    player.hear(publisher.publish(22, true, |writer| writer.snapshot(A)));
+    assert_eq!((player.x(), player.missing.cells.len()), (publisher.x, 0));
+    assert!(player.replica.view_is_complete());
+}
+
+#[test]
+fn a_snapshot_made_for_somebody_else_serves_with_the_deltas_after_it() {
+    let (mut publisher, mut player) = (Publisher::new(), Player::new());
+    player.hear(first_sight(&mut publisher, 10));
+    (11..20).for_each(|tick| player.miss(publisher.publish(tick, true, |_| ())));
+    player.miss(publisher.publish(20, true, |writer| writer.snapshot(A)));
+    (21..24).for_each(|tick| player.miss(publisher.publish(tick, true, |_| ())));
+    player.hear(publisher.publish(24, true, |_| ()));
+    assert_eq!((player.x(), player.missing.cells.len()), (publisher.x, 0));
+}
+
+#[test]
+fn a_view_that_came_while_bytes_waited_is_told_later() {
+    let (mut publisher, mut player) = (Publisher::new(), Player::new());
+    player.hear(first_sight(&mut publisher, 10));
+    player.miss(publisher.publish(11, true, |writer| writer.view(&[A])));
+    player.hear(publisher.publish(12, true, |_| ()));
+    assert_eq!(player.replica.view(), [A]);
+    assert_eq!(player.replica.cell(B), None);
+}
+
+#[test]
+fn cells_that_do_not_fit_come_later_and_the_nearest_first() {
+    let (mut publisher, mut player) = (Publisher::new(), Player::new());
+    let padding = vec![0; WORLD_BYTES_MAX - 20];
+    player.hear(publisher.publish(10, true, |writer| {
+        writer.view(&[B, A]);
+        writer.snapshot(B);
+        let snapshot = writer.batch.cells[2].snapshot;
+        // Something large that belongs to the nearest cell.
+        let padded = writer.span(|out| tickyard_protocol::tick::put_transient(out, B, "x", &padding));
+        assert_eq!(snapshot.end, padded.start);
+        writer.batch.cells[2].snapshot.end = padded.end;
+        writer.snapshot(A);
+    }));
+    assert!(player.replica.cell(B).is_some() && player.replica.cell(A).is_none());
+    assert!(!player.replica.view_is_complete());
+    player.hear(publisher.publish(11, false, |_| ()));
+    assert_eq!(player.x(), publisher.x);
+    assert!(player.replica.view_is_complete());
+}
+
+#[test]
+fn what_a_client_says_it_lost_comes_as_a_snapshot() {
+    let (mut publisher, mut player) = (Publisher::new(), Player::new());
+    player.hear(first_sight(&mut publisher, 10));
+    for tick in 11..20 {
+        player.hear(publisher.publish(tick, true, |_| ()));
+    }
+    assert_eq!(player.hearing.forget(&[A, CellId(99)]), [A]);
+    player.hear(publisher.publish(20, true, |_| ()));
+    assert_eq!(player.missing.cells, [A]);
+    player.hear(publisher.publish(21, true, |writer| writer.snapshot(A)));
+    assert_eq!(player.x(), publisher.x);
+}
+
+#[test]
+fn reliable_messages_arrive_once_and_in_order_whatever_was_skipped() {
+    let (mut publisher, mut player) = (Publisher::new(), Player::new());
+    player.hear(first_sight(&mut publisher, 10));
+    player.hear(publisher.publish(11, false, |writer| writer.reliable(1, &["a", "b"])));
+    player.miss(publisher.publish(12, false, |writer| writer.reliable(3, &["c"])));
+    player.hear(publisher.publish(13, false, |writer| writer.reliable(4, &["d"])));
+    assert_eq!(player.missing.reliable_from, Some(3));
+    player.hear(publisher.publish(14, false, |writer| {
+        writer.reliable(2, &["b", "c", "d"]);
+        writer.part.reliable_count = 3;
+    }));
+    assert_eq!(player.reliable, ["a", "b", "c", "d"]);
+}
+
+#[test]
+fn the_own_entity_comes_when_it_changed_and_not_before() {
+    let (mut publisher, mut player) = (Publisher::new(), Player::new());
+    let own = |writer: &mut Writer, x: i32, changed: u32| {
+        let entity = Entity { id: ONE, kind: 0, row: &[x], statics: "" };
+        writer.part.own = writer.span(|out| put_self(out, &entity));
+        writer.part.own_changed = Tick(changed);
+    };
+    player.hear(publisher.publish(10, false, |writer| own(writer, 5, 3)));
+    assert_eq!(player.replica.own().unwrap().row[0], 5);
+    assert_eq!(player.hear(publisher.publish(11, false, |writer| own(writer, 5, 3))), None);
+    player.miss(publisher.publish(12, false, |writer| own(writer, 6, 12)));
+    player.hear(publisher.publish(13, false, |writer| own(writer, 6, 12)));
+    assert_eq!(player.replica.own().unwrap().row[0], 6);
+    player.hear(publisher.publish(14, false, |writer| writer.part.own_changed = Tick(14)));
+    assert_eq!(player.replica.own(), None);
+}
