@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tickyard_protocol::bytes::Reader;
 use tickyard_protocol::delta::{ReadDelta, SnapshotHead};
-use tickyard_protocol::fields::{Field, Fields, Kind, Kinds};
+use tickyard_protocol::fields::{Field, Fields, Kind, Kinds, Shapes};
 use tickyard_protocol::message::{Input, RefusalCode, ServerControl, decode_server_control};
 use tickyard_protocol::tick::{Blocks, Reliable, block};
 use tickyard_protocol::types::{CellId, EntityId, PlayerId, Seq, Tick};
@@ -792,4 +792,49 @@ fn a_batch_that_nobody_reads_any_more_is_used_again() {
     assert!((0..3).any(|_| Arc::as_ptr(&stage.step()) == first));
     assert!(stage.room.batches.len() <= 3);
     assert_eq!(kept.tick, Tick(2));
+}
+
+#[test]
+fn who_leaves_a_cell_says_where_to_and_who_is_gone_says_so() {
+    let mut stage = Stage::of(1);
+    stage.look(0, Look::At(150, 0));
+    let (walks, dies) = (stage.spawn(dot(50)), stage.spawn(dot(60)));
+    let (_, batch) = stage.now(move |world| {
+        *world.get_mut(walks).unwrap() = dot(250);
+        world.despawn(dies);
+    });
+    let mut left = Vec::new();
+    let mut from = delta(&batch, 1);
+    from.leaves(|leave| {
+        left.push((leave.slot, leave.to));
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!(left, [(walks.slot, Some(CellId(3))), (dies.slot, None)]);
+    let mut entered = Vec::new();
+    let mut to = delta(&batch, 3);
+    to.leaves(|_| Ok(())).unwrap();
+    to.enters(&Shapes::new(&Dot::kinds()).unwrap(), |entity| {
+        entered.push((entity.id, entity.row[0]));
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!(entered, [(walks, 250)]);
+}
+
+#[test]
+fn a_cell_that_nobody_hears_any_more_is_encoded_no_more() {
+    let mut stage = Stage::of(2);
+    let id = stage.spawn(dot(150));
+    let mut change = |stage: &mut Stage| {
+        let (_, batch) = stage.now(move |world| world.get_mut(id).unwrap().row[0] += 1);
+        deltas(&batch)
+    };
+    stage.look(0, Look::At(150, 0));
+    stage.look(1, Look::At(150, 0));
+    assert_eq!(change(&mut stage), [2]);
+    stage.look(0, Look::At(850, 0));
+    assert_eq!(change(&mut stage), [2]);
+    stage.ask(conn(1), Ask::Leave(Leave::Left));
+    assert_eq!(change(&mut stage), [0u32; 0]);
 }
