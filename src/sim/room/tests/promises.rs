@@ -826,7 +826,7 @@ fn who_leaves_a_cell_says_where_to_and_who_is_gone_says_so() {
 fn a_cell_that_nobody_hears_any_more_is_encoded_no_more() {
     let mut stage = Stage::of(2);
     let id = stage.spawn(dot(150));
-    let mut change = |stage: &mut Stage| {
+    let change = |stage: &mut Stage| {
         let (_, batch) = stage.now(move |world| world.get_mut(id).unwrap().row[0] += 1);
         deltas(&batch)
     };
