@@ -357,7 +357,7 @@ fn read_hello(
     socket: &mut WebSocket,
     out: &mut Vec<u8>,
     input: &mut &mut [u8],
-) -> Result<Option<Box<play::Hello>>, End> {
+) -> Result<Option<play::Hello>, End> {
     match socket.read(input)? {
         None | Some(Event::Pong(_)) => Ok(None),
         Some(Event::Ping(payload)) => {
@@ -366,7 +366,7 @@ fn read_hello(
         }
         Some(Event::Close(close)) => Err(End::by_peer(close.map(|(code, _)| code))),
         Some(Event::Text(_)) => Err(play::text_message()),
-        Some(Event::Binary(bytes)) => play::Hello::read(bytes).map(|hello| Some(Box::new(hello))),
+        Some(Event::Binary(bytes)) => play::Hello::read(bytes).map(Some),
     }
 }
 

@@ -62,7 +62,7 @@ impl Hello {
 
 impl Session {
     /// Asks the room that the hello seeks for a seat.
-    pub(super) fn start_play(&mut self, turn: &mut Turn, hello: Box<Hello>) {
+    pub(super) fn start_play(&mut self, turn: &mut Turn, hello: Hello) {
         self.messages_in += 1;
         let Phase::Hello(socket) = std::mem::replace(&mut self.phase, Phase::Closing(CloseReason::Internal))
         else {

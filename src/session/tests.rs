@@ -312,7 +312,8 @@ fn a_close_is_answered_with_its_code_and_the_player_has_left() {
 
 #[test]
 fn each_wait_has_its_end() {
-    let cases: [(fn() -> Peer, Duration, CloseReason); 4] = [
+    type Case = (fn() -> Peer, Duration, CloseReason);
+    let cases: [Case; 4] = [
         (Peer::new, REQUEST_TIMEOUT, CloseReason::HandshakeTimeout),
         (|| upgraded("/play"), Duration::from_secs(10), CloseReason::HelloTimeout),
         (|| upgraded("/echo"), Duration::from_secs(30), CloseReason::Idle),
