@@ -313,9 +313,10 @@ impl Run<'_> {
     fn outcome(mut self) -> Outcome {
         let tally = self.swarm.tally;
         if tally.is_spoiled() {
+            let share = 100.0 * self.cpu.as_secs_f64() / tally.seconds().max(f64::MIN_POSITIVE);
             self.invalid.push(format!(
-                "sends were late by {:.1} ms (p99), more than {} ms: the swarm was too slow itself; run fewer bots, give it a core \
-                 of its own (taskset -c 1 swarm …), or check fewer worlds (--check 100)",
+                "sends were late by {:.1} ms (p99), more than {} ms: the swarm itself was too slow, with {share:.0} % of a core; run \
+                 fewer bots, give it a core of its own (taskset -c 1 swarm …), or check fewer worlds (--check 100)",
                 tally.lag.quantile(0.99).as_secs_f64() * 1e3,
                 LAG_P99_MAX.as_millis()
             ));
