@@ -140,12 +140,12 @@ impl Bot {
             Stage::Playing(player) => {
                 player.handle_slot(now, due, writable, &mut self.talk.random, out, tally)
             }
-            Stage::Closing { since, .. } if now.since(*since) > CLOSE_MAX => {
+            Stage::Closing { since, .. } if tally.read_all_at.since(*since) > CLOSE_MAX => {
                 tally.errors.add(format!("closing: no end within {CLOSE_MAX:?}"));
                 self.talk.stage = Stage::Ended;
             }
             Stage::Closing { .. } | Stage::Ended => {}
-            _ if now.since(self.talk.connect_at) > JOIN_MAX => {
+            _ if tally.read_all_at.since(self.talk.connect_at) > JOIN_MAX => {
                 tally.errors.add(format!("{}: nothing for {JOIN_MAX:?}", self.talk.stage_name()));
                 self.talk.stage = Stage::Ended;
             }

@@ -76,8 +76,7 @@ Examples:
   swarm                                             500 bots for 30 seconds against a server on this machine
   swarm --bots 5000 --ramp 10s --for 1m             more of them
   swarm --bots 20 --for 5s --json report.json       a short check for a build
-  taskset -c 1 swarm --bots 5000 --check 100        on a core of its own, with fewer worlds to compare
-";
+  taskset -c 1 swarm --bots 5000 --check 100        on a core of its own, with fewer worlds to compare";
 
 const EXPLANATION: &str = "\
 What is measured, after the ramp:

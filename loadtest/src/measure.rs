@@ -50,6 +50,9 @@ pub struct Tally {
     pub skipped_sends: u64,
     /// Inputs that no state had by the end.
     pub unanswered: u64,
+    /// When the sockets were last read empty: what the server said until then was heard. Nobody is accused of a silence that
+    /// is the swarm's own.
+    pub read_all_at: Time,
     /// When a checked bot last saw the world change.
     pub changed_at: Time,
     /// The comparison at the end.
@@ -120,6 +123,7 @@ impl Tally {
             unknown: 0,
             skipped_sends: 0,
             unanswered: 0,
+            read_all_at: Time::ZERO,
             changed_at: Time::ZERO,
             agreement: Agreement::default(),
         }

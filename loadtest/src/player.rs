@@ -102,7 +102,7 @@ impl Player {
         out: &mut Frames,
         tally: &mut Tally,
     ) {
-        if now.since(self.heard_at) > SILENCE_MAX {
+        if tally.read_all_at.since(self.heard_at) > SILENCE_MAX {
             tally.violations.add(|| format!("bot {}: heard nothing for {SILENCE_MAX:?}", self.bot));
             self.heard_at = now;
         }

@@ -61,6 +61,7 @@ const STEP_EVERY: Duration = Duration::from_millis(20);
 
 const SETTLE_MAX: Duration = Duration::from_secs(10);
 const COMPARE_MAX: Duration = Duration::from_secs(10);
+const GATHER_MAX: Duration = Duration::from_secs(30);
 /// Longer than a bot waits for the answer to its close.
 const LEAVE_MAX: Duration = Duration::from_secs(6);
 
@@ -69,11 +70,11 @@ const OBSERVERS: u32 = 5;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
-    Ramp,
+    Ramp { until: Time },
     Steady { until: Time },
     Settle { until: Time, observed: bool },
     Compare { until: Time },
-    Gather,
+    Gather { until: Time },
     Leave { until: Time },
     Done,
 }
@@ -82,6 +83,7 @@ struct Run<'a> {
     plan: &'a Plan,
     swarm: Swarm,
     phase: Phase,
+    ramp_end: Time,
     connected: u64,
     invalid: Vec<String>,
     cpu: Duration,
@@ -94,10 +96,12 @@ struct Run<'a> {
 pub fn run(plan: &Plan, interrupted: &AtomicBool, progress: &mut Progress) -> Result<Outcome, String> {
     let refused = |error| format!("the system refuses: {error}");
     let swarm = Swarm::new(plan.target.clone(), plan.settings.clone()).map_err(refused)?;
+    let ramp_end = swarm.now() + plan.ramp;
     let mut run = Run {
         plan,
         swarm,
-        phase: Phase::Ramp,
+        phase: Phase::Ramp { until: ramp_end + GATHER_MAX },
+        ramp_end,
         connected: 0,
         invalid: Vec::new(),
         cpu: Duration::ZERO,
@@ -129,11 +133,11 @@ pub fn run(plan: &Plan, interrupted: &AtomicBool, progress: &mut Progress) -> Re
 impl Phase {
     fn name(self) -> &'static str {
         match self {
-            Phase::Ramp => "ramp",
+            Phase::Ramp { .. } => "ramp",
             Phase::Steady { .. } => "steady",
             Phase::Settle { .. } => "settle",
             Phase::Compare { .. } => "compare",
-            Phase::Gather => "gather",
+            Phase::Gather { .. } => "gather",
             Phase::Leave { .. } | Phase::Done => "leave",
         }
     }
@@ -155,11 +159,11 @@ impl Run<'_> {
     fn step(&mut self) {
         let now = self.swarm.now();
         match self.phase {
-            Phase::Ramp if now >= Time::ZERO + self.plan.ramp && !self.is_anyone_joining() => self.open(now),
+            Phase::Ramp { until } if now >= self.ramp_end && !self.is_joining(now, until) => self.open(now),
             Phase::Steady { until } if now >= until || self.playing() == 0 => self.close(now),
             Phase::Settle { until, observed } => self.settle(now, until, observed),
             Phase::Compare { until } => self.compare(now, until),
-            Phase::Gather if !self.is_anyone_joining() => {
+            Phase::Gather { until } if !self.is_joining(now, until) => {
                 self.phase = Phase::Settle { until: now + SETTLE_MAX, observed: true };
             }
             Phase::Leave { until } if now >= until || self.swarm.bots().all(Bot::is_ended) => {
@@ -237,7 +241,7 @@ impl Run<'_> {
         for observer in 0..OBSERVERS.min(self.plan.checked) {
             self.swarm.add(now + Duration::from_millis(50) * observer, true, true);
         }
-        self.phase = Phase::Gather;
+        self.phase = Phase::Gather { until: now + GATHER_MAX };
     }
 
     fn compare_observers(&mut self, now: Time) {
@@ -296,8 +300,9 @@ impl Run<'_> {
         self.players().count()
     }
 
-    fn is_anyone_joining(&self) -> bool {
-        self.swarm.bots().any(Bot::is_joining)
+    /// Each bot has its own deadline, which waits for a swarm that is behind with reading; `until` does not.
+    fn is_joining(&self, now: Time, until: Time) -> bool {
+        now < until && self.swarm.bots().any(Bot::is_joining)
     }
 
     fn newest(&self) -> Tick {
@@ -308,9 +313,10 @@ impl Run<'_> {
     fn outcome(mut self) -> Outcome {
         let tally = self.swarm.tally;
         if tally.is_spoiled() {
+            let share = 100.0 * self.cpu.as_secs_f64() / tally.seconds().max(f64::MIN_POSITIVE);
             self.invalid.push(format!(
-                "sends were late by {:.1} ms (p99), more than {} ms: the swarm was too slow itself; run fewer bots, give it a core \
-                 of its own (taskset -c 1 swarm …), or check fewer worlds (--check 100)",
+                "sends were late by {:.1} ms (p99), more than {} ms: the swarm itself was too slow, with {share:.0} % of a core; run \
+                 fewer bots, give it a core of its own (taskset -c 1 swarm …), or check fewer worlds (--check 100)",
                 tally.lag.quantile(0.99).as_secs_f64() * 1e3,
                 LAG_P99_MAX.as_millis()
             ));

@@ -1,7 +1,8 @@
 //! The sockets of all bots, in one loop on one thread: the only file that reads and writes.
 //!
 //! A turn serves whom a deadline has come for, sleeps until something arrives or the next deadline comes, and hands
-//! out what arrived. Events are taken in small lots, so that reading delays no send by more than a millisecond or so.
+//! out what arrived. Both in small lots: reading delays no send by more than two milliseconds or so, and a swarm that is
+//! behind with its sends still reads.
 #![allow(clippy::disallowed_types)] // A shell: turns `Instant` into `Time`.
 
 use crate::alarm::Alarm;
@@ -13,13 +14,17 @@ use crate::wheel::Wheel;
 use mio::event::Event;
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
+use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read, Write};
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tickyard::time::Time;
 
-/// Events per turn: at a few microseconds each, deadlines wait for a millisecond at most.
-const EVENTS_MAX: usize = 256;
+/// Events per turn: at a few microseconds each, deadlines wait for two milliseconds at most.
+const EVENTS_MAX: usize = 512;
+
+/// Deadlines per turn. A bot hears twice as often as it speaks.
+const DUE_MAX: usize = EVENTS_MAX / 2;
 
 /// The other tokens are the bots' numbers.
 const ALARM: Token = Token(usize::MAX);
@@ -43,7 +48,8 @@ pub struct Swarm {
     connections: Vec<Connection>,
     /// Whether any connect succeeded.
     reached: bool,
-    due: Vec<u32>,
+    /// Whose deadlines have come, first come first.
+    due: VecDeque<u32>,
     buffer: Vec<u8>,
     frames: Frames,
 }
@@ -73,7 +79,7 @@ impl Swarm {
             wheel: Wheel::new(),
             connections: Vec::new(),
             reached: false,
-            due: Vec::new(),
+            due: VecDeque::new(),
             buffer: vec![0; READ_BYTES],
             frames: Frames::default(),
         })
@@ -105,7 +111,7 @@ impl Swarm {
     /// One turn.
     pub fn turn(&mut self) -> io::Result<()> {
         self.serve_due();
-        let sleep = self.wheel.sleep(self.now());
+        let sleep = if self.due.is_empty() { self.wheel.sleep(self.now()) } else { Duration::ZERO };
         if !sleep.is_zero() {
             self.alarm.set(sleep)?;
         }
@@ -118,6 +124,9 @@ impl Swarm {
         let events = std::mem::replace(&mut self.events, Events::with_capacity(0));
         for event in events.iter().filter(|event| event.token() != ALARM) {
             self.handle_event(event);
+        }
+        if events.iter().count() < EVENTS_MAX {
+            self.tally.read_all_at = self.now();
         }
         self.events = events;
         Ok(())
@@ -133,13 +142,11 @@ impl Swarm {
     }
 
     fn serve_due(&mut self) {
-        let now = self.now();
-        let mut due = std::mem::take(&mut self.due);
-        self.wheel.take_due(now, &mut due);
-        for who in due.drain(..) {
+        self.wheel.take_due(self.now(), &mut self.due);
+        for _ in 0..DUE_MAX {
+            let Some(who) = self.due.pop_front() else { return };
             self.serve(who);
         }
-        self.due = due;
     }
 
     fn serve(&mut self, who: u32) {

@@ -60,6 +60,7 @@ impl Play {
     /// The next slot comes.
     fn slot(&mut self, writable: bool) -> Vec<Vec<u8>> {
         self.now = self.bot.poll_timeout();
+        self.tally.read_all_at = self.now;
         self.bot.handle_timeout(self.now, writable, &mut self.out, &mut self.tally);
         self.said()
     }
