@@ -9,6 +9,7 @@ use crate::frames::Frames;
 use crate::measure::Tally;
 use crate::player::Player;
 use crate::random::Random;
+use crate::record::RECORDED_BOT;
 use std::rc::Rc;
 use std::time::Duration;
 use tickyard::http::HeadScan;
@@ -280,6 +281,9 @@ impl Talk {
 
     fn handle_message(&mut self, now: Time, message: &[u8], tally: &mut Tally) -> Result<(), Malformed> {
         tally.traffic.messages_in += tally.is_open() as u64;
+        if let Some(recording) = tally.recording.as_mut().filter(|_| self.number == RECORDED_BOT) {
+            recording.hear(message);
+        }
         match &mut self.stage {
             Stage::Playing(player) => player.handle_message(now, message, tally),
             Stage::Joining => self.handle_answer(now, message, tally),

@@ -16,6 +16,7 @@ mod mind;
 mod player;
 mod progress;
 mod random;
+mod record;
 mod report;
 mod run;
 mod swarm;
@@ -28,12 +29,13 @@ mod world;
 use bot::Settings;
 use clap::Parser;
 use progress::Progress;
+use record::Recording;
 use report::Report;
 use run::Plan;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 use std::io::{IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -69,6 +71,9 @@ struct Flags {
     /// Write the report as JSON to this file (- for stdout)
     #[arg(long)]
     json: Option<PathBuf>,
+    /// Write all that bot 0 hears to this file, and the world it ends with to FILE.world.json
+    #[arg(long, value_name = "FILE")]
+    record: Option<PathBuf>,
 }
 
 const EXAMPLES: &str = "\
@@ -93,10 +98,10 @@ Exit code: 0 passed, 1 the server or the run is broken (a run that the swarm spo
 
 fn main() -> ExitCode {
     let flags = Flags::parse();
-    let json = flags.json.clone();
+    let (json, record) = (flags.json.clone(), flags.record.clone());
     let (exit_code, result) = match plan(flags) {
         Err(error) => (2, Err(error)),
-        Ok(plan) => (1, play(&plan, json)),
+        Ok(plan) => (1, play(&plan, json, record)),
     };
     match result {
         Ok(true) => ExitCode::SUCCESS,
@@ -109,7 +114,7 @@ fn main() -> ExitCode {
 }
 
 /// Runs and reports. `Ok(false)`: not passed.
-fn play(plan: &Plan, json: Option<PathBuf>) -> Result<bool, String> {
+fn play(plan: &Plan, json: Option<PathBuf>, record: Option<PathBuf>) -> Result<bool, String> {
     let interrupted = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {
         // A second signal ends at once.
@@ -120,7 +125,11 @@ fn play(plan: &Plan, json: Option<PathBuf>) -> Result<bool, String> {
     let mut progress = Progress::new();
     let outcome = run::run(plan, &interrupted, &mut progress);
     progress.finish();
-    let report = Report::new(plan, &outcome?);
+    let outcome = outcome?;
+    if let (Some(path), Some(recording)) = (record, &outcome.tally.recording) {
+        save(recording, &path)?;
+    }
+    let report = Report::new(plan, &outcome);
     show(&report, json)?;
     Ok(report.passed)
 }
@@ -138,6 +147,19 @@ fn show(report: &Report, json: Option<PathBuf>) -> Result<(), String> {
     }
 }
 
+fn save(recording: &Recording, path: &Path) -> Result<(), String> {
+    let Some(world) = recording.world() else {
+        return Err(format!("--record {}: bot 0 was not there at the end", path.display()));
+    };
+    let write = |path: &Path, text: &str| {
+        std::fs::write(path, text).map_err(|error| format!("cannot write {}: {error}", path.display()))
+    };
+    write(path, recording.lines())?;
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".world.json");
+    write(Path::new(&beside), &format!("{world}\n"))
+}
+
 fn plan(flags: Flags) -> Result<Plan, String> {
     let available = descriptors::raise();
     let needed = u64::from(flags.bots) + descriptors::DESCRIPTORS_RESERVED;
@@ -148,6 +170,10 @@ fn plan(flags: Flags) -> Result<Plan, String> {
             flags.bots,
             available.saturating_sub(descriptors::DESCRIPTORS_RESERVED)
         ));
+    }
+    let checked = flags.check.unwrap_or(1000).min(flags.bots);
+    if flags.record.is_some() && checked == 0 {
+        return Err("--record needs a bot that keeps a world: raise --check".to_string());
     }
     let target = Target::parse(&flags.url)?;
     let settings = Settings {
@@ -160,9 +186,10 @@ fn plan(flags: Flags) -> Result<Plan, String> {
         url: flags.url,
         target,
         bots: flags.bots,
-        checked: flags.check.unwrap_or(1000).min(flags.bots),
+        checked,
         ramp: flags.ramp.unwrap_or(Duration::from_secs(1).mul_f64(f64::from(flags.bots.max(500)) / 500.0)),
         steady: flags.steady,
+        record: flags.record.is_some(),
         settings,
     })
 }

@@ -4,6 +4,7 @@
 //! which belong to the ramp, and from what is wrong, which counts always.
 
 use crate::check::Agreement;
+use crate::record::Recording;
 use hdrhistogram::Histogram;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -57,6 +58,8 @@ pub struct Tally {
     pub changed_at: Time,
     /// The comparison at the end.
     pub agreement: Agreement,
+    /// What [`crate::record::RECORDED_BOT`] hears, if that was asked for.
+    pub recording: Option<Recording>,
 }
 
 /// When the measurement began and ended.
@@ -126,6 +129,7 @@ impl Tally {
             read_all_at: Time::ZERO,
             changed_at: Time::ZERO,
             agreement: Agreement::default(),
+            recording: None,
         }
     }
 

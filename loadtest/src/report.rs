@@ -339,6 +339,7 @@ mod tests {
             checked: 1,
             ramp: Duration::from_secs(1),
             steady: Duration::from_secs(10),
+            record: false,
             settings: Settings { host: "h".into(), target: "/".into(), game: "arena".into(), seed: 9 },
         }
     }

@@ -11,6 +11,7 @@ use crate::check::Pair;
 use crate::measure::{LAG_P99_MAX, Tally, cpu_time};
 use crate::player::Player;
 use crate::progress::Progress;
+use crate::record::{RECORDED_BOT, Recording};
 use crate::swarm::Swarm;
 use crate::target::Target;
 use crate::world::World;
@@ -34,6 +35,8 @@ pub struct Plan {
     pub ramp: Duration,
     /// How long to measure, after the ramp.
     pub steady: Duration,
+    /// Whether to keep what one bot hears.
+    pub record: bool,
     /// What all bots share.
     pub settings: Settings,
 }
@@ -108,6 +111,7 @@ pub fn run(plan: &Plan, interrupted: &AtomicBool, progress: &mut Progress) -> Re
         opened: (Tick(0), Time::ZERO),
         ticks_per_second: 0.0,
     };
+    run.swarm.tally.recording = plan.record.then(Recording::default);
     run.add_bots();
     let mut step_at = Time::ZERO;
     while run.phase != Phase::Done {
@@ -275,9 +279,19 @@ impl Run<'_> {
     }
 
     fn say_good_bye(&mut self, now: Time) {
+        self.finish_recording();
         self.swarm.tally.close(now);
         self.swarm.leave();
         self.phase = Phase::Leave { until: now + LEAVE_MAX };
+    }
+
+    fn finish_recording(&mut self) {
+        let (bots, tally) = self.swarm.bots_mut();
+        let mut recorded =
+            bots.filter(|bot| bot.number() == RECORDED_BOT).filter_map(|bot| bot.player()?.world());
+        if let (Some(recording), Some(world)) = (&mut tally.recording, recorded.next()) {
+            recording.finish(world.replica(), world.shapes());
+        }
     }
 
     fn interrupt(&mut self) {

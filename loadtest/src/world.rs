@@ -18,6 +18,7 @@ pub struct World {
     replica: Replica,
     counts: Counts,
     kinds: Vec<Kind>,
+    shapes: Shapes,
     /// Copies of the cells of which a snapshot is awaited.
     frozen: Vec<HeldCell>,
     wants: Vec<CellId>,
@@ -26,13 +27,18 @@ pub struct World {
 impl World {
     /// Nothing is known yet.
     pub fn new(bot: u32, kinds: Vec<Kind>, shapes: Shapes) -> Self {
-        let (replica, counts) = (Replica::new(shapes), Counts::default());
-        World { bot, replica, counts, kinds, frozen: Vec::new(), wants: Vec::new() }
+        let (replica, counts) = (Replica::new(shapes.clone()), Counts::default());
+        World { bot, replica, counts, kinds, shapes, frozen: Vec::new(), wants: Vec::new() }
     }
 
     /// The world itself.
     pub fn replica(&self) -> &Replica {
         &self.replica
+    }
+
+    /// How long the rows in it are.
+    pub fn shapes(&self) -> &Shapes {
+        &self.shapes
     }
 
     /// How to speak of what is in it.
