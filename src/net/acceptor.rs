@@ -79,13 +79,24 @@ impl Acceptor {
 
     fn turn_away(&mut self) -> Accepted {
         self.reserve = None;
-        match self.listener.accept() {
-            Ok((stream, _)) => refuse(stream),
-            // Another thread took the descriptor, or nobody waits any longer: the sweep tries again.
-            Err(_) => self.ready = false,
-        }
+        let accepted = match self.listener.accept() {
+            Ok((stream, _)) => {
+                refuse(stream);
+                Accepted::NoDescriptor
+            }
+            // The kernel looks for a descriptor before it looks for a peer: there may be nobody. Or another thread took
+            // the descriptor. The sweep tries again.
+            Err(error) => {
+                self.ready = false;
+                if error.kind() == io::ErrorKind::WouldBlock {
+                    Accepted::Nobody
+                } else {
+                    Accepted::NoDescriptor
+                }
+            }
+        };
         self.reserve = open_reserve();
-        Accepted::NoDescriptor
+        accepted
     }
 }
 
@@ -108,4 +119,26 @@ fn is_out_of_descriptors(error: &io::Error) -> bool {
     use rustix::io::Errno;
     let code = error.raw_os_error();
     code == Some(Errno::MFILE.raw_os_error()) || code == Some(Errno::NFILE.raw_os_error())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn out_of_descriptors_and_with_nobody_there_nobody_is_counted() {
+        let mut acceptor = Acceptor::new(TcpListener::bind("127.0.0.1:0".parse().unwrap()).unwrap());
+        acceptor.wake();
+        assert!(matches!(acceptor.turn_away(), Accepted::Nobody));
+        assert!(!acceptor.is_ready() && acceptor.reserve.is_some());
+
+        let address = acceptor.listener().local_addr().unwrap();
+        let mut peer = std::net::TcpStream::connect(address).unwrap();
+        acceptor.wake();
+        assert!(matches!(acceptor.turn_away(), Accepted::NoDescriptor));
+        assert!(acceptor.is_ready());
+        let mut answer = String::new();
+        peer.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+    }
 }

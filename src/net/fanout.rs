@@ -35,6 +35,8 @@ struct Heard {
     cell: CellId,
     /// As of when the client has the cell.
     held: Option<Tick>,
+    /// In how many messages on end there was no room for the cell.
+    left_out: u8,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -67,8 +69,10 @@ impl Hearing {
     pub fn look(&mut self, batch: &Batch, part: &Part) {
         let Some(view) = part.view else { return };
         let before = std::mem::take(&mut self.cells);
-        let held = |cell| before.iter().find(|heard| heard.cell == cell).and_then(|heard| heard.held);
-        self.cells.extend(batch.views[view.range()].iter().map(|&cell| Heard { cell, held: held(cell) }));
+        self.cells.extend(batch.views[view.range()].iter().map(|&cell| {
+            let known = before.iter().find(|heard| heard.cell == cell);
+            known.copied().unwrap_or(Heard { cell, held: None, left_out: 0 })
+        }));
         self.view_is_new = true;
     }
 
@@ -236,7 +240,7 @@ fn skip_block(blocks: &mut Reader) {
 /// The cells of the view, as far as they fit. Returns whether the client then holds all of them as they are.
 fn put_world(history: &History, hearing: &mut Hearing, missing: &mut Missing, out: &mut Vec<u8>) -> bool {
     let Some(newest) = history.newest() else { return false };
-    let mut world = World { history, newest, start: out.len(), age: 0 };
+    let mut world = World { history, newest, start: out.len(), age: 0, may_exceed: true };
     let mut behind = false;
     for heard in &mut hearing.cells {
         behind |= !world.put_delta(heard, out);
@@ -258,6 +262,8 @@ struct World<'a> {
     start: usize,
     /// What the last age block said.
     age: u32,
+    /// No cell has gone out beyond the limit yet.
+    may_exceed: bool,
 }
 
 impl World<'_> {
@@ -283,6 +289,7 @@ impl World<'_> {
         }
         out.extend_from_slice(self.newest.slice(entry.delta));
         heard.held = Some(self.newest.tick);
+        heard.left_out = 0;
         true
     }
 
@@ -303,8 +310,14 @@ impl World<'_> {
         };
         let bytes = chain.bytes() + snapshot.map_or(0, |(_, entry)| entry.snapshot.range().len());
         if !self.fits(bytes, out) {
-            return false;
+            // Where nearer cells have something to say at every tick, a large one would never find room.
+            let has_waited = heard.left_out >= LEFT_OUT_MAX && std::mem::take(&mut self.may_exceed);
+            if !has_waited {
+                heard.left_out = heard.left_out.saturating_add(1);
+                return false;
+            }
         }
+        heard.left_out = 0;
         if let Some((batch, entry)) = snapshot {
             self.put_aged(batch.tick, batch.slice(entry.snapshot), out);
             heard.held = Some(batch.tick);
@@ -332,6 +345,9 @@ fn is_after(tick: Tick, other: Tick) -> bool {
 
 /// World bytes of one message; a single larger segment still passes.
 pub const WORLD_BYTES_MAX: usize = 32 * 1024;
+
+/// Left out of so many messages on end, a cell goes out beyond [`WORLD_BYTES_MAX`]; one a message.
+const LEFT_OUT_MAX: u8 = 8;
 
 /// Room for the frame header, and the tick header.
 const PREFIX_BYTES: usize = SERVER_HEADER_BYTES_MAX + HEADER_BYTES;

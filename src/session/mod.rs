@@ -52,13 +52,20 @@ enum Phase {
     /// Reading a request.
     Request(Box<(HeadScan, Vec<u8>)>),
     /// Upgraded on `/play`; the hello is awaited.
-    Hello(Box<WebSocket>),
+    Hello(Box<Greeting>),
     /// Upgraded on `/echo`.
     Echo(Box<WebSocket>),
     /// Has asked for a seat or sits on one.
     Play(Box<Play>),
     /// All has been said; what still comes is discarded.
     Closing(CloseReason),
+}
+
+/// What a session whose hello is awaited keeps.
+#[derive(Debug)]
+struct Greeting {
+    socket: WebSocket,
+    rate: Rate,
 }
 
 /// What a session with a seat, or one that has asked for it, keeps.
@@ -115,7 +122,7 @@ impl Session {
         while !input.is_empty() && self.ask.is_none() {
             match &mut self.phase {
                 Phase::Request(_) => self.read_request(turn, input),
-                Phase::Hello(socket) => match read_hello(socket, turn.out, input) {
+                Phase::Hello(greeting) => match read_hello(greeting, turn, input) {
                     Ok(None) => {}
                     Ok(Some(hello)) => self.start_play(turn, hello),
                     Err(end) => self.end(turn, end),
@@ -354,14 +361,19 @@ impl From<ReadError> for End {
 }
 
 fn read_hello(
-    socket: &mut WebSocket,
-    out: &mut Vec<u8>,
+    greeting: &mut Greeting,
+    turn: &mut Turn,
     input: &mut &mut [u8],
 ) -> Result<Option<play::Hello>, End> {
+    let Greeting { socket, rate } = greeting;
     match socket.read(input)? {
-        None | Some(Event::Pong(_)) => Ok(None),
+        None => Ok(None),
+        Some(Event::Ping(payload) | Event::Pong(payload)) if !rate.take(turn.now, payload.len()) => {
+            Err(play::too_fast())
+        }
+        Some(Event::Pong(_)) => Ok(None),
         Some(Event::Ping(payload)) => {
-            write_pong(out, Some(payload.to_vec()));
+            write_pong(turn.out, Some(payload.to_vec()));
             Ok(None)
         }
         Some(Event::Close(close)) => Err(End::by_peer(close.map(|(code, _)| code))),
@@ -444,8 +456,8 @@ const PLAY_LIMITS: Limits = Limits { message_bytes_max: MESSAGE_BYTES_MAX, fragm
 /// What `/echo` takes: the sizes that conformance suites send.
 const ECHO_LIMITS: Limits = Limits { message_bytes_max: 16 * 1024 * 1024, fragments_max: 65_536 };
 
-fn play_socket() -> Box<WebSocket> {
-    Box::new(WebSocket::new(Role::Server, PLAY_LIMITS))
+fn greeting(now: Time) -> Box<Greeting> {
+    Box::new(Greeting { socket: WebSocket::new(Role::Server, PLAY_LIMITS), rate: Rate::new(now) })
 }
 
 fn echo_socket() -> Box<WebSocket> {

@@ -6,9 +6,8 @@ use tickyard_protocol::message::{
     RefusalCode, Seek, VERSION, from_client,
 };
 
-use super::rate::Rate;
 use super::site::{Site, Whither};
-use super::{End, INPUTS_MAX, Phase, Play, Session, Turn, write_game_pong};
+use super::{End, Greeting, INPUTS_MAX, Phase, Play, Session, Turn, write_game_pong};
 use crate::bridge::{Ask, Join, Message};
 use crate::close_reason::CloseReason;
 use crate::websocket::{CloseCode, Event};
@@ -64,17 +63,19 @@ impl Session {
     /// Asks the room that the hello seeks for a seat.
     pub(super) fn start_play(&mut self, turn: &mut Turn, hello: Hello) {
         self.messages_in += 1;
-        let Phase::Hello(socket) = std::mem::replace(&mut self.phase, Phase::Closing(CloseReason::Internal))
+        let Phase::Hello(greeting) =
+            std::mem::replace(&mut self.phase, Phase::Closing(CloseReason::Internal))
         else {
             unreachable!("only the hello phase reads a hello");
         };
+        let Greeting { socket, rate } = *greeting;
         let place = hello.place(turn.site);
         self.since = turn.now;
         self.phase = Phase::Play(Box::new(Play {
-            socket: *socket,
+            socket,
             room: turn.site.room(place.as_ref().copied().unwrap_or_default()),
             place: place.as_ref().copied().unwrap_or_default(),
-            rate: Rate::new(turn.now),
+            rate,
             inputs: [None; INPUTS_MAX],
             inputs_skipped: 0,
         }));
@@ -216,7 +217,7 @@ pub(super) fn text_message() -> End {
     End::new(CloseReason::Unsupported, CloseCode::UNSUPPORTED, "binary messages only")
 }
 
-fn too_fast() -> End {
+pub(super) fn too_fast() -> End {
     End::policy(CloseReason::Rate, "too many messages")
 }
 

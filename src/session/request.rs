@@ -1,7 +1,7 @@
 //! The request that opens a connection: an upgrade, a page or the health.
 
 use super::site::Page;
-use super::{Phase, Session, Turn, echo_socket, play_socket};
+use super::{Phase, Session, Turn, echo_socket, greeting};
 use crate::close_reason::CloseReason;
 use crate::http::{HEAD_BYTES_MAX, HttpError, RequestHead, Response, Status, write_status};
 use crate::websocket::handshake::{Refusal, Upgrade};
@@ -28,7 +28,7 @@ impl Session {
         };
         self.since = turn.now;
         match answer {
-            Answer::Play => self.phase = Phase::Hello(play_socket()),
+            Answer::Play => self.phase = Phase::Hello(greeting(turn.now)),
             Answer::Echo => self.phase = Phase::Echo(echo_socket()),
             Answer::Close(reason) => {
                 *input = &mut [];

@@ -339,6 +339,19 @@ fn upgraded(path: &str) -> Peer {
 }
 
 #[test]
+fn a_ping_flood_before_the_hello_is_ended_with_1008() {
+    for opcode in [Opcode::Ping, Opcode::Pong] {
+        let mut peer = Peer::new();
+        peer.upgrade("/play");
+        peer.send(&frame(opcode, b"p").repeat(600));
+        assert_eq!(peer.session.closing(), None);
+        peer.answer();
+        peer.send(&frame(opcode, b"p"));
+        assert_eq!(peer.closed(), (1008, CloseReason::Rate));
+    }
+}
+
+#[test]
 fn dripping_a_request_extends_nothing() {
     let mut peer = Peer::new();
     peer.now = START + Duration::from_secs(9);

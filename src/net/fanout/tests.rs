@@ -284,6 +284,32 @@ fn cells_that_do_not_fit_come_later_and_the_nearest_first() {
 }
 
 #[test]
+fn a_cell_larger_than_a_message_comes_although_a_nearer_one_speaks_at_every_tick() {
+    let (mut publisher, mut player) = (Publisher::new(), Player::new());
+    let crowded = |writer: &mut Writer| {
+        writer.snapshot(B);
+        let padding = vec![0; WORLD_BYTES_MAX];
+        let padded = writer.span(|out| tickyard_protocol::tick::put_transient(out, B, "x", &padding));
+        writer.batch.cells[2].snapshot.end = padded.end;
+    };
+    player.hear(publisher.publish(10, true, |writer| {
+        writer.view(&[A, B]);
+        writer.snapshot(A);
+        crowded(writer);
+    }));
+    for tick in 11..30 {
+        let asks = player.missing.cells.contains(&B);
+        player.hear(publisher.publish(tick, true, |writer| {
+            if asks {
+                crowded(writer);
+            }
+        }));
+    }
+    assert!(player.replica.cell(B).is_some() && player.replica.view_is_complete());
+    assert_eq!(player.x(), publisher.x);
+}
+
+#[test]
 fn what_a_client_says_it_lost_comes_as_a_snapshot() {
     let (mut publisher, mut player) = (Publisher::new(), Player::new());
     player.hear(first_sight(&mut publisher, 10));
