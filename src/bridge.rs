@@ -234,14 +234,21 @@ impl Batch {
         &self.parts[span.range()]
     }
 
+    /// Whether one tick of the past is later than another. Counted back from this batch's own, so that a cell which has been
+    /// silent for years does not seem to lie in the future.
+    pub fn is_later(&self, tick: Tick, other: Tick) -> bool {
+        self.tick.since(tick) < self.tick.since(other)
+    }
+
     /// Encoded bytes.
     pub fn slice(&self, span: Span) -> &[u8] {
         &self.bytes[span.range()]
     }
 
-    /// Empties the batch and keeps its memory.
+    /// Empties the batch and keeps its memory, but not what a single outburst needed.
     pub fn clear(&mut self) {
         let Batch { bytes, cells, parts, threads, views, joined, refused, removed, .. } = self;
+        bytes.shrink_to(2 * bytes.len().max(BYTES_KEPT_MIN));
         bytes.clear();
         cells.clear();
         parts.clear();
@@ -252,6 +259,9 @@ impl Batch {
         removed.clear();
     }
 }
+
+/// Room that a batch keeps at least, when it has been emptied.
+const BYTES_KEPT_MIN: usize = 64 * 1024;
 
 /// A batch on its way to an io thread.
 pub type SharedBatch = Arc<Batch>;

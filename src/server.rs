@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use mio::net::TcpListener;
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -30,7 +30,7 @@ use crate::game::Game;
 use crate::metrics::Metrics;
 use crate::net::{Entrance, IoThread, Shared};
 use crate::pages::PAGES;
-use crate::session::site::{Origins, Place, Site};
+use crate::session::site::{Origins, Place, Site, Warned};
 use crate::sim::{AnyRoom, Room, RoomConfig};
 use crate::ticker::{self, Ticker};
 
@@ -125,11 +125,23 @@ impl Server {
                 .map_err(signals)?;
         }
         let mut waiting = Signals::new([SIGINT, SIGTERM]).map_err(signals)?;
+        let (signalled, signal) = crossbeam_channel::bounded(1);
+        let wait = move || {
+            waiting.forever().next();
+            let _ = signalled.send(());
+        };
+        thread::Builder::new().name("signals".to_owned()).spawn(wait).map_err(signals)?;
 
         let config = self.config.clone();
         let running = self.start()?;
         print(&banner(&config, running.address(), running.admin_address()));
-        waiting.forever().next();
+        // A frozen game behind an open port is worse than none: whoever started us can start us again.
+        while signal.recv_timeout(HEALTH_PERIOD).is_err() {
+            if !running.is_whole() {
+                let source = std::io::Error::other("one of its threads has ended");
+                return Err(Error::System { doing: "go on serving", source });
+            }
+        }
         stopping.store(true, Ordering::Release);
         tracing::info!("stopping: every connection is told that the server goes away");
         running.stop();
@@ -197,6 +209,12 @@ impl Running {
         &self.shared.metrics
     }
 
+    /// Whether all of its threads run. If one has ended, by a fault of ours, the rest is of no use.
+    pub fn is_whole(&self) -> bool {
+        !self.io_threads.iter().any(JoinHandle::is_finished)
+            && self.ticker.as_ref().is_some_and(|ticker| !ticker.is_finished())
+    }
+
     /// Closes every connection with 1001 and ends all threads.
     pub fn stop(mut self) {
         self.shared.stop.store(true, Ordering::Release);
@@ -226,6 +244,7 @@ fn site(config: &Config, address: SocketAddr, places: Vec<Place>) -> Site {
         origins,
         hello_timeout: config.hello_timeout,
         idle_timeout: config.idle_timeout,
+        origin_warned: Warned::default(),
     }
 }
 
@@ -253,6 +272,9 @@ fn print(text: &str) {
     let mut stdout = std::io::stdout();
     let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
 }
+
+/// How often it is looked whether all threads run.
+const HEALTH_PERIOD: Duration = Duration::from_secs(1);
 
 /// Handshakes that the kernel keeps for us: a restart brings all players back at once.
 const BACKLOG: i32 = 4096;

@@ -58,6 +58,11 @@ impl Ticker {
         Ok(Ticker { thread, stop })
     }
 
+    /// Whether the thread has ended, which it does not do by itself.
+    pub fn is_finished(&self) -> bool {
+        self.thread.is_finished()
+    }
+
     /// Ends the thread after the tick it is in.
     ///
     /// # Panics

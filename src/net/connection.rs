@@ -438,7 +438,9 @@ impl Tally {
         let metrics = &shared.metrics;
         let tally = std::mem::take(self);
         let Tally { bytes_in, bytes_out, messages_in, messages_out, sends, skipped, .. } = tally;
-        if sends + bytes_in + messages_out + skipped == 0 && tally.outbox == 0 {
+        if sends + bytes_in + messages_in + messages_out + skipped + tally.inputs_skipped == 0
+            && tally.outbox == 0
+        {
             return;
         }
         metrics.bytes.inc_by(Direction::In, bytes_in);

@@ -125,8 +125,9 @@ impl History {
     /// The deltas that lead from `held` to the newest publication of the cell, newest first; `None` if one is missing.
     fn chain(&self, cell: CellId, held: Tick) -> Option<Chain<'_>> {
         let mut chain = Chain { links: [None; BATCHES_KEPT], len: 0 };
-        let mut published = self.newest()?.cell(cell).published;
-        while is_after(published, held) {
+        let newest = self.newest()?;
+        let mut published = newest.cell(cell).published;
+        while newest.is_later(published, held) {
             let batch = self.at(published)?;
             let entry = batch.cell(cell);
             if entry.delta.is_empty() || chain.len == BATCHES_KEPT {
@@ -198,7 +199,7 @@ fn put_private(batch: &Batch, part: &Part, hearing: &mut Hearing, missing: &mut 
     if hearing.view_is_new {
         put_view(out, hearing.cells.iter().map(|heard| heard.cell));
     }
-    if hearing.said.is_none_or(|said| is_after(part.own_changed, said.at)) {
+    if hearing.said.is_none_or(|said| batch.is_later(part.own_changed, said.at)) {
         match part.own.is_empty() {
             true => put_block(out, block::SELF, |_| {}),
             false => out.extend_from_slice(batch.slice(part.own)),
@@ -268,7 +269,7 @@ struct World<'a> {
 
 impl World<'_> {
     fn is_current(&self, heard: &Heard) -> bool {
-        heard.held.is_some_and(|held| !is_after(self.newest.cell(heard.cell).published, held))
+        heard.held.is_some_and(|held| !self.newest.is_later(self.newest.cell(heard.cell).published, held))
     }
 
     fn fits(&self, bytes: usize, out: &[u8]) -> bool {
@@ -280,7 +281,7 @@ impl World<'_> {
     fn put_delta(&self, heard: &mut Heard, out: &mut Vec<u8>) -> bool {
         let Some(held) = heard.held else { return false };
         let entry = self.newest.cell(heard.cell);
-        if !is_after(entry.published, held) {
+        if !self.newest.is_later(entry.published, held) {
             return true;
         }
         let applies = !entry.delta.is_empty() && self.newest.tick.since(held) <= entry.base;
@@ -337,10 +338,6 @@ impl World<'_> {
         }
         out.extend_from_slice(segment);
     }
-}
-
-fn is_after(tick: Tick, other: Tick) -> bool {
-    (tick.since(other) as i32) > 0
 }
 
 /// World bytes of one message; a single larger segment still passes.

@@ -87,6 +87,8 @@ pub struct IoThread {
     streams: Receiver<TcpStream>,
     batches: Receiver<SharedBatch>,
     rooms: Vec<RoomSide>,
+    /// The room whose turn it is to be sent first.
+    first_room: usize,
     swept: Time,
     sweep_from: usize,
     stopping: Option<Time>,
@@ -140,6 +142,7 @@ impl IoThread {
             streams,
             batches,
             rooms: Vec::new(),
+            first_room: 0,
             sweep_from: 0,
             stopping: None,
         };
@@ -167,7 +170,12 @@ impl IoThread {
                     return;
                 }
             }
-            self.desk.now = self.desk.shared.now();
+            let now = self.desk.shared.now();
+            if now.since(self.desk.now) > STALL {
+                // The process was held up: hear first what came meanwhile, before anybody is accused of silence.
+                self.swept = now + STALL;
+            }
+            self.desk.now = now;
             self.turn(&events);
         }
     }
@@ -204,7 +212,8 @@ impl IoThread {
         if busy {
             return Duration::ZERO;
         }
-        if self.desk.commands.are_blocked() { BLOCKED_RETRY } else { SWEEP_PERIOD }
+        let asks_wait = self.desk.commands.are_blocked() || !self.desk.with_asks.is_empty();
+        if asks_wait { BLOCKED_RETRY } else { SWEEP_PERIOD }
     }
 
     fn take_batches(&mut self) {
@@ -260,7 +269,11 @@ impl IoThread {
     fn fan_out(&mut self) {
         let started = Instant::now();
         let mut sent = 0;
-        for side in &mut self.rooms {
+        // In turns: a room that is never done must not keep the others waiting.
+        let Some(first_room) = (self.first_room + 1).checked_rem(self.rooms.len()) else { return };
+        self.first_room = first_room;
+        let (last, first) = self.rooms.split_at_mut(first_room);
+        for side in first.iter_mut().chain(last) {
             let Some(batch) = side.history.newest().cloned() else { continue };
             let parts = batch.parts_of(self.index);
             while side.left > 0 {
@@ -492,5 +505,7 @@ const SWEEP_PERIOD: Duration = Duration::from_millis(100);
 const SWEEP_PARTS: usize = 10;
 /// When the simulation's channel was full.
 const BLOCKED_RETRY: Duration = Duration::from_millis(5);
+/// A turn that comes so late was held up by something else.
+const STALL: Duration = Duration::from_secs(1);
 /// Closing handshakes may take this long when the server stops.
 const STOP_TIME: Duration = Duration::from_secs(2);

@@ -1,6 +1,6 @@
 //! The request that opens a connection: an upgrade, a page or the health.
 
-use super::site::Page;
+use super::site::{Page, start_of};
 use super::{Phase, Session, Turn, echo_socket, greeting};
 use crate::close_reason::CloseReason;
 use crate::http::{HEAD_BYTES_MAX, HttpError, RequestHead, Response, Status, write_status};
@@ -86,7 +86,10 @@ fn upgrade(head: &RequestHead, turn: &mut Turn, protocols: &[&'static str], then
         Err(refusal) => refusal.write(turn.out),
         Ok(_) => {
             let origin = head.headers.get("origin").unwrap_or_default();
-            tracing::warn!(?origin, "a page of this origin was refused; --allow-origin lets it in");
+            if turn.site.origin_warned.is_due(turn.now) {
+                let origin = start_of(origin);
+                tracing::warn!(?origin, "a page of this origin was refused; --allow-origin lets it in");
+            }
             write_status(turn.out, Status::FORBIDDEN, &[]);
         }
     }

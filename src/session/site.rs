@@ -1,5 +1,6 @@
 //! What is the same for all sessions of a server: its rooms, pages and rules.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tickyard_protocol::fields::Field;
@@ -7,6 +8,7 @@ use tickyard_protocol::message::RefusalCode;
 
 use crate::bridge::RoomId;
 use crate::http::Headers;
+use crate::time::Time;
 
 /// What is the same for all sessions of a server.
 #[derive(Debug)]
@@ -23,7 +25,26 @@ pub struct Site {
     pub hello_timeout: Duration,
     /// Silence that ends a connection.
     pub idle_timeout: Duration,
+    /// When the log last spoke of a refused origin.
+    pub origin_warned: Warned,
 }
+
+/// When a warning was given last: whoever can cause it must not be able to fill the disk.
+#[derive(Debug, Default)]
+pub struct Warned(AtomicU64);
+
+impl Warned {
+    /// Whether it is time again, which is once a minute.
+    pub fn is_due(&self, now: Time) -> bool {
+        // Zero is for never.
+        let now = now.as_micros() + MINUTE_MICROS;
+        let last = self.0.load(Ordering::Relaxed);
+        let is_due = now.saturating_sub(last) >= MINUTE_MICROS;
+        is_due && self.0.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+}
+
+const MINUTE_MICROS: u64 = 60_000_000;
 
 /// A room and how it is found.
 #[derive(Debug)]
@@ -68,11 +89,12 @@ impl Site {
             Whither::Game(game) => position(&|place| place.game == *game).ok_or_else(|| {
                 (
                     RefusalCode::UnknownGame,
-                    format!("there is no game {game:?} here; there is {}", self.games()),
+                    format!("there is no game {:?} here; there is {}", start_of(game), self.games()),
                 )
             }),
-            Whither::Room(id) => position(&|place| place.id == *id)
-                .ok_or_else(|| (RefusalCode::UnknownRoom, format!("there is no room {id:?} here"))),
+            Whither::Room(id) => position(&|place| place.id == *id).ok_or_else(|| {
+                (RefusalCode::UnknownRoom, format!("there is no room {:?} here", start_of(id)))
+            }),
             Whither::New => Err((
                 RefusalCode::UnknownRoom,
                 "this server opens no rooms on demand: join a game".to_owned(),
@@ -123,6 +145,11 @@ impl Origins {
             Origins::Same => headers.get("host").is_some_and(|host| host.eq_ignore_ascii_case(authority)),
         }
     }
+}
+
+/// As much of a peer's text as is said back, or written to a log.
+pub(super) fn start_of(text: &str) -> &str {
+    &text[..text.floor_char_boundary(64)]
 }
 
 fn host_of(authority: &str) -> &str {

@@ -9,7 +9,7 @@ use tickyard_protocol::message::{
 };
 use tickyard_protocol::types::{CellId, Seq};
 
-use super::site::{Origins, Page, Place};
+use super::site::{Origins, Page, Place, Warned};
 use super::*;
 use crate::bridge::{Join, Message};
 
@@ -30,6 +30,7 @@ fn site() -> Site {
         origins: Origins::Loopback,
         hello_timeout: Duration::from_secs(10),
         idle_timeout: Duration::from_secs(30),
+        origin_warned: Warned::default(),
     }
 }
 
@@ -420,6 +421,23 @@ fn pages_of_other_origins_are_refused_and_clients_without_one_pass() {
     let mut peer = Peer::new();
     peer.site.origins = Origins::Listed(vec![]);
     peer.upgrade("/play");
+}
+
+#[test]
+fn a_refused_origin_is_logged_once_a_minute() {
+    let warned = Warned::default();
+    let start = Time::ZERO;
+    assert!(warned.is_due(start));
+    assert!(!warned.is_due(start + Duration::from_secs(59)));
+    assert!(warned.is_due(start + Duration::from_secs(60)));
+    assert!(!warned.is_due(start + Duration::from_secs(61)));
+}
+
+#[test]
+fn a_refusal_says_little_of_what_it_was_asked() {
+    let mut peer = upgraded("/play");
+    peer.send(&hello(&"\u{1}".repeat(3000), "", 1));
+    assert!(peer.answer().len() < 1000);
 }
 
 #[test]

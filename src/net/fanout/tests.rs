@@ -355,3 +355,13 @@ fn the_own_entity_comes_when_it_changed_and_not_before() {
     player.hear(publisher.publish(14, false, |writer| writer.part.own_changed = Tick(14)));
     assert_eq!(player.replica.own(), None);
 }
+
+#[test]
+fn a_cell_that_was_silent_for_years_is_still_held() {
+    let (mut publisher, mut player) = (Publisher::new(), Player::new());
+    player.hear(first_sight(&mut publisher, 10));
+    for tick in [1 << 30, 1 << 31, (1 << 31) + (1 << 30)] {
+        player.hear(publisher.publish(tick, false, |_| ()));
+        assert!(player.replica.view_is_complete() && player.missing.cells.is_empty(), "tick {tick}");
+    }
+}
