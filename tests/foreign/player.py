@@ -505,10 +505,10 @@ class Game:
         await asyncio.gather(*(player.join() for player in self.fresh))
         await self.until("newcomers see all", lambda p: p.was_complete, self.fresh)
 
-    async def all_current(self, when: str) -> None:
-        """Wait until each player knows its view to be complete at a tick that none has seen yet."""
+    async def all_current(self, when: str, ticks: int = 0) -> None:
+        """Wait until each player knows its view to be complete at a tick that none has seen yet, or later."""
         those = [player for player in self.players + self.fresh if player.world]
-        latest = max(player.world.tick for player in those if player.world)
+        latest = max(player.world.tick for player in those if player.world) + ticks
         await self.until(f"view complete {when}", lambda p: p.record.complete_at > latest, those)
 
     async def quiet(self, when: str) -> None:
@@ -632,8 +632,9 @@ class Game:
         result.held = sum(map(len, wanted.values()))
         for half in self.halves():
             await self.ask(wanted, half)
+            await self.all_current("after the snapshots", QUIET_TICKS)
         await self.join_fresh()
-        await self.all_current("after the snapshots")
+        await self.all_current("after newcomers joined", QUIET_TICKS)
         by_tick: dict[tuple[int, int], list[Copy]] = {}
         for player in everyone:
             for at, copy in (player.record.copies or {}).items():
