@@ -1,11 +1,24 @@
 """A foreign client of Tickyard: plays `arena` with many players, or decodes a recording.
 
-    python3 player.py --url ws://127.0.0.1:7070/play --players 50 --for 20 [--record FILE]
+    python3 player.py --url ws://127.0.0.1:7070/play --players 50 --for 8 [--busy] [--record FILE]
     python3 player.py --decode FILE
 
-The first plays and checks what it sees; a line of JSON says what was counted, and the exit code is 1 if something
-was wrong. The second applies the server's messages of a recording, and prints the world it ends with; the recording
-is JSON lines {"from": "server" | "client", "hex": "…"}, from the `Welcome` on.
+The first plays and checks what it sees; a line of JSON says what was counted, and the exit code is 1 if
+something was wrong. The second applies the server's messages of a recording, and prints the world it ends
+with; the recording is JSON lines {"from": "server" | "client", "hex": "…"}, from the `Welcome` on.
+
+At the end all players stop, and what they hold is compared with fresh snapshots, field by field:
+
+- Without `--busy` nobody else may play in the room. Once nobody has heard of a change for some ticks, every
+  player asks for each cell that it holds, and each snapshot must be what was held until then. If it is not,
+  and another player heard that the cell published in between, the cell is asked for again; if nobody did,
+  that is a difference. All held cells must have been compared. Newcomers join, and once it is quiet again
+  all copies of a cell must be the same, and each player must show just the members of the cells it holds.
+  If it does not get quiet, that fails, and the line that says so names `--busy`.
+- With `--busy` others play meanwhile, and it never gets quiet. Then copies of a cell are compared that
+  different players hold as of the same tick; some must have grown by deltas alone, and others from a
+  snapshot asked for just now. How many cells have such copies depends on who stands where: the share is
+  told, not demanded.
 """
 
 from __future__ import annotations
@@ -31,6 +44,7 @@ from tickyard_wire import (
     PONG,
     SUBPROTOCOL,
     TICK,
+    Cell,
     DeltaApplied,
     Event,
     Kind,
@@ -53,150 +67,124 @@ from tickyard_wire import (
 
 GAME = "arena"
 CHAT_LINES = 3
-ENOUGH_COMPARED = 0.8
-QUIET_TICKS = 10
+DEADLINE = 30.0  # seconds, for anything that is waited for: generous, for a slow machine
+STILL_TICKS = 10
+QUIET_TICKS = 40  # nobody has heard of a change for so long; more than the slowest cell takes to publish one
+ROUNDS = 5  # how often a cell is asked for, if it changes while it is asked for
+TOLD = 10  # how many differences are told in full
 
 Entity = tuple[int, int, int, tuple[int, ...], str]
 Frozen = dict[int, Entity]
 
 
+class Stop(Exception):
+    """The rest of the scenario makes no sense."""
+
+
 # ------------------------------------------------------------------------------------ what was held, and when
 
 
-@dataclass
-class Version:
-    """What a player held of a cell: as of `held`, and known to be current until `until`."""
-
-    held: int
-    until: int
-    members: Frozen
-    by_deltas: bool
+def frozen(cell: Cell) -> Frozen:
+    """What a cell has in it, to be kept."""
+    return {m.slot: (m.slot, m.generation, m.kind, tuple(m.row), m.statics) for m in cell.members.values()}
 
 
-@dataclass
-class Claim:
-    """What a snapshot said of a cell."""
+@dataclass(slots=True)
+class Answer:
+    """A snapshot, and what was held of the cell until then."""
 
-    player: str
-    cell: int
     tick: int
+    said: Frozen
+    held: int
+    before: Frozen
+
+
+@dataclass(slots=True)
+class Copy:
+    """What somebody held of a cell as of some tick, and whether it grew from a new snapshot."""
+
+    name: str
+    fresh: bool
     members: Frozen
 
 
 class Record:
-    """What one player held of each cell while things were quiet, and what snapshots it got."""
+    """What one player heard of its cells."""
 
-    def __init__(self, name: str, world: World) -> None:
-        self.name = name
-        self.versions: dict[int, list[Version]] = {}
-        self.claims: list[Claim] = []
-        self.silent: list[
-            tuple[int, int, int]
-        ] = []  # (cell, from, to): no publication after `from`, up to `to`
-        self.complete_at = world.tick  # the last tick at which the view was complete, if it ever was
-        for cell in world.cells:
-            self._keep(cell, world, by_deltas=True)
-        self.held_at_start = set(world.cells)
+    def __init__(self) -> None:
+        self.changed_at = 0  # the last tick with news
+        self.complete_at = 0  # the last tick at which the view was complete
+        self.grown: set[int] = set()  # cells to which a delta was applied since their snapshot
+        self.published: dict[int, list[int]] = {}  # the ticks of deltas, by cell
+        self.answers: dict[int, Answer] = {}  # the last snapshots, by cell
+        self.copies: dict[tuple[int, int], Copy] | None = None  # by cell and tick, if kept
+        self.fresh: set[int] = set()  # cells whose copies are from a snapshot since copies are kept
 
-    def _keep(self, cell: int, world: World, by_deltas: bool) -> Version:
-        held = world.cells[cell]
-        members = {
-            m.slot: (m.slot, m.generation, m.kind, tuple(m.row), m.statics) for m in held.members.values()
-        }
-        version = Version(held.held, held.held, members, by_deltas)
-        self.versions.setdefault(cell, []).append(version)
-        return version
+    def keep_copies(self) -> None:
+        """From now on, keep a copy of each cell for each tick."""
+        self.copies, self.fresh = {}, set()
 
-    def after(self, world: World, events: list[Event]) -> None:
+    def after(self, name: str, world: World, events: list[Event]) -> None:
         """Take down what a message did."""
-        changed: dict[int, bool] = {}
+        changed: dict[int, SnapshotApplied | None] = {}
         for event in events:
             if isinstance(event, DeltaApplied):
-                self.silent.append((event.cell, event.base, event.tick - 1))
-                changed[event.cell] = changed.get(event.cell, True)
+                self.published.setdefault(event.cell, []).append(event.tick)
+                self.grown.add(event.cell)
+                changed.setdefault(event.cell, None)
             elif isinstance(event, SnapshotApplied):
-                changed[event.cell] = False
-                if world.cells[event.cell].held == event.tick:  # no delta came on top of it
-                    claim = self._keep(event.cell, world, by_deltas=False)
-                    self.claims.append(Claim(self.name, event.cell, event.tick, claim.members))
+                self.grown.discard(event.cell)
+                self.fresh.add(event.cell)
+                changed[event.cell] = event
             elif isinstance(event, ViewChanged):
-                self.held_at_start -= set(event.forgotten)
-        for cell, by_deltas in changed.items():
-            known = self.versions.get(cell)
-            if cell in world.cells and (not known or known[-1].held != world.cells[cell].held):
-                self._keep(cell, world, by_deltas)
+                self.changed_at = world.tick
+                for number in event.forgotten:
+                    self.answers.pop(number, None)
+                    changed.pop(number, None)
+        if changed:
+            self.changed_at = world.tick
         if world.complete:
             self.complete_at = world.tick
-            for cell in world.cells:
-                self.versions[cell][-1].until = world.tick
+        for number, snapshot in changed.items():
+            cell = world.cells.get(number)
+            if not cell:
+                continue
+            # If a delta came on top of the snapshot at once, what it said is not known any more.
+            if snapshot and snapshot.before and snapshot.tick == cell.held:
+                before = snapshot.before
+                self.answers[number] = Answer(cell.held, frozen(cell), before.held, frozen(before))
+            if self.copies is not None:
+                self.copies[number, cell.held] = Copy(name, number in self.fresh, frozen(cell))
 
 
 @dataclass
 class Comparison:
     """What was compared, and what differed."""
 
-    cells: int = 0
+    held: int = 0  # cells of all players
+    compared: int = 0  # of those
+    by_deltas: int = 0  # of those: deltas had been applied since the cell's snapshot before
+    again: int = 0  # how often a cell had to be asked for again
+    copies: int = 0  # pairs of copies of a cell
     entities: int = 0
     fields: int = 0
-    comparable: int = 0
-    of: int = 0
+    newcomers: int = 0  # newcomers of whom a cell could be compared
     differences: list[str] = field(default_factory=list)
 
     def members(self, where: str, held: Frozen, said: Frozen) -> None:
         """Compare a cell, entity by entity and field by field."""
-        self.cells += 1
         for slot in sorted(held.keys() | said.keys()):
             mine, theirs = held.get(slot), said.get(slot)
             self.entities += 1
             if mine is None or theirs is None:
-                self.differences.append(f"{where}: slot {slot}: held {mine}, the snapshot says {theirs}")
+                self.differences.append(f"{where}: slot {slot}: {mine} is not {theirs}")
                 continue
-            for name, a, b in zip(("slot", "generation", "kind", "row", "statics"), mine, theirs):
+            for name, a, b in zip(
+                ("slot", "generation", "kind", "row", "statics"), mine, theirs, strict=True
+            ):
                 self.fields += len(a) if isinstance(a, tuple) else 1
                 if a != b:
-                    self.differences.append(f"{where}: slot {slot}: {name} {a} held, the snapshot says {b}")
-
-
-def compare(old: list[Record], fresh: list[Record]) -> Comparison:
-    """Compare what old players held by deltas with each snapshot of the cell, if nothing changed in between.
-
-    A cell is silent between two ticks if any player knows it: by a delta whose base is the older one, or by
-    *view complete*.
-    """
-    silent: dict[int, list[tuple[int, int]]] = {}
-    for record in old + fresh:
-        for cell, versions in record.versions.items():
-            silent.setdefault(cell, []).extend((version.held, version.until) for version in versions)
-        for cell, start, end in record.silent:
-            silent.setdefault(cell, []).append((start, end))
-    for spans in silent.values():
-        spans.sort()
-
-    def quiet(cell: int, start: int, end: int) -> bool:
-        for low, high in silent.get(cell, ()):
-            if low <= start < high:
-                start = high
-        return start >= end
-
-    claims: dict[int, list[Claim]] = {}
-    for record in old + fresh:
-        for claim in record.claims:
-            claims.setdefault(claim.cell, []).append(claim)
-
-    result = Comparison()
-    for record in old:
-        for cell in record.held_at_start:
-            compared = False
-            for claim in claims.get(cell, ()):
-                before = [v for v in record.versions[cell] if v.by_deltas and v.held <= claim.tick]
-                if before and quiet(cell, before[-1].held, claim.tick):
-                    held = before[-1].held
-                    where = f"cell {cell} of {record.name} as of {held}, to {claim.player}'s of {claim.tick}"
-                    result.members(where, before[-1].members, claim.members)
-                    compared = True
-            result.of += 1
-            result.comparable += compared
-    return result
+                    self.differences.append(f"{where}: slot {slot}: {name}: {a} is not {b}")
 
 
 # ---------------------------------------------------------------------------------------------------- players
@@ -209,8 +197,7 @@ class Player:
         self.url, self.name, self.recording = url, name, recording
         self.welcome: Welcome | None = None
         self.world: World | None = None
-        self.record: Record | None = None
-        self.record_from_start = False
+        self.record = Record()
         self.moving = False
         self.moved = False
         self.scored = 0
@@ -226,7 +213,6 @@ class Player:
         self._last: list[int] | None = None
         self._last_row: list[int] | None = None
         self._speed = 1.0
-        self._asked: set[int] = set()
         self._stamp = b""
         self._leaving = False
         self._socket: ClientConnection | None = None
@@ -243,6 +229,7 @@ class Player:
             compression=None,
             ping_interval=None,
             proxy=None,
+            open_timeout=DEADLINE,
         )
         if self._socket.subprotocol != SUBPROTOCOL:
             raise RuntimeError(f"{self.name}: the server chose subprotocol {self._socket.subprotocol!r}")
@@ -300,8 +287,6 @@ class Player:
                 return
             self.welcome = control
             self.world = World(control.schema)
-            if self.record_from_start:
-                self.record = Record(self.name, self.world)
         elif message[0] == PONG:
             if decode_pong(message).stamp != self._stamp:
                 self._trouble("a pong with another stamp")
@@ -319,15 +304,11 @@ class Player:
         events = world.apply(message)
         if world.broken:
             self._trouble(f"broken: {world.broken}")
-        if self.record:
-            self.record.after(world, events)
+        self.record.after(self.name, world, events)
         self.was_complete |= world.complete
         self._look_at_self(world)
         self.heard.extend(event for event in events if isinstance(event, Reliable))
-        self._asked &= world.wanted
-        missing = sorted(world.wanted - self._asked)
-        if missing:
-            await self.want(missing[:MAX_WANT])
+        await self.want(world.take_wants())
         if world.reliable != self.acked and not self.moving:
             self.acked = world.reliable
             self.acks_alone += 1
@@ -351,8 +332,8 @@ class Player:
 
     async def want(self, cells: list[int]) -> None:
         """Ask for snapshots."""
-        self._asked.update(cells)
-        await self._send(encode_want(cells))
+        for at in range(0, len(cells), MAX_WANT):
+            await self._send(encode_want(cells[at : at + MAX_WANT]))
 
     async def say(self, text: str) -> None:
         """Say something to the room."""
@@ -430,7 +411,7 @@ class Player:
             and world.complete
             and world.applied_seq == self.seq
             and world.depth == 0
-            and since(world.tick, self.still_since) >= QUIET_TICKS
+            and since(world.tick, self.still_since) >= STILL_TICKS
         )
 
 
@@ -440,27 +421,31 @@ class Player:
 class Game:
     """Many players, and the list of what went wrong."""
 
-    def __init__(self, url: str, count: int, seconds: float, recording: TextIO | None) -> None:
-        self.url, self.seconds = url, seconds
+    def __init__(self, url: str, count: int, seconds: float, busy: bool, recording: TextIO | None) -> None:
+        self.url, self.seconds, self.busy = url, seconds, busy
         self.players = [Player(url, f"foreign{at}", None if at else recording) for at in range(count)]
         self.fresh = [Player(url, f"fresh{at}") for at in range(3)]
         self.failures: list[str] = []
         self.result = Comparison()
+        self.started = time.monotonic()
 
     async def until(
-        self, what: str, deadline: float, good: Callable[[Player], bool], those: list[Player]
-    ) -> bool:
-        """Wait until something is true of all these players; if it does not, that is a failure."""
+        self, what: str, good: Callable[[Player], bool], those: list[Player], deadline: float = DEADLINE
+    ) -> None:
+        """Wait until something is true of all these players; if it never is, stop."""
         end = time.monotonic() + deadline
         while True:
             waiting = [player for player in those if not good(player)]
             if not waiting:
-                return True
-            lost = [player.problem for player in waiting if player.problem]
+                return
+            lost = any(player.problem for player in those)
             if lost or time.monotonic() > end:
+                why = "a connection is lost" if lost else f"waited {deadline:g} s"
                 names = ", ".join(player.name for player in waiting[:5])
-                self.failures.append(f"{what}: not so for {len(waiting)} of {len(those)} players ({names} …)")
-                return False
+                self.failures.append(
+                    f"{what}: not so for {len(waiting)} of {len(those)} players ({names} …): {why}"
+                )
+                raise Stop
             await asyncio.sleep(0.02)
 
     async def play(self) -> None:
@@ -468,27 +453,29 @@ class Game:
         everyone = self.players
         try:
             await asyncio.gather(*(player.join() for player in everyone))
-            if not await self.until("welcomed", 10, lambda p: p.welcome is not None, everyone):
-                return
-            await self.until("view complete", 10, lambda p: p.was_complete, everyone)
-            await self.until("own entity known", 5, lambda p: bool(p.world and p.world.own), everyone)
+            await self.until("welcomed", lambda p: p.welcome is not None, everyone)
+            await self.until("view complete", lambda p: p.was_complete, everyone)
+            await self.until("own entity known", lambda p: bool(p.world and p.world.own), everyone)
             end = time.monotonic() + self.seconds
             for player in everyone:
                 player.moving = True
             await self.chat(everyone[0], CHAT_LINES, "while all move")
-            await self.until("moved", self.seconds, lambda p: p.moved, everyone)
+            await self.until("moved", lambda p: p.moved, everyone)
             while time.monotonic() < end and not any(player.problem for player in everyone):
                 await asyncio.sleep(0.05)
-            if not any(player.scored for player in everyone):
-                self.failures.append("no player collected a coin")
+            await self.until(
+                "a coin collected by anybody", lambda _: any(p.scored for p in everyone), everyone
+            )
             await asyncio.gather(*(player.stop() for player in everyone))
-            if await self.until("still after the last input", 20, Player.still, everyone):
-                await self.chat(everyone[-1], 1, "while all rest")
-                await self.hold_to_snapshots()
-            self.judge()
+            await self.until("still after the last input", Player.still, everyone)
+            await self.chat(everyone[-1], 1, "while all rest")
+            await (self.compare_busy() if self.busy else self.compare_quiet())
+        except Stop:
+            pass
         except (OSError, RuntimeError, WebSocketException) as error:
             self.failures.append(f"could not join: {error!r}")
         finally:
+            self.judge()
             everyone = self.players + self.fresh
             await asyncio.gather(*(player.leave() for player in everyone), return_exceptions=True)
 
@@ -502,62 +489,173 @@ class Game:
         for line in lines:
             await speaker.say(line)
         await self.until(
-            f"chat {what} heard in order", 5, lambda p: p.heard_from(number)[before[id(p)] :] == lines, others
+            f"chat {what} heard in order", lambda p: p.heard_from(number)[before[id(p)] :] == lines, others
         )
         await self.until(
-            f"chat {what} taken by the room",
-            5,
-            lambda p: bool(p.world and p.world.heard == p.said),
-            [speaker],
+            f"chat {what} taken by the room", lambda p: bool(p.world and p.world.heard == p.said), [speaker]
         )
         await self.until(
-            f"chat {what} acknowledged", 5, lambda p: bool(p.world and p.acked == p.world.reliable), others
+            f"chat {what} acknowledged", lambda p: bool(p.world and p.acked == p.world.reliable), others
         )
 
-    async def hold_to_snapshots(self) -> None:
-        """Ask for everything afresh, join afresh, and compare."""
-        players = self.players
-        for player in players:
-            assert player.world
-            player.record = Record(player.name, player.world)
-        await self.all_current("before the snapshots")
-        # In two halves, so that the players of one know what is silent while those of the other are answered.
-        for half in (players[::2], players[1::2]):
-            await asyncio.gather(*(self.want_all(player) for player in half))
-            await self.all_current("after the snapshots")
-        for player in self.fresh:
-            player.record_from_start = True
+    # ---- comparing
+
+    async def join_fresh(self) -> None:
+        """Newcomers join, and see all."""
         await asyncio.gather(*(player.join() for player in self.fresh))
-        if await self.until("fresh players see all", 10, lambda p: p.was_complete, self.fresh):
-            await self.all_current("after the fresh players")
-        records = [player.record for player in players if player.record]
-        self.result = compare(records, [player.record for player in self.fresh if player.record])
+        await self.until("newcomers see all", lambda p: p.was_complete, self.fresh)
 
-    async def all_current(self, when: str) -> None:
-        """Wait until each player knows its view to be complete at a tick none has seen yet."""
-        latest = max(player.world.tick for player in self.players + self.fresh if player.world)
-        await self.until(
-            f"view complete {when}",
-            10,
-            lambda p: bool(p.record and p.record.complete_at > latest),
-            self.players,
+    async def all_current(self, when: str, ticks: int = 0) -> None:
+        """Wait until each player knows its view to be complete at a tick that none has seen yet, or later."""
+        those = [player for player in self.players + self.fresh if player.world]
+        latest = max(player.world.tick for player in those if player.world) + ticks
+        await self.until(f"view complete {when}", lambda p: p.record.complete_at > latest, those)
+
+    async def quiet(self, when: str) -> None:
+        """Wait until nobody has heard of a change for some ticks, and everybody is known to be up to date."""
+        end = time.monotonic() + DEADLINE
+        those = [player for player in self.players + self.fresh if player.world]
+        while True:
+            changed = max(player.record.changed_at for player in those)
+            if min(player.record.complete_at for player in those) - changed >= QUIET_TICKS:
+                return
+            if any(player.problem for player in those) or time.monotonic() > end:
+                self.failures.append(
+                    f"not quiet within {DEADLINE:g} s {when}: the last news is of tick {changed};"
+                    " if others play in this room, use --busy"
+                )
+                raise Stop
+            await asyncio.sleep(0.02)
+
+    async def ask(self, wanted: dict[int, set[int]], those: range) -> None:
+        """These players ask for their wanted cells, and are answered."""
+        players = {id(self.players[at]): wanted[at] for at in those}
+
+        def answered(player: Player) -> bool:
+            assert player.world
+            held = player.world.cells.keys()  # what is not held any more will not be answered
+            return players[id(player)] & held <= player.record.answers.keys()
+
+        for at in those:
+            self.players[at].record.answers.clear()
+        await asyncio.gather(*(self.players[at].want(sorted(wanted[at])) for at in those))
+        await self.until("snapshots of wanted cells", answered, [self.players[at] for at in those])
+
+    def halves(self) -> tuple[range, range]:
+        """The players in two halves: while one is answered, the other can tell which cells publish."""
+        return range(0, len(self.players), 2), range(1, len(self.players), 2)
+
+    async def compare_quiet(self) -> None:
+        """All that is held must be what a snapshot says, and all copies of a cell must be the same."""
+        result = self.result
+        await self.quiet("before the snapshots")
+        wanted = {at: set(player.world.cells) for at, player in enumerate(self.players) if player.world}
+        grown = {at: set(player.record.grown) for at, player in enumerate(self.players)}
+        result.held = sum(map(len, wanted.values()))
+        for round_ in range(ROUNDS):
+            if round_:
+                await self.quiet("before the snapshots are asked for again")
+            for half in self.halves():
+                await self.ask(wanted, half)
+            await self.all_current("after the snapshots")
+            for at, cells in wanted.items():
+                done = {cell for cell in cells if self.compare_answer(self.players[at], cell)}
+                result.compared += len(done)
+                result.by_deltas += len(done & grown[at])
+                cells -= done
+            if not any(wanted.values()):
+                break
+            result.again += sum(map(len, wanted.values()))
+        await self.join_fresh()
+        await self.quiet("after newcomers joined")
+        self.compare_copies()
+        if not result.held or result.compared != result.held:
+            self.failures.append(f"only {result.compared} of {result.held} held cells could be compared")
+        if not result.by_deltas or not result.entities:
+            self.failures.append("nothing that grew by deltas was compared")
+
+    def compare_answer(self, player: Player, cell: int) -> bool:
+        """Compare a snapshot with what was held; False if the cell has to be asked for again."""
+        answer = player.record.answers.get(cell)
+        if not answer:
+            return False
+        if answer.before != answer.said and self.published(cell, answer.held, answer.tick):
+            return False
+        where = f"cell {cell} of {player.name}, held as of {answer.held}, and its snapshot of {answer.tick}"
+        self.result.members(where, answer.before, answer.said)
+        return True
+
+    def published(self, cell: int, after: int, until: int) -> bool:
+        """Whether somebody heard a delta of the cell after one tick, up to another."""
+        return any(
+            after < tick <= until
+            for player in self.players
+            for tick in reversed(player.record.published.get(cell, ()))
         )
 
-    async def want_all(self, player: Player) -> None:
-        """Ask for each cell that a player holds, as many at once as one may, and wait for the snapshots."""
-        assert player.world and player.record
-        record = player.record
-        cells = sorted(player.world.cells)
-        for at in range(0, len(cells), MAX_WANT):
-            asked = set(cells[at : at + MAX_WANT])
-            had = len(record.claims)
+    def compare_copies(self) -> None:
+        """Everybody is up to date, and it is quiet: all copies of a cell are the same, and are shown."""
+        result = self.result
+        first: dict[int, tuple[str, Frozen]] = {}
+        for player in self.players + self.fresh:
+            world, shared = player.world, False
+            assert world
+            for number, cell in world.cells.items():
+                mine = frozen(cell)
+                name, theirs = first.setdefault(number, (player.name, mine))
+                if name != player.name:
+                    shared = True
+                    result.copies += 1
+                    result.members(f"cell {number} of {player.name} and of {name}", mine, theirs)
+            if player in self.fresh:
+                result.newcomers += shared
+            there = {(m.slot, m.generation) for cell in world.cells.values() for m in cell.members.values()}
+            shown = [(this.member.slot, this.member.generation) for this in world.shown()]
+            if sorted(shown) != sorted(there):
+                odd = sorted(set(shown) ^ there)[:TOLD]
+                result.differences.append(f"{player.name} does not show what its cells list: {odd}")
+            own = world.own
+            if own and not any(
+                own.same_entity(this.member) and own.row == this.member.row for this in world.shown()
+            ):
+                result.differences.append(f"{player.name}: its own entity is not what a cell lists: {own}")
+        if result.newcomers != len(self.fresh):
+            self.failures.append(f"only {result.newcomers} newcomers shared a cell with others")
 
-            def answered(_: Player, asked: set[int] = asked, had: int = had) -> bool:
-                return asked <= {claim.cell for claim in record.claims[had:]}
-
-            await player.want(sorted(asked))
-            if not await self.until("snapshots of all wanted cells", 10, answered, [player]):
-                return
+    async def compare_busy(self) -> None:
+        """Copies of a cell as of the same tick must be the same; some must be old, and others fresh."""
+        result = self.result
+        everyone = self.players + self.fresh
+        for player in everyone:
+            player.record.keep_copies()
+        wanted = {at: set(player.world.cells) for at, player in enumerate(self.players) if player.world}
+        result.held = sum(map(len, wanted.values()))
+        for half in self.halves():
+            await self.ask(wanted, half)
+            await self.all_current("after the snapshots", QUIET_TICKS)
+        await self.join_fresh()
+        await self.all_current("after newcomers joined", QUIET_TICKS)
+        by_tick: dict[tuple[int, int], list[Copy]] = {}
+        for player in everyone:
+            for at, copy in (player.record.copies or {}).items():
+                by_tick.setdefault(at, []).append(copy)
+        compared: set[tuple[str, int]] = set()
+        newcomers: set[str] = set()
+        for (cell, tick), copies in by_tick.items():
+            one = copies[0]
+            for other in copies[1:]:
+                result.copies += 1
+                where = f"cell {cell} of {one.name} and of {other.name}, both as of {tick}"
+                result.members(where, one.members, other.members)
+            if any(copy.fresh for copy in copies):
+                compared |= {(copy.name, cell) for copy in copies if not copy.fresh}
+            if len(copies) > 1:
+                newcomers |= {copy.name for copy in copies} & {player.name for player in self.fresh}
+        cells = {(player.name, cell) for at, player in enumerate(self.players) for cell in wanted[at]}
+        result.compared = result.by_deltas = len(compared & cells)
+        result.newcomers = len(newcomers)
+        if not result.compared or not result.entities:
+            self.failures.append("no cell was held by deltas and as a snapshot as of the same tick")
 
     def judge(self) -> None:
         """What must be true at the end."""
@@ -572,14 +670,13 @@ class Game:
                 self.failures.append(
                     f"{player.name}: {world.violations} violations, {world.desyncs} desyncs: {what}"
                 )
-        if not all(player.pongs for player in self.players):
+        if not self.failures and not all(player.pongs for player in self.players):
             self.failures.append("not every player got a pong")
-        if not sum(player.world.sums_checked for player in self.players if player.world):
+        if not self.failures and not sum(
+            player.world.sums_checked for player in self.players if player.world
+        ):
             self.failures.append("no sum was checked")
-        result = self.result
-        self.failures.extend(result.differences[:10])
-        if not result.of or result.comparable < ENOUGH_COMPARED * result.of:
-            self.failures.append(f"only {result.comparable} of {result.of} held cells could be compared")
+        self.failures.extend(self.result.differences[:TOLD])
 
     def summary(self) -> dict[str, object]:
         """What was counted."""
@@ -587,6 +684,8 @@ class Game:
         result = self.result
         return {
             "ok": not self.failures,
+            "mode": "busy" if self.busy else "quiet",
+            "seconds": round(time.monotonic() - self.started, 1),
             "welcomed": sum(player.welcome is not None for player in self.players),
             "moved": sum(player.moved for player in self.players),
             "scored": sum(player.scored > 0 for player in self.players),
@@ -599,9 +698,12 @@ class Game:
             "desyncs": sum(world.desyncs for world in worlds),
             "violations": sum(world.violations for world in worlds),
             "skipped_ticks": sum(world.skipped_messages for world in worlds),
-            "held_cells": result.of,
-            "held_cells_compared": result.comparable,
-            "cell_comparisons": result.cells,
+            "held_cells": result.held,
+            "held_cells_compared": result.compared,
+            "held_cells_by_deltas": result.by_deltas,
+            "held_cells_asked_again": result.again,
+            "copies_compared": result.copies,
+            "newcomers_compared": result.newcomers,
             "entities_compared": result.entities,
             "fields_compared": result.fields,
             "differences": len(result.differences),
@@ -645,14 +747,17 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="A foreign client of Tickyard.")
     parser.add_argument("--url", default="ws://127.0.0.1:7070/play")
     parser.add_argument("--players", type=int, default=50)
-    parser.add_argument("--for", type=float, default=20.0, dest="seconds", help="how long they move")
+    parser.add_argument("--for", type=float, default=8.0, dest="seconds", help="seconds for which they move")
+    parser.add_argument(
+        "--busy", action="store_true", help="others play as well: compare copies as of the same tick only"
+    )
     parser.add_argument("--record", metavar="FILE", help="write the first player's messages, for --decode")
     parser.add_argument("--decode", metavar="FILE", help="decode a recording instead of playing")
     options = parser.parse_args()
     if options.decode:
         return decode(options.decode)
     recording = open(options.record, "w", encoding="utf-8") if options.record else None
-    game = Game(options.url, options.players, options.seconds, recording)
+    game = Game(options.url, options.players, options.seconds, options.busy, recording)
     asyncio.run(game.play())
     if recording:
         recording.close()

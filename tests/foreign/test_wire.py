@@ -1,7 +1,7 @@
 """Tests of the decoder: bytes made by hand from the page, and all of the golden vectors.
 
-Of the vectors everything is taken out as it is checked, and nothing may be left over: a file, a section, a case or a
-value that nobody looked at fails.
+Of the vectors everything is taken out as it is checked, and nothing may be left over: a file, a section, a
+case or a value that nobody looked at fails.
 """
 
 from __future__ import annotations

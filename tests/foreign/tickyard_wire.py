@@ -739,7 +739,7 @@ class World:
 
     @staticmethod
     def _ascending(slots: list[int]) -> None:
-        if any(a >= b for a, b in zip(slots, slots[1:])):
+        if any(a >= b for a, b in zip(slots, slots[1:], strict=False)):
             raise Malformed("slots are not ascending")
 
     def _read_delta(self, block: Reader, at: int) -> _Delta:
@@ -780,8 +780,10 @@ class World:
                 raise Malformed(f"{count} of {len(members)} members selected")
             width = (len(members) - 1).bit_length()
             indices = [take(width) for _ in range(count)]
-            if any(a >= b for a, b in zip(indices, indices[1:])) or indices and indices[-1] >= len(members):
-                raise Malformed("selected members are not ascending, or not there")
+            if any(a >= b for a, b in zip(indices, indices[1:], strict=False)):
+                raise Malformed("selected members are not ascending")
+            if indices and indices[-1] >= len(members):
+                raise Malformed(f"member {indices[-1]} of {len(members)} is selected")
             selected = [members[at] for at in indices]
         else:
             raise Malformed(f"changes of mode {mode} for {len(members)} members")
