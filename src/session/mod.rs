@@ -400,15 +400,22 @@ fn echo(
             }
             Event::Pong(_) => continue,
             Event::Close(close) => {
-                write_pong(out, pong.take());
+                write_echo_pong(out, pong.take());
                 return Err(End::by_peer(close.map(|(code, _)| code)));
             }
         }
         *messages_in += 1;
-        // Order is kept: a pong goes out before the echo of what came after its ping.
     }
-    write_pong(out, pong);
+    write_echo_pong(out, pong);
     Ok(())
+}
+
+/// However much waits: it may be our own echo, and then the peer does read. Who does not is not read from either, and
+/// there is one pong a turn.
+fn write_echo_pong(out: &mut Vec<u8>, payload: Option<Vec<u8>>) {
+    if let Some(payload) = payload {
+        write_frame(out, Opcode::Pong, &payload, None);
+    }
 }
 
 fn write_pong(out: &mut Vec<u8>, payload: Option<Vec<u8>>) {

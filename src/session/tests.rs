@@ -441,6 +441,15 @@ fn a_refusal_says_little_of_what_it_was_asked() {
 }
 
 #[test]
+fn a_large_echo_that_waits_does_not_swallow_the_pong_behind_it() {
+    let mut peer = upgraded("/echo");
+    let mut bytes = binary(&vec![7; REPLIES_BYTES_MAX + 1]);
+    bytes.extend(frame(Opcode::Ping, b"x"));
+    peer.send(&bytes);
+    assert!(peer.answer().ends_with(&[0x8a, 1, b'x']));
+}
+
+#[test]
 fn the_echo_returns_each_message_as_it_came() {
     let mut peer = upgraded("/echo");
     let mut bytes = frame(Opcode::Text, "ä".as_bytes());
