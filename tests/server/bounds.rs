@@ -267,9 +267,8 @@ fn when_the_way_to_the_simulation_is_full_only_who_asks_for_something_reliable_w
     let deadline = Instant::now() + PATIENCE;
     let (mut stamp, mut asked) = (0, 0);
     let full = 'filling: loop {
-        for at in 0..crowd.len() {
+        for client in &mut crowd {
             assert!(Instant::now() < deadline, "the channel never filled");
-            let client = &mut crowd[at];
             stamp += 1;
             client.walk(1, 0);
             client.until_answered(stamp);

@@ -96,7 +96,7 @@ fn every_metric_moves_when_that_happens_what_it_counts() {
         admin: Some(SocketAddr::from(([127, 0, 0, 1], 0))),
         echo: true,
         capacity: 4,
-        connections_max: 8,
+        connections_max: 40,
         tick_rate: 60,
         idle_timeout: Duration::from_secs(3),
         slow_timeout: Duration::from_millis(700),
@@ -192,7 +192,7 @@ fn every_metric_moves_when_that_happens_what_it_counts() {
     enter("Faller").vanish();
 
     // More connections than there may be; this one's silence ends some time.
-    let streams: Vec<TcpStream> = (0..12).map(|_| dial(address)).collect();
+    let streams: Vec<TcpStream> = (0..50).map(|_| dial(address)).collect();
     until("some are turned away", || {
         house.metrics().connections_refused.get(tickyard::metrics::RefuseReason::Full) > 0
     });

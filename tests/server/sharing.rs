@@ -46,7 +46,7 @@ struct Recorder {
 }
 
 impl Recorder {
-    fn new<G: Game>(config: RoomConfig, game: G, journal: &Arc<Mutex<Journal>>) -> Box<dyn AnyRoom> {
+    fn open<G: Game>(config: RoomConfig, game: G, journal: &Arc<Mutex<Journal>>) -> Box<dyn AnyRoom> {
         journal.lock().unwrap().config = Some(config.clone());
         let room = Box::new(Room::new(config, game).unwrap());
         Box::new(Recorder { room, journal: Arc::clone(journal) })
@@ -111,7 +111,7 @@ fn segments(batch: &Batch) -> Segments {
 fn a_cell_is_encoded_once_a_publication_for_one_listener_and_for_four_hundred() {
     let journal = Arc::new(Mutex::new(Journal::default()));
     let house = House::open(config(), |server| {
-        server.room::<Walk>("lab", |config| Recorder::new(config, Lab::with_dots(10), &journal))
+        server.room::<Walk>("lab", |config| Recorder::open(config, Lab::with_dots(10), &journal))
     });
     let watch = Hello { options: WATCH, ..hello("lab", "") };
     let mut first = Client::knock(house.address());
@@ -147,7 +147,7 @@ fn live(io_threads: usize) -> Journal {
     // Small cells, so that views change and entities cross.
     let config = Config { io_threads, tick_rate: 60, players: 10_000, seed: 42, ..config() };
     let house = House::open(config, |server| {
-        server.room::<Run>("arena", |config| Recorder::new(config, Arena::new(60, 10_000), &journal))
+        server.room::<Run>("arena", |config| Recorder::open(config, Arena::new(60, 10_000), &journal))
     });
     let mut players: Vec<Client> = ["Ada", "Bob", "Eve"].iter().map(|name| join(&house, name)).collect();
     for round in 0..12i32 {

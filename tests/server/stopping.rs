@@ -2,13 +2,16 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use tickyard::Config;
 use tickyard::close_reason::CloseReason;
+use tickyard::metrics::Direction;
 use tungstenite::Message;
 
-use crate::common::client::{Client, End};
+use crate::common::client::{Client, End, hello};
 use crate::common::http::{dial, upgrade_request};
 use crate::common::lab::{Lab, Opener};
 use crate::common::{House, config, until};
@@ -19,19 +22,19 @@ fn everyone_is_told(io_threads: usize) {
     });
     let address = house.address();
     let mut playing: Vec<Client> = (0..3).map(|_| Client::join(address, "lab", "")).collect();
-    let mut hello = Client::knock(address);
+    let mut no_hello = Client::knock(address);
     let mut echo = Client::over(TcpStream::connect(address).unwrap(), address, "/echo");
     let mut asking = dial(address);
     asking.write_all(b"GET /play HT").unwrap();
     let mut silent = dial(address);
     until("all are accepted", || house.metrics().connections.get() == 7);
-    until("the half request is read", || house.metrics().messages.get(tickyard::metrics::Direction::In) >= 3);
+    until("the half request is read", || house.metrics().messages.get(Direction::In) >= 3);
 
     let began = Instant::now();
     house.stop();
     assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
 
-    for client in playing.iter_mut().chain([&mut hello, &mut echo]) {
+    for client in playing.iter_mut().chain([&mut no_hello, &mut echo]) {
         assert_eq!(client.until_the_end(), End::Close(1001));
     }
     for stream in [&mut asking, &mut silent] {
@@ -57,7 +60,7 @@ fn a_server_stops_while_its_clients_neither_read_nor_close() {
     let lab = Lab::with_dots(300);
     let house = House::open(Config { tick_rate: 60, ..config() }, |server| server.game("lab", |_| lab));
     let mut deaf = Client::knock_with_small_buffer(house.address());
-    deaf.say_hello(&crate::common::client::hello("lab", "Deaf"));
+    deaf.say_hello(&hello("lab", "Deaf"));
     until("its buffers are full", || house.metrics().skipped_updates.get() > 3);
 
     let began = Instant::now();
@@ -69,15 +72,15 @@ fn a_server_stops_while_its_clients_neither_read_nor_close() {
 #[test]
 fn a_server_stops_while_a_game_is_stuck_as_soon_as_it_is_not() {
     let lab = Lab::default();
-    let gate = std::sync::Arc::clone(&lab.gate);
+    let gate = Arc::clone(&lab.gate);
     let house = House::open(config(), |server| server.game("lab", |_| lab));
-    let opener = Opener(std::sync::Arc::clone(&gate));
+    let opener = Opener(Arc::clone(&gate));
     let mut ada = Client::join(house.address(), "lab", "Ada");
     gate.shut();
     let mut waiting = Client::knock(house.address());
-    waiting.say_hello(&crate::common::client::hello("lab", "Waiting"));
+    waiting.say_hello(&hello("lab", "Waiting"));
 
-    let stopping = std::thread::spawn(|| house.stop());
+    let stopping = thread::spawn(|| house.stop());
     assert_eq!([ada.until_the_end(), waiting.until_the_end()], [End::Close(1001); 2]);
     drop(opener);
     stopping.join().unwrap();
