@@ -7,8 +7,6 @@
 
 #[path = "server/bounds.rs"]
 mod bounds;
-#[path = "server/bounds.rs"]
-mod bounds;
 mod common;
 #[path = "server/getting_in.rs"]
 mod getting_in;
