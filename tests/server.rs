@@ -5,8 +5,20 @@
 // Tests are shells: they look at the clock to give up in time.
 #![allow(clippy::disallowed_types)]
 
+#[path = "server/bounds.rs"]
+mod bounds;
 mod common;
 #[path = "server/getting_in.rs"]
 mod getting_in;
+#[path = "server/lagging.rs"]
+mod lagging;
 #[path = "server/playing.rs"]
 mod playing;
+#[path = "server/serving.rs"]
+mod serving;
+#[path = "server/sharing.rs"]
+mod sharing;
+#[path = "server/stopping.rs"]
+mod stopping;
+#[path = "server/ticking.rs"]
+mod ticking;

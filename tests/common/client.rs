@@ -275,11 +275,11 @@ impl Client {
 
     /// Reliable messages of a kind heard so far.
     pub fn messages(&self, wanted: &str) -> Vec<&[u8]> {
-        let of_kind = |heard| match heard {
-            &Heard::Message(ref kind, ref payload) if kind == wanted => Some(payload.as_slice()),
+        let messages = self.ears.heard.iter().filter_map(|heard| match heard {
+            Heard::Message(kind, payload) => Some((kind, payload.as_slice())),
             _ => None,
-        };
-        self.ears.heard.iter().filter_map(of_kind).collect()
+        });
+        messages.filter(|(kind, _)| *kind == wanted).map(|(_, payload)| payload).collect()
     }
 
     fn control(&mut self, message: &ClientControl) {

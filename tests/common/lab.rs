@@ -18,7 +18,7 @@ pub const UNWANTED: &[u8] = b"unwanted";
 /// The rules. One cell holds all.
 #[derive(Default)]
 pub struct Lab {
-    pub dots: u32,
+    dots: u32,
     pub gate: Arc<Gate>,
     pub notes: Arc<Mutex<Notes>>,
     entities: Vec<EntityId>,
@@ -72,6 +72,13 @@ pub enum Thing {
 pub struct Walk {
     dx: i32,
     dy: i32,
+}
+
+impl Lab {
+    /// With so many dots that never rest.
+    pub fn with_dots(dots: u32) -> Lab {
+        Lab { dots, ..Lab::default() }
+    }
 }
 
 impl Game for Lab {

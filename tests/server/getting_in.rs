@@ -138,6 +138,7 @@ fn what_is_no_hello_and_what_is_no_message_ends_with_its_code() {
         let mut client = Client::knock(house.address());
         client.send_message(message);
         assert_eq!(client.until_the_end(), End::Close(code));
+        drop(client);
         until("it is counted", || metrics.closes.get(reason) == before + 1);
     }
     let bad: [Message; 5] = [

@@ -1,0 +1,219 @@
+//! Pages, health and metrics.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::Write;
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tickyard::Config;
+use tickyard_protocol::message::Hello;
+use tungstenite::Message;
+
+use crate::common::client::{Client, End, hello};
+use crate::common::http::{answer, dial, fetch};
+use crate::common::lab::{Lab, Opener};
+use crate::common::{House, config, until};
+
+/// The files of a folder with these endings, as they are served: path and bytes.
+fn files(folder: &str, endings: &[&str], at: &str) -> Vec<(String, Vec<u8>)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+    let mut files = vec![];
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+        if endings.iter().any(|ending| name.ends_with(ending)) {
+            files.push((format!("{at}{name}"), fs::read(path).unwrap()));
+        }
+    }
+    files
+}
+
+#[test]
+fn every_file_of_the_demo_and_the_client_is_served_with_its_type_and_its_bytes() {
+    let house = House::arena(config());
+    let demo = files("clients/demo", &[".html", ".js", ".css"], "/");
+    let sdk = files("clients/typescript/dist", &[".js"], "/sdk/");
+    assert!(demo.len() >= 3 && sdk.len() >= 13, "{} {}", demo.len(), sdk.len());
+
+    for (path, bytes) in demo.into_iter().chain(sdk) {
+        let path = if path == "/index.html" { "/" } else { path.as_str() };
+        let answer = fetch(house.address(), path);
+        assert_eq!(answer.status, 200, "{path}");
+        assert!(answer.body == bytes, "{path} is not what the folder holds");
+        let media_type = match path.rsplit('.').next().unwrap() {
+            "js" => "text/javascript; charset=utf-8",
+            "css" => "text/css; charset=utf-8",
+            _ => "text/html; charset=utf-8",
+        };
+        assert_eq!(answer.header("Content-Type"), Some(media_type), "{path}");
+        assert_eq!(answer.header("Content-Length"), Some(bytes.len().to_string().as_str()), "{path}");
+        assert_eq!(answer.header("X-Content-Type-Options"), Some("nosniff"), "{path}");
+    }
+}
+
+#[test]
+fn health_is_ok_and_a_head_has_no_body() {
+    let house = House::arena(config());
+    assert_eq!(fetch(house.address(), "/healthz").body, b"ok\n");
+
+    let mut stream = dial(house.address());
+    stream.write_all(b"HEAD / HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    let head = answer(stream);
+    assert_eq!((head.status, head.body.len()), (200, 0));
+    assert!(head.header("Content-Length").unwrap().parse::<usize>().unwrap() > 1000);
+
+    let mut stream = dial(house.address());
+    stream.write_all(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n").unwrap();
+    assert_eq!(answer(stream).status, 405);
+}
+
+/// The samples of the metrics page that are not 0, and those that are.
+fn samples(admin: SocketAddr) -> (BTreeSet<String>, BTreeSet<String>) {
+    let page = fetch(admin, "/metrics");
+    assert_eq!(page.status, 200);
+    let text = String::from_utf8(page.body).unwrap();
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    let (mut moved, mut unmoved) = (BTreeSet::new(), BTreeSet::new());
+    for line in lines {
+        let (name, value) = line.rsplit_once(' ').unwrap();
+        if !name.contains("_bucket") {
+            let set = if value.parse::<f64>().unwrap() > 0.0 { &mut moved } else { &mut unmoved };
+            set.insert(name.to_owned());
+        }
+    }
+    (moved, unmoved)
+}
+
+/// One server, and a day on which everything happens that its metrics know.
+#[test]
+fn every_metric_moves_when_that_happens_what_it_counts() {
+    let lab = Lab::with_dots(300);
+    let gate = Arc::clone(&lab.gate);
+    let config = Config {
+        admin: Some(SocketAddr::from(([127, 0, 0, 1], 0))),
+        echo: true,
+        capacity: 4,
+        connections_max: 40,
+        tick_rate: 60,
+        idle_timeout: Duration::from_secs(3),
+        slow_timeout: Duration::from_millis(700),
+        hello_timeout: Duration::from_millis(300),
+        ..config()
+    };
+    let house = House::open(config, |server| server.game("lab", |_| lab).game("bad", |_| Lab::default()));
+    let _opener = Opener(Arc::clone(&gate));
+    let (address, admin) = (house.address(), house.admin_address().unwrap());
+    let enter = |name: &str| Client::join(address, "lab", name);
+    let mut seen = BTreeSet::new();
+    let mut look = || seen.extend(samples(admin).0);
+
+    // Plays, chats, leaves.
+    let mut ada = enter("Ada");
+    ada.walk(1, 1);
+    (0..8).for_each(|_| ada.chat("well"));
+    ada.chat("");
+    ada.until("all is heard", |ada| ada.replica.message_heard() == 9);
+    look();
+    ada.leave();
+
+    // Does not read; is skipped, wants snapshots, is dropped.
+    let mut slow = Client::knock_with_small_buffer(address);
+    slow.say_hello(&hello("lab", "Slow"));
+    until("it is skipped", || house.metrics().skipped_updates.get() > 20);
+    look();
+    slow.until("it is back", |slow| slow.replica.view_is_complete() && house.metrics().wants.get() > 0);
+    until("it is dropped", || {
+        slow.walk(1, 1);
+        house.metrics().closes.get(tickyard::close_reason::CloseReason::Slow) == 1
+    });
+
+    // Does not acknowledge.
+    let mut deaf = enter("Deaf");
+    deaf.acknowledges = false;
+    deaf.tell("many", &[255]);
+    deaf.tell("many", &[255]);
+    assert_eq!(deaf.until_the_end(), End::Close(1013));
+
+    // Floods, also with inputs while the simulation is stuck.
+    let mut eve = enter("Eve");
+    gate.shut();
+    (0..50).for_each(|_| eve.walk(1, 1));
+    eve.until_answered(1);
+    gate.open();
+    (0..1000).for_each(|_| eve.walk(1, 1));
+    assert_eq!(eve.until_the_end(), End::Close(1008));
+    let mut eve = enter("Eve");
+    eve.tell("stall", &[200]);
+    eve.until("it is over", |eve| eve.replica.message_heard() == 1);
+    let silent = eve;
+
+    // A full room; what came behind the hello has no seat.
+    until("seats are free", || house.metrics().players.get() == 1);
+    let crowd: Vec<Client> = (0..3).map(|_| enter("")).collect();
+    let mut late = Client::knock(address);
+    late.say_hello(&hello("lab", "Late"));
+    late.walk(1, 1);
+    assert_eq!(late.until_the_end(), End::Close(1013));
+    drop(crowd);
+
+    // A game that fails.
+    let mut bad = Client::join(address, "bad", "Bad");
+    bad.tell("panic", &[]);
+    assert_eq!(bad.until_the_end(), End::Close(4002));
+
+    // All sorts of mistakes.
+    for (message, code) in [
+        (Message::text("x"), End::Close(1003)),
+        (Message::Binary(vec![0; 5].into()), End::Close(1008)),
+        (Message::Binary(vec![0; 17_000].into()), End::Close(1009)),
+    ] {
+        let mut client = Client::knock(address);
+        client.send_message(message);
+        assert_eq!(client.until_the_end(), code);
+    }
+    let mut unwanted = Client::knock(address);
+    unwanted.say_hello(&Hello { version: 9, ..hello("lab", "") });
+    assert_eq!(unwanted.until_the_end(), End::Close(4001));
+    let mut strange = enter("Strange");
+    strange.send(vec![99]);
+    assert_eq!(strange.until_the_end(), End::Close(1008));
+    for bytes in [&[0x82, 0x01, 0x00][..], &[0x88, 0x83, 0, 0, 0, 0, 0x03, 0xe8, 0xff]] {
+        let mut broken = Client::knock(address);
+        broken.stream().write_all(bytes).unwrap();
+        broken.until_the_end();
+    }
+    let mut shy = Client::knock(address);
+    assert_eq!(shy.until_the_end(), End::Close(1008));
+    assert_eq!(fetch(address, "/healthz").status, 200);
+    assert_eq!(fetch(address, "/nowhere").status, 404);
+    enter("Faller").vanish();
+
+    // More connections than there may be; this one's silence ends some time.
+    let streams: Vec<TcpStream> = (0..50).map(|_| dial(address)).collect();
+    until("some are turned away", || {
+        house.metrics().connections_refused.get(tickyard::metrics::RefuseReason::Full) > 0
+    });
+    drop(streams);
+    let mut silent = silent;
+    assert_eq!(silent.until_the_end(), End::Close(1008));
+
+    until("all are gone", || house.metrics().connections.get() == 0);
+    look();
+    let (_, unmoved) = samples(admin);
+    let never: Vec<&String> = unmoved.iter().filter(|name| !seen.contains(*name)).collect();
+    // Told at the stop; ten seconds; a fault of ours; a limit of the whole process.
+    let out_of_reach = [
+        "tickyard_closes_total{reason=\"going_away\"}",
+        "tickyard_closes_total{reason=\"handshake_timeout\"}",
+        "tickyard_closes_total{reason=\"internal\"}",
+        "tickyard_connections_refused_total{reason=\"no_descriptors\"}",
+    ];
+    assert_eq!(never, out_of_reach);
+    // Nobody is there: gauges are back at nothing.
+    for gauge in ["tickyard_connections", "tickyard_players", "tickyard_outbox_bytes"] {
+        assert!(seen.contains(gauge) && unmoved.contains(gauge), "{gauge}");
+    }
+}

@@ -1,0 +1,227 @@
+//! Encoded once per cell and publication, whoever listens; and a live run that can be repeated.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use tickyard::Config;
+use tickyard::bridge::{Ask, Batch, Command, ConnId, RoomId, SharedBatch};
+use tickyard::game::Game;
+use tickyard::game::arena::{Arena, DIRECTION_MAX, Run};
+use tickyard::sim::{AnyRoom, Room, RoomConfig, RoomCounts};
+use tickyard::time::Time;
+use tickyard_protocol::message::Hello;
+
+use crate::common::client::{Client, hello};
+use crate::common::lab::{Lab, WATCH, Walk};
+use crate::common::{House, config};
+
+/// What happened in a room, step by step.
+#[derive(Default)]
+struct Journal {
+    config: Option<RoomConfig>,
+    steps: Vec<Step>,
+    /// Commands since the last step.
+    commands: Vec<Command>,
+    /// Io threads that did not get the last batch.
+    undelivered: Vec<u16>,
+}
+
+struct Step {
+    undelivered: Vec<u16>,
+    commands: Vec<Command>,
+    ticks: u32,
+    due: Time,
+    hash: u64,
+    segments: Segments,
+    counts: RoomCounts,
+}
+
+/// By cell: delta and snapshot.
+type Segments = BTreeMap<u32, (Vec<u8>, Vec<u8>)>;
+
+/// A room that keeps a journal.
+struct Recorder {
+    room: Box<dyn AnyRoom>,
+    journal: Arc<Mutex<Journal>>,
+}
+
+impl Recorder {
+    fn open<G: Game>(config: RoomConfig, game: G, journal: &Arc<Mutex<Journal>>) -> Box<dyn AnyRoom> {
+        journal.lock().unwrap().config = Some(config.clone());
+        let room = Box::new(Room::new(config, game).unwrap());
+        Box::new(Recorder { room, journal: Arc::clone(journal) })
+    }
+}
+
+impl AnyRoom for Recorder {
+    fn id(&self) -> RoomId {
+        self.room.id()
+    }
+
+    fn tick_rate(&self) -> u16 {
+        self.room.tick_rate()
+    }
+
+    fn command(&mut self, command: Command) {
+        self.journal.lock().unwrap().commands.push(command.clone());
+        self.room.command(command);
+    }
+
+    fn step(&mut self, ticks: u32, due: Time) -> SharedBatch {
+        let batch = self.room.step(ticks, due);
+        let journal = &mut *self.journal.lock().unwrap();
+        let (commands, undelivered) =
+            (std::mem::take(&mut journal.commands), std::mem::take(&mut journal.undelivered));
+        let (hash, segments) = (self.room.hash(), segments(&batch));
+        let counts = RoomCounts::default();
+        journal.steps.push(Step { undelivered, commands, ticks, due, hash, segments, counts });
+        batch
+    }
+
+    fn undelivered(&mut self, thread: u16) {
+        self.journal.lock().unwrap().undelivered.push(thread);
+        self.room.undelivered(thread);
+    }
+
+    fn players(&self) -> usize {
+        self.room.players()
+    }
+
+    fn hash(&self) -> u64 {
+        self.room.hash()
+    }
+
+    fn take_counts(&mut self) -> RoomCounts {
+        let counts = self.room.take_counts();
+        if let Some(step) = self.journal.lock().unwrap().steps.last_mut() {
+            step.counts = counts;
+        }
+        counts
+    }
+}
+
+fn segments(batch: &Batch) -> Segments {
+    let cells = batch.cells.iter().enumerate();
+    let spoken = cells.filter(|(_, entry)| !entry.delta.is_empty() || !entry.snapshot.is_empty());
+    let bytes = |span| batch.slice(span).to_vec();
+    spoken.map(|(cell, entry)| (cell as u32, (bytes(entry.delta), bytes(entry.snapshot)))).collect()
+}
+
+#[test]
+fn a_cell_is_encoded_once_a_publication_for_one_listener_and_for_four_hundred() {
+    let journal = Arc::new(Mutex::new(Journal::default()));
+    let house = House::open(config(), |server| {
+        server.room::<Walk>("lab", |config| Recorder::open(config, Lab::with_dots(10), &journal))
+    });
+    let watch = Hello { options: WATCH, ..hello("lab", "") };
+    let mut first = Client::knock(house.address());
+    first.say_hello(&watch);
+    first.until("a second passes", |first| first.ticks.len() > 20);
+    let alone = journal.lock().unwrap().steps.len();
+
+    let mut crowd: Vec<Client> = (1..400).map(|_| Client::knock(house.address())).collect();
+    crowd.iter_mut().for_each(|client| client.say_hello(&watch));
+    for client in &mut crowd {
+        client.until_it_sees_all();
+        // One more: a delta, not the snapshot that a newcomer gets.
+        let snapshots = client.snapshots;
+        client.until("a delta comes", |client| client.replica.counts().rows_changed > 0);
+        assert_eq!(client.snapshots, snapshots);
+    }
+    let heard = first.ticks.len();
+    first.until("the first one still hears each tick", |first| first.ticks.len() > heard + 20);
+
+    let journal = journal.lock().unwrap();
+    let joined = journal.steps.iter().position(|step| step.counts.snapshots > 0).unwrap();
+    assert!(alone > joined + 10 && journal.steps.len() > alone + 10);
+    // The last step may not be counted yet.
+    let steps = &journal.steps[joined + 1..journal.steps.len() - 1];
+    assert!(steps.iter().all(|step| step.counts.deltas == 1), "one cell changes, so one delta a step");
+    assert!(steps.iter().all(|step| step.counts.snapshots <= 2), "however many join at once");
+    assert_eq!(house.metrics().players.get(), 400);
+}
+
+/// Plays for a while on a real server, and gives back what its room saw.
+fn live(io_threads: usize) -> Journal {
+    let journal = Arc::new(Mutex::new(Journal::default()));
+    // Small cells, so that views change and entities cross.
+    let config = Config { io_threads, tick_rate: 60, players: 10_000, seed: 42, ..config() };
+    let house = House::open(config, |server| {
+        server.room::<Run>("arena", |config| Recorder::open(config, Arena::new(60, 10_000), &journal))
+    });
+    let mut players: Vec<Client> = ["Ada", "Bob", "Eve"].iter().map(|name| join(&house, name)).collect();
+    for round in 0..12i32 {
+        for (at, player) in (0..).zip(&mut players) {
+            let (dx, dy) = ((round * 3 + at) % 5 - 2, (round + at * 2) % 5 - 2);
+            player.walk(dx * DIRECTION_MAX, dy * DIRECTION_MAX);
+            if round % 4 == at {
+                player.chat("here I am");
+                let cells: Vec<_> = player.replica.view().to_vec();
+                player.want(&cells);
+            }
+            let heard = player.ticks.len();
+            player.until("it runs for a while", |player| player.ticks.len() > heard + 4);
+        }
+        match round % 3 {
+            0 => players.push(join(&house, "")),
+            1 => players.remove(0).vanish(),
+            _ => players.remove(0).leave(),
+        }
+        if players.len() < 3 {
+            players.push(join(&house, "Newcomer"));
+        }
+    }
+    house.stop();
+    Arc::into_inner(journal).unwrap().into_inner().unwrap()
+}
+
+fn join(house: &House, name: &str) -> Client {
+    Client::join(house.address(), "arena", name)
+}
+
+fn replay(journal: &Journal, conn: impl Fn(ConnId) -> ConnId) {
+    let config = journal.config.clone().unwrap();
+    let mut room = Room::new(config, Arena::new(60, 10_000)).unwrap();
+    for (at, step) in journal.steps.iter().enumerate() {
+        step.undelivered.iter().for_each(|&thread| room.undelivered(thread));
+        for command in &step.commands {
+            room.command(Command { conn: conn(command.conn), ..command.clone() });
+        }
+        // Whatever was due when: only how many ticks it was counts.
+        let batch = room.step(step.ticks, Time::ZERO);
+        assert_eq!(room.hash(), step.hash, "the state after step {at}");
+        assert_eq!(segments(&batch), step.segments, "the bytes of step {at}");
+    }
+}
+
+fn a_live_run_can_be_repeated(io_threads: usize) {
+    let journal = live(io_threads);
+    assert!(journal.steps.len() > 60 && journal.steps.iter().any(|step| step.due > Time::ZERO));
+    let commands: Vec<&Command> = journal.steps.iter().flat_map(|step| &step.commands).collect();
+    let asked = |is: fn(&Ask) -> bool| commands.iter().filter(|command| is(&command.ask)).count();
+    assert!(asked(|ask| matches!(ask, Ask::Join(_))) > 5 && asked(|ask| matches!(ask, Ask::Leave(_))) > 3);
+    assert!(asked(|ask| matches!(ask, Ask::Input(_))) > 30 && asked(|ask| matches!(ask, Ask::Want(_))) > 5);
+    let threads: std::collections::BTreeSet<u16> =
+        commands.iter().map(|command| command.conn.thread).collect();
+    assert_eq!(threads.len(), io_threads, "all threads took part");
+
+    replay(&journal, |conn| conn);
+    // And with the connections dealt out to other threads. A thread that missed a batch would make a difference.
+    if journal.steps.iter().all(|step| step.undelivered.is_empty()) {
+        replay(&journal, |conn| ConnId {
+            thread: 6 - (conn.slot as u16 + conn.thread) % 7,
+            slot: conn.slot * 4 + conn.thread as u32,
+            ..conn
+        });
+    }
+}
+
+#[test]
+fn the_journal_of_a_live_run_repeats_it_hash_by_hash_and_byte_by_byte() {
+    a_live_run_can_be_repeated(1);
+}
+
+#[test]
+fn the_journal_of_a_live_run_on_three_io_threads_repeats_it_hash_by_hash_and_byte_by_byte() {
+    a_live_run_can_be_repeated(3);
+}

@@ -1,0 +1,121 @@
+//! The end of a server, and last words.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tickyard::Config;
+use tickyard::close_reason::CloseReason;
+use tickyard::metrics::Direction;
+use tungstenite::Message;
+
+use crate::common::client::{Client, End, hello};
+use crate::common::http::{dial, upgrade_request};
+use crate::common::lab::{Lab, Opener};
+use crate::common::{House, config, until};
+
+fn everyone_is_told(io_threads: usize) {
+    let house = House::open(Config { io_threads, echo: true, ..config() }, |server| {
+        server.game("lab", |_| Lab::default())
+    });
+    let address = house.address();
+    let mut playing: Vec<Client> = (0..3).map(|_| Client::join(address, "lab", "")).collect();
+    let mut no_hello = Client::knock(address);
+    let mut echo = Client::over(TcpStream::connect(address).unwrap(), address, "/echo");
+    let mut asking = dial(address);
+    asking.write_all(b"GET /play HT").unwrap();
+    let mut silent = dial(address);
+    until("all are accepted", || house.metrics().connections.get() == 7);
+    until("the half request is read", || house.metrics().messages.get(Direction::In) >= 3);
+
+    let began = Instant::now();
+    house.stop();
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+
+    for client in playing.iter_mut().chain([&mut no_hello, &mut echo]) {
+        assert_eq!(client.until_the_end(), End::Close(1001));
+    }
+    for stream in [&mut asking, &mut silent] {
+        let mut rest = vec![];
+        stream.read_to_end(&mut rest).unwrap();
+        assert!(rest.is_empty(), "{rest:?}");
+    }
+    assert!(TcpStream::connect(address).is_err(), "nobody listens any longer");
+}
+
+#[test]
+fn a_server_that_stops_tells_everyone_with_1001() {
+    everyone_is_told(1);
+}
+
+#[test]
+fn a_server_with_three_io_threads_that_stops_tells_everyone_with_1001() {
+    everyone_is_told(3);
+}
+
+#[test]
+fn a_server_stops_while_its_clients_neither_read_nor_close() {
+    let lab = Lab::with_dots(300);
+    let house = House::open(Config { tick_rate: 60, ..config() }, |server| server.game("lab", |_| lab));
+    let mut deaf = Client::knock_with_small_buffer(house.address());
+    deaf.say_hello(&hello("lab", "Deaf"));
+    until("its buffers are full", || house.metrics().skipped_updates.get() > 3);
+
+    let began = Instant::now();
+    house.stop();
+
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+}
+
+#[test]
+fn a_server_stops_while_a_game_is_stuck_as_soon_as_it_is_not() {
+    let lab = Lab::default();
+    let gate = Arc::clone(&lab.gate);
+    let house = House::open(config(), |server| server.game("lab", |_| lab));
+    let opener = Opener(Arc::clone(&gate));
+    let mut ada = Client::join(house.address(), "lab", "Ada");
+    gate.shut();
+    let mut waiting = Client::knock(house.address());
+    waiting.say_hello(&hello("lab", "Waiting"));
+
+    let stopping = thread::spawn(|| house.stop());
+    assert_eq!([ada.until_the_end(), waiting.until_the_end()], [End::Close(1001); 2]);
+    drop(opener);
+    stopping.join().unwrap();
+}
+
+#[test]
+fn the_close_code_survives_what_was_sent_behind_the_mistake() {
+    let house = House::open(config(), |server| server.game("lab", |_| Lab::default()));
+    for _ in 0..5 {
+        let mut client = Client::join(house.address(), "lab", "Ada");
+        let mut bytes = vec![];
+        bytes.extend_from_slice(&[0x81, 0x80, 0, 0, 0, 0]);
+        for _ in 0..1500 {
+            bytes.extend_from_slice(&[0x82, 0x80 | 100, 0, 0, 0, 0]);
+            bytes.extend_from_slice(&[3; 100]);
+        }
+        client.stream().write_all(&bytes).unwrap();
+        assert_eq!(client.until_the_end(), End::Close(1003));
+    }
+    until("they are counted", || house.metrics().closes.get(CloseReason::Unsupported) == 5);
+}
+
+#[test]
+fn a_close_is_answered_with_its_code_and_tcp_ends_in_order() {
+    let house = House::open(config(), |server| server.game("lab", |_| Lab::default()));
+    let mut stream = dial(house.address());
+    stream.write_all(upgrade_request(house.address(), "/play").as_bytes()).unwrap();
+    // 4242, masked with zeros.
+    stream.write_all(&[0x88, 0x82, 0, 0, 0, 0, 0x10, 0x92]).unwrap();
+
+    let mut answer = vec![];
+    stream.read_to_end(&mut answer).unwrap();
+    assert!(answer.ends_with(&[0x88, 0x02, 0x10, 0x92]), "{answer:?}");
+
+    let mut echo = Client::join(house.address(), "lab", "Ada");
+    echo.send_message(Message::Close(None));
+    assert_eq!(echo.until_the_end(), End::CloseOnly);
+}
