@@ -54,6 +54,8 @@ export class Room {
     #askedAt = new Map();
     #own = { unknownTypes: 0, unknownTags: 0, wants: 0, messagesIn: 0, bytesIn: 0, messagesOut: 0, bytesOut: 0 };
     #end;
+    /** What came in before whoever entered had a turn to register callbacks; none once it has been delivered. */
+    #early = [];
     #sent = 0;
     #heard = 0;
     #ackSent = 0;
@@ -77,11 +79,15 @@ export class Room {
         this.#input = new Input(welcome.schema.input, this.stepMs, (seq, row) => this.#sendInput(seq, row));
         this.#lastPoll = this.#lastByte = now;
         this.#socket = socket;
-        socket.onmessage = (event) => this.#receive(event.data);
-        socket.onclose = (event) => this.#finish(event.code, event.reason);
+        socket.onmessage = ({ data }) => {
+            const at = performance.now();
+            this.#arrive(() => this.#receive(data, at));
+        };
+        socket.onclose = ({ code, reason }) => this.#arrive(() => this.#finish(code, reason));
         // A close always follows. Left without a listener, an error would be thrown by some implementations.
         socket.onerror = () => { };
         this.#timer = setInterval(() => this.poll(), POLL_MS);
+        setTimeout(() => this.#begin());
     }
     /** The tick of the last message. */
     get tick() {
@@ -190,10 +196,26 @@ export class Room {
         if (now >= this.#ackDue)
             this.#transmit(writeAck(this.#acked()));
     }
-    #receive(data) {
+    /**
+     * Delivers what the socket has, but not before `#begin`: outside of browsers, one turn of the event loop can bring the
+     * welcome and what follows it, and the promise of this room settles only at the end of that turn.
+     */
+    #arrive(deliver) {
+        if (!this.#early)
+            return deliver();
+        this.#early.push(deliver);
+        if (this.#early.length >= EARLY_MAX)
+            this.#begin();
+    }
+    #begin() {
+        const early = this.#early ?? [];
+        this.#early = undefined;
+        for (const deliver of early)
+            deliver();
+    }
+    #receive(data, now) {
         if (!this.connected)
             return;
-        const now = performance.now();
         this.#lastByte = now;
         try {
             this.#handle(bytesOf(data), now);
@@ -327,6 +349,7 @@ export class Room {
             return;
         this.#end = { code, reason };
         clearInterval(this.#timer);
+        this.#early = undefined;
         this.#socket.onmessage = this.#socket.onclose = null;
         for (const ping of this.#pings.values())
             ping.asked?.reject(new ClosedError(code, reason));
@@ -347,6 +370,8 @@ function signalOf(signals, key) {
 }
 const OWN_KINDS = new Set(["chat", "award", "property"]);
 const GAME = "game:";
+/** More than an honest server says within a turn, or within the second that the timer of a hidden tab may be late. */
+const EARLY_MAX = 256;
 const POLL_MS = 250;
 const PING_MS = 1000;
 const PINGS_MAX = 32;

@@ -211,6 +211,7 @@ export class World {
         const cell = this.#cells.get(id);
         if (!cell || !follows(cell.held, turn.asOf, back))
             return this.#violation(turn, id);
+        turn.work(cell.members.length);
         this.#predict(turn, cell, (turn.asOf - cell.held) | 0);
         if (changes)
             this.#readChanges(turn, cell, new BitReader(changes));
@@ -455,9 +456,16 @@ class Turn {
     reliable = [];
     transients = [];
     wanted = new Set();
+    #rows = 0;
     constructor(frame) {
         this.frame = frame;
         this.asOf = frame.tick;
+    }
+    /** An empty delta is a few bytes and moves a whole cell: without a bound, a message could keep us busy for minutes. */
+    work(rows) {
+        this.#rows += rows;
+        if (this.#rows > ROWS_MAX)
+            throw new ProtocolError(`a message that moves more than ${ROWS_MAX} entities`);
     }
     touch(member) {
         if (member.track?.member === member)
@@ -583,3 +591,5 @@ const GONE = -1;
 const SLOTS = 2 ** 24;
 const CELLS_MAX = 16 * 1024;
 const MEMBERS_MAX = 128 * 1024;
+/** All that may be held, moved a few times: a server catches up by several deltas a cell, over some 32 KiB. */
+const ROWS_MAX = 4 * MEMBERS_MAX;

@@ -269,6 +269,7 @@ export class World {
 
     const cell = this.#cells.get(id);
     if (!cell || !follows(cell.held, turn.asOf, back)) return this.#violation(turn, id);
+    turn.work(cell.members.length);
     this.#predict(turn, cell, (turn.asOf - cell.held) | 0);
     if (changes) this.#readChanges(turn, cell, new BitReader(changes));
     const left = leaves.length === 0 || this.#applyLeaves(turn, id, cell, leaves);
@@ -554,9 +555,16 @@ class Turn {
   readonly reliable: Reliable[] = [];
   readonly transients: Transient[] = [];
   readonly wanted = new Set<number>();
+  #rows = 0;
 
   constructor(readonly frame: TickFrame) {
     this.asOf = frame.tick;
+  }
+
+  /** An empty delta is a few bytes and moves a whole cell: without a bound, a message could keep us busy for minutes. */
+  work(rows: number): void {
+    this.#rows += rows;
+    if (this.#rows > ROWS_MAX) throw new ProtocolError(`a message that moves more than ${ROWS_MAX} entities`);
   }
 
   touch(member: Member): void {
@@ -684,3 +692,5 @@ const GONE = -1;
 const SLOTS = 2 ** 24;
 const CELLS_MAX = 16 * 1024;
 const MEMBERS_MAX = 128 * 1024;
+/** All that may be held, moved a few times: a server catches up by several deltas a cell, over some 32 KiB. */
+const ROWS_MAX = 4 * MEMBERS_MAX;

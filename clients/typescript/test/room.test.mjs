@@ -9,11 +9,15 @@ const ada = { slot: 3, generation: 1, row: [160, 320, 2, -1, 0], statics: "Ada" 
 const rooms = [];
 afterEach(() => rooms.splice(0).forEach((room) => room.leave()));
 
+/** Lets the event loop come round: the room delivers from then on. */
+const turn = () => new Promise((resolve) => setTimeout(resolve));
+
 async function entered(options) {
   const { client, sockets } = fakeServer((socket) => socket.deliver(welcome(options)));
   const room = await client.joinOrCreate("arena");
   rooms.push(room);
   const [socket] = sockets;
+  await turn();
   socket.sent.length = 0;
   return { room, socket, tick: (...args) => socket.deliver(tickMessage(...args)) };
 }
@@ -41,6 +45,57 @@ test("messages reach whoever asked for their kind, and the star hears all", asyn
   tick(101, [chat(1, 4, "Bob", "hi"), award(2, 10, "coin"), property(3, 0, "map", "yard"), message(4, "boom", "now"), message(5, "chat", "?")]);
   assert.deepEqual(said, [{ player: 4, name: "Bob", text: "hi" }, { points: 10, reason: "coin" }, [0, "map", 4], "now"]);
   assert.deepEqual(all, ["chat", "award", "property", "boom", "chat"]);
+});
+
+test("what arrives in one turn with the welcome reaches whoever registers right after the await", async () => {
+  const { client, sockets } = fakeServer((socket) => {
+    socket.deliver(welcome());
+    socket.deliver(tickMessage(101, [view(1), snapshot(1, sumOf(ada), ada), chat(1, 4, "Bob", "one"), message(2, "boom", "two")]));
+    socket.deliver(tickMessage(102, [award(3, 10, "three"), transient(1, "spark", "!")]));
+    socket.hangUp(1001, "bye");
+  });
+  // Whoever wraps the call has to wait a little longer for it.
+  const enter = async () => await client.joinOrCreate("arena");
+  const room = await enter();
+  const said = [];
+  room.players.onAdd((p) => said.push(`add ${p.name}`));
+  room.onMessage("chat", (m) => said.push(m.text));
+  room.onMessage("boom", (m) => said.push(m.text));
+  room.onMessage("award", (m) => said.push(m.reason));
+  room.onTransient("spark", (t) => said.push(t.kind));
+  room.onStateChange(() => {
+    said.push(room.tick);
+    if (room.tick === 102) room.poll(performance.now() + 500);
+  });
+  room.onLeave((code) => said.push(code));
+  assert.deepEqual(said, []);
+  await turn();
+  assert.deepEqual(said, ["add Ada", "one", "two", 101, "spark", "three", 102, 1001]);
+  assert.deepEqual(sockets[0].sentOf(4), [hex("04 03000000")]);
+});
+
+test("whoever leaves right after the await hears nothing of what came with the welcome", async () => {
+  const { client } = fakeServer((socket) => {
+    socket.deliver(welcome());
+    socket.deliver(tickMessage(101, [chat(1, 4, "Bob", "hi")]));
+  });
+  const room = await client.joinOrCreate("arena");
+  const said = [];
+  room.onMessage("chat", () => said.push("chat"));
+  room.onLeave((code) => said.push(code));
+  room.leave();
+  await turn();
+  assert.deepEqual(said, [1000]);
+});
+
+test("more than can wait is delivered early, in order", async () => {
+  const { client } = fakeServer((socket) => {
+    socket.deliver(welcome());
+    for (let at = 101; at <= 500; at++) socket.deliver(tickMessage(at));
+  });
+  const room = await client.joinOrCreate("arena");
+  assert.deepEqual([room.tick, room.stats.messagesIn], [500, 400]);
+  room.leave();
 });
 
 test("transients reach whoever asked for their kind", async () => {

@@ -375,6 +375,15 @@ test("malformed blocks are refused", () => {
   assert.throws(() => new World(SCHEMA).apply(bytes((w) => w.put(tick(1)).varint(2).varint(5).u8(1))), ProtocolError);
 });
 
+test("a message full of empty deltas for a huge cell is refused before it costs much", () => {
+  const { take } = watched();
+  const crowd = Array.from({ length: 20_000 }, (_, slot) => ({ slot, row: [0, 0, 1, 1, 0] }));
+  take(100, [view(1), snapshot(1, sumOf(...crowd), ...crowd)]);
+  const empty = (ticks) => Array.from({ length: ticks }, (_, i) => [age(ticks - i - 1), delta(1)]).flat();
+  take(120, empty(20));
+  assert.throws(() => take(1120, empty(1000)), { name: "ProtocolError", message: /moves more than/ });
+});
+
 test("whatever bytes arrive, they are applied or refused, at once", () => {
   // A small generator of our own, so that a failure comes back with its seed.
   let seed = 20240817;
