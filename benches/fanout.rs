@@ -4,6 +4,9 @@
 //! second. A room steps for real; timed is what an io thread does with its batch, message by message, without the
 //! system call. `copied` adds a copy of each message, about what the kernel does with it first.
 
+// Measures with the clock.
+#![allow(clippy::disallowed_types)]
+
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
