@@ -5,7 +5,7 @@
 //! connected through which thread, nor from what happens to a batch afterwards. [`AnyRoom`] is what the ticker
 //! needs of it.
 //!
-//! - [`room`]: a tick in order;
+//! - [`room`]: a tick in order; in files of its own what it does with commands, and the publication;
 //! - `players`: seats, their inputs and their reliable messages;
 //! - `interest`: the grid, and what each player's view is;
 //! - `publish`: what changed, as deltas and snapshots;

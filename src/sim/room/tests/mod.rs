@@ -1,7 +1,10 @@
 //! Rooms as their clients see them.
 
+mod asking;
+mod cells;
+mod coming;
 mod listener;
-mod promises;
+mod stage;
 mod walk;
 
 use proptest::prelude::*;

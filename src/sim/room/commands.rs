@@ -1,0 +1,180 @@
+//! What connections ask of a room, obeyed in the order in which it came in.
+
+use tickyard_protocol::message::RefusalCode;
+use tickyard_protocol::tick::Reliable;
+use tickyard_protocol::types::{CellId, PlayerId};
+
+use super::Room;
+use crate::bridge::{Ask, ConnId, Join, Leave, Message, Refusal};
+use crate::game::{Game, Joining};
+use crate::sim::players::{Rate, Took};
+
+/// When a player who found the room full should try again.
+const FULL_RETRY_MILLIS: u32 = 5000;
+
+/// The message kind that is the room's own.
+const CHAT_KIND: &str = "chat";
+const CHAT_REFUSED_KIND: &str = "chat-refused";
+const CHAT_BYTES_MAX: usize = 200;
+/// What one player may say.
+const CHAT_RATE: Rate = Rate { per_second: 2, burst: 4 };
+/// What all players together may say: each line goes to every player.
+const ROOM_CHAT_RATE: Rate = Rate { per_second: 32, burst: 64 };
+
+impl<G: Game> Room<G> {
+    /// Obeys what came in since the last step.
+    pub(super) fn obey_commands(&mut self) {
+        while self.obeyed < self.commands.len() {
+            let conn = self.commands[self.obeyed].conn;
+            let ask = std::mem::replace(&mut self.commands[self.obeyed].ask, Ask::Ack(0));
+            self.obey(conn, ask);
+            self.obeyed += 1;
+        }
+    }
+
+    fn obey(&mut self, conn: ConnId, ask: Ask) {
+        if let Ask::Join(join) = ask {
+            return self.join(conn, &join);
+        }
+        let Some(seat) = self.seats.of_conn(conn) else {
+            self.counts.commands_stale += 1;
+            return;
+        };
+        let sits = &mut self.seats[seat];
+        let is_right = match ask {
+            Ask::Ack(number) => sits.reliable.acknowledge(number),
+            Ask::Input(input) => {
+                self.counts.inputs += 1;
+                let acknowledged = sits.reliable.acknowledge(input.ack);
+                match sits.inputs.push(input) {
+                    Took::Waits => self.eager.push(seat),
+                    Took::Skipped => self.counts.inputs_skipped += 1,
+                    Took::Repeated => self.counts.inputs_repeated += 1,
+                }
+                acknowledged
+            }
+            Ask::Join(_) => unreachable!("joins were handled above"),
+            Ask::Leave(why) => {
+                self.leave(seat, why);
+                true
+            }
+            Ask::Message(message) => self.message(seat, &message),
+            Ask::Reoffer(number) => sits.reliable.reoffer(number),
+            Ask::Want(cells) => self.want(seat, &cells),
+        };
+        self.counts.commands_wrong += !is_right as u64;
+    }
+
+    fn join(&mut self, conn: ConnId, join: &Join) {
+        if self.seats.of_conn(conn).is_some() {
+            self.counts.commands_wrong += 1;
+            return;
+        }
+        if let Some(seat) = self.seats.of_slot(conn) {
+            // The slot is used anew, so who had it before is gone.
+            self.leave(seat, Leave::Dropped);
+        }
+        if self.seats.len() >= self.config.capacity as usize {
+            let text = format!("the room is full: all {} seats are taken", self.config.capacity);
+            return self.refuse(conn, RefusalCode::Full, text, Some(FULL_RETRY_MILLIS));
+        }
+        self.player_last += 1;
+        let player = PlayerId(self.player_last);
+        let chosen;
+        let name = if join.name.is_empty() {
+            chosen = format!("Player {}", player.0);
+            &chosen
+        } else {
+            &join.name
+        };
+        self.joining = Some(conn);
+        let answer = self.game.join(&mut self.world, player, &Joining { name, options: &join.options });
+        self.joining = None;
+        match answer {
+            Ok(()) => {
+                self.seats.take(player, conn, name);
+                self.news.joined.push((conn, player));
+                self.carry_out();
+            }
+            Err(refusal) => {
+                self.world.drop_effects();
+                self.refuse(conn, RefusalCode::Game, refusal.text, None);
+            }
+        }
+    }
+
+    /// Frees a seat, and tells the game.
+    pub(super) fn leave(&mut self, seat: u32, why: Leave) {
+        let left = self.seats.free(seat);
+        left.view.cells().iter().for_each(|&cell| self.publisher.unhear(cell));
+        self.publisher.abandon(self.grid.private(seat));
+        self.game.leave(&mut self.world, left.player, why);
+        self.carry_out();
+    }
+
+    fn refuse(&mut self, conn: ConnId, code: RefusalCode, text: String, retry_after_millis: Option<u32>) {
+        self.news.refused.push(Refusal { conn, code, text, retry_after_millis });
+    }
+
+    fn message(&mut self, seat: u32, message: &Message) -> bool {
+        let sits = &mut self.seats[seat];
+        if message.number != sits.heard.wrapping_add(1) {
+            return false;
+        }
+        sits.heard = message.number;
+        if message.kind == CHAT_KIND {
+            self.say(seat, &message.payload);
+        } else {
+            self.game.message(&mut self.world, sits.player, &message.kind, &message.payload);
+            self.carry_out();
+        }
+        true
+    }
+
+    fn say(&mut self, seat: u32, payload: &[u8]) {
+        let sits = &mut self.seats[seat];
+        let Some(text) = chat_text(payload) else {
+            self.counts.chat_invalid += 1;
+            return self.refuse_chat(seat, "a line is 1 to 200 bytes of text without control characters");
+        };
+        let rate = self.config.tick_rate;
+        if !sits.chat.take(CHAT_RATE, self.tick, rate) {
+            self.counts.chat_limited += 1;
+            return self.refuse_chat(seat, "too fast: two lines a second");
+        }
+        if !self.chat.take(ROOM_CHAT_RATE, self.tick, rate) {
+            self.counts.chat_limited += 1;
+            return self.refuse_chat(seat, "too many are talking in this room");
+        }
+        self.counts.chat_relayed += 1;
+        self.body.clear();
+        Reliable::Chat { player: sits.player, name: &sits.name, text }.put(&mut self.body);
+        self.send(None, self.body.as_slice().into());
+    }
+
+    fn refuse_chat(&mut self, seat: u32, why: &str) {
+        self.body.clear();
+        Reliable::Message { kind: CHAT_REFUSED_KIND, payload: why.as_bytes() }.put(&mut self.body);
+        self.send(Some(seat), self.body.as_slice().into());
+    }
+
+    fn want(&mut self, seat: u32, cells: &[CellId]) -> bool {
+        let view = &self.seats[seat].view;
+        let mut in_view = true;
+        for &cell in cells {
+            if view.contains(cell) {
+                self.counts.wants += 1;
+                self.publisher.want(cell);
+            } else {
+                in_view = false;
+            }
+        }
+        in_view
+    }
+}
+
+fn chat_text(payload: &[u8]) -> Option<&str> {
+    let text = std::str::from_utf8(payload).ok()?;
+    let is_right = (1..=CHAT_BYTES_MAX).contains(&text.len()) && !text.chars().any(char::is_control);
+    is_right.then_some(text)
+}

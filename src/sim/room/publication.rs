@@ -1,0 +1,186 @@
+//! What a room says at a publication: streams, views and each player's part, and who came and went.
+
+use std::sync::Arc;
+
+use tickyard_protocol::message::{ServerControl, encode_server_control};
+use tickyard_protocol::tick::{put_reliable, put_self};
+
+use super::{Room, cell_of};
+use crate::bridge::{BATCHES_KEPT, BATCHES_MAX, Batch, ConnId, Joined, Part, SharedBatch, Span};
+use crate::game::{Game, Look, Place};
+
+/// Reliable bytes for one player in one batch.
+const RELIABLE_BYTES_MAX: usize = 24 * 1024;
+/// Reliable bytes for all players in one batch; the rest comes in the next ones.
+const RELIABLE_BATCH_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Batches kept for their memory: as many as may be in use at a time, and some.
+const BATCHES_POOLED_MAX: usize = BATCHES_MAX + BATCHES_KEPT + 8;
+
+impl<G: Game> Room<G> {
+    /// Says what changed since the last publication, and to each player its part.
+    pub(super) fn publish(&mut self, batch: &mut Batch) {
+        let Room { game, world, seats, grid, publisher, counts, tick, .. } = self;
+        let place = |thing: &G::Thing| cell_of(game.place(thing), grid, seats);
+        publisher.publish(world, *tick, place, batch, counts);
+        world.published(*tick);
+
+        let mut reliable_bytes = RELIABLE_BATCH_BYTES_MAX;
+        for thread in 0..self.seats.threads() {
+            let start = batch.parts.len() as u32;
+            for at in 0..self.seats.of_thread(thread).len() {
+                let seat = self.seats.of_thread(thread)[at];
+                self.update_view(seat);
+                let part = self.part(seat, batch, &mut reliable_bytes);
+                batch.parts.push(part);
+            }
+            batch.threads.push(Span { start, end: batch.parts.len() as u32 });
+        }
+        // Last, since new views want snapshots.
+        self.publisher.finish(&self.world, batch, &mut self.counts);
+    }
+
+    /// Moves a player's view on if what it looks at has moved far enough.
+    fn update_view(&mut self, seat: u32) {
+        let Room { game, world, seats, grid, publisher, .. } = self;
+        let sits = &mut seats[seat];
+        let centre = sits.centre.map(|(cell, ..)| cell);
+        if !sits.view_is_stale {
+            let Look::Follow(entity) = sits.look else { return };
+            if publisher.home(entity) == centre {
+                return;
+            }
+        }
+        let position = match sits.look {
+            Look::At(x, y) => Some((x, y)),
+            Look::Follow(entity) => match world.get(entity).map(|thing| game.place(thing)) {
+                Some(Place::At(x, y)) => Some((x, y)),
+                Some(_) => None,
+                // What it followed is gone: it goes on looking there.
+                None => sits.centre.map(|(_, x, y)| (x, y)),
+            },
+            Look::Nothing => None,
+        };
+        let stays = match (sits.centre, position) {
+            (Some((cell, ..)), Some((x, y))) => !grid.strays(cell, x, y),
+            (None, None) => true,
+            _ => false,
+        };
+        if stays && !sits.view_is_stale {
+            return;
+        }
+        sits.view_is_stale = false;
+        sits.centre = position.map(|(x, y)| {
+            let cell = centre.filter(|_| stays).unwrap_or_else(|| grid.cell_at(x, y));
+            (cell, x, y)
+        });
+        let private = sits.has_private.then(|| grid.private(seat));
+        let before = std::mem::replace(&mut sits.view, grid.view(sits.centre, private));
+        sits.view_is_news |= sits.view.cells() != before.cells();
+        for &cell in sits.view.cells() {
+            publisher.hear(cell);
+            if !before.contains(cell) {
+                publisher.want(cell);
+            }
+        }
+        before.cells().iter().for_each(|&cell| publisher.unhear(cell));
+    }
+
+    fn part(&mut self, seat: u32, batch: &mut Batch, reliable_bytes: &mut usize) -> Part {
+        let sits = &mut self.seats[seat];
+        let followed = if let Look::Follow(entity) = sits.look { Some(entity) } else { None };
+        let own = &mut sits.own;
+        match followed.and_then(|entity| self.publisher.entity(entity)) {
+            Some((entity, changed)) => {
+                let is_another = own.entity != Some(entity.id);
+                if is_another || changed == self.tick {
+                    own.entity = Some(entity.id);
+                    own.changed = self.tick;
+                    own.bytes.clear();
+                    put_self(&mut own.bytes, &entity);
+                }
+            }
+            None => {
+                if own.entity.take().is_some() {
+                    own.changed = self.tick;
+                }
+                own.bytes.clear();
+            }
+        }
+        let own_span = append(batch, |bytes| bytes.extend_from_slice(&own.bytes));
+
+        let view = std::mem::take(&mut sits.view_is_news).then(|| {
+            let start = batch.views.len() as u32;
+            batch.views.extend_from_slice(sits.view.cells());
+            Span { start, end: batch.views.len() as u32 }
+        });
+
+        let (mut reliable_first, mut reliable_count) = (0, 0);
+        let reliable = append(batch, |bytes| {
+            let bytes_max = RELIABLE_BYTES_MAX.min(*reliable_bytes);
+            let start = bytes.len();
+            (reliable_first, reliable_count) =
+                sits.reliable.offer(bytes_max, |number, body| put_reliable(bytes, number, body));
+            *reliable_bytes = reliable_bytes.saturating_sub(bytes.len() - start);
+        });
+        Part {
+            conn: sits.conn,
+            seq: sits.inputs.applied(),
+            depth: sits.inputs.depth() as u8,
+            heard: sits.heard,
+            own: own_span,
+            own_changed: own.changed,
+            view,
+            reliable,
+            reliable_first,
+            reliable_count,
+        }
+    }
+
+    /// What all threads have got is news no more.
+    pub(super) fn forget_old_news(&mut self) {
+        let again = |conn: ConnId| self.undelivered.contains(&conn.thread);
+        self.news.joined.retain(|&(conn, _)| again(conn));
+        self.news.refused.retain(|refusal| again(refusal.conn));
+        self.news.removed.retain(|removed| again(removed.conn));
+        self.undelivered.clear();
+    }
+
+    /// Tells who came, who was refused and who was removed.
+    pub(super) fn tell_news(&mut self, batch: &mut Batch) {
+        // Who left again before it could be told needs no welcome.
+        let seats = &self.seats;
+        self.news.joined.retain(|&(conn, player)| {
+            seats.of_player(player).is_some_and(|seat| seats.of_conn(conn) == Some(seat))
+        });
+        for &(conn, player) in &self.news.joined {
+            let ServerControl::Welcome(welcome) = &mut self.welcome else { unreachable!("it is a welcome") };
+            (welcome.player, welcome.tick) = (player, self.tick);
+            let welcome = append(batch, |bytes| encode_server_control(&self.welcome, bytes));
+            batch.joined.push(Joined { conn, player, welcome });
+        }
+        batch.refused.extend_from_slice(&self.news.refused);
+        batch.removed.extend_from_slice(&self.news.removed);
+    }
+
+    /// An empty batch; its memory is that of one that nobody reads any more.
+    pub(super) fn unused_batch(&mut self) -> SharedBatch {
+        let unused = self.batches.iter_mut().position(|batch| Arc::get_mut(batch).is_some());
+        let mut shared = unused.map_or_else(SharedBatch::default, |at| self.batches.swap_remove(at));
+        Arc::get_mut(&mut shared).expect("it was just found to be ours alone").clear();
+        shared
+    }
+
+    /// Keeps a batch's memory for when all have read it.
+    pub(super) fn keep_memory(&mut self, batch: &SharedBatch) {
+        if self.batches.len() < BATCHES_POOLED_MAX {
+            self.batches.push(Arc::clone(batch));
+        }
+    }
+}
+
+fn append(batch: &mut Batch, write: impl FnOnce(&mut Vec<u8>)) -> Span {
+    let start = batch.bytes.len() as u32;
+    write(&mut batch.bytes);
+    Span { start, end: batch.bytes.len() as u32 }
+}
