@@ -4,6 +4,7 @@
 //! wire each is a *row*: one `i32` per field, which a JavaScript number holds exactly. A float is quantised by its
 //! field's step. The [`Schema`] travels in the welcome, so that a client needs no generated code.
 
+use crate::codec::SERVER_CONTROL_BYTES_MAX;
 use serde::{Deserialize, Serialize};
 
 /// A row has at most this many fields.
@@ -167,6 +168,8 @@ pub enum SchemaError {
     BadNumber,
     /// A velocity of a field that is not in the row, or of itself.
     BadVelocity,
+    /// A welcome with this schema is longer than a client takes.
+    TooLong,
     /// More than [`FIELDS_MAX`] fields.
     TooManyFields,
     /// More than [`KINDS_MAX`] kinds.
@@ -180,6 +183,10 @@ impl std::fmt::Display for SchemaError {
                 f.write_str("a field's step must be finite and above 0, its offset finite, min <= max")
             }
             SchemaError::BadVelocity => f.write_str("velocity_of must name another field of the same row"),
+            SchemaError::TooLong => write!(
+                f,
+                "its welcome is longer than the {SERVER_CONTROL_BYTES_MAX} bytes that clients take; use shorter names"
+            ),
             SchemaError::TooManyFields => write!(f, "a row has at most {FIELDS_MAX} fields"),
             SchemaError::TooManyKinds => write!(f, "a world has at most {KINDS_MAX} kinds"),
         }

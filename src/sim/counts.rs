@@ -9,7 +9,7 @@ pub struct RoomCounts {
     pub inputs_skipped: u64,
     /// Inputs dropped because their number was not above the last one's.
     pub inputs_repeated: u64,
-    /// Commands from connections that had no seat.
+    /// Commands from connections that had no seat, but for their leaving.
     pub commands_stale: u64,
     /// Commands that a correct session does not send: an acknowledgement of what was never offered, a message out of
     /// order, a wish for a cell out of sight, a second join.

@@ -9,8 +9,11 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use tickyard_protocol::SERVER_CONTROL_BYTES_MAX;
 use tickyard_protocol::fields::{Fields, Kinds, Schema, SchemaError, Shapes, check_fields};
-use tickyard_protocol::message::{RefusalCode, ServerControl, Welcome};
+use tickyard_protocol::message::{
+    RefusalCode, ServerControl, Welcome, decode_server_control, encode_server_control,
+};
 use tickyard_protocol::types::{CellId, PlayerId, Tick};
 
 use super::counts::{Digest, RoomCounts};
@@ -118,17 +121,19 @@ impl<G: Game> Room<G> {
         let shapes = Shapes::new(&schema.kinds)?;
         check_fields(&schema.input)?;
         let input_fields = schema.input.len();
+        // Player and tick with as many bytes as they will ever take.
         let welcome = ServerControl::Welcome(Welcome {
-            player: PlayerId(0),
+            player: PlayerId(u32::MAX),
             resume: Vec::new(),
             room: config.name.clone(),
             game: config.game.clone(),
-            tick: Tick(0),
+            tick: Tick(u32::MAX),
             tick_rate: config.tick_rate,
             step_micros: 1_000_000 / config.tick_rate as u32,
             schema,
             tags: Vec::new(),
         });
+        check_length(&welcome)?;
         Ok(Room {
             world: World::new(config.seed),
             tick: Tick(0),
@@ -361,6 +366,15 @@ impl<G: Game> Room<G> {
             }
         }
     }
+}
+
+/// A welcome that no client takes would turn everybody away: better that the room does not open. A client's limit is not
+/// on the bytes alone, so its own decoder is asked.
+fn check_length(welcome: &ServerControl) -> Result<(), SchemaError> {
+    let mut bytes = Vec::new();
+    encode_server_control(welcome, &mut bytes);
+    let fits = bytes.len() <= SERVER_CONTROL_BYTES_MAX && decode_server_control(&bytes[1..]).is_ok();
+    if fits { Ok(()) } else { Err(SchemaError::TooLong) }
 }
 
 /// In which cell a place is; [`NOWHERE`] if it is for a player who is gone.

@@ -37,7 +37,8 @@ impl<G: Game> Room<G> {
             return self.join(conn, &join);
         }
         let Some(seat) = self.seats.of_conn(conn) else {
-            self.counts.commands_stale += 1;
+            // A session whose seat was taken away, or that was refused, says once more that it is gone.
+            self.counts.commands_stale += !matches!(ask, Ask::Leave(_)) as u64;
             return;
         };
         let sits = &mut self.seats[seat];

@@ -78,9 +78,23 @@ fn commands_from_a_connection_without_a_seat_are_dropped_and_counted() {
     stage.ask(ConnId { thread: 7, ..conn(0) }, Ask::Ack(0));
     stage.ask(conn(99), Ask::Ack(0));
     stage.step();
-    assert_eq!(stage.room.take_counts().commands_stale, 5);
+    assert_eq!(stage.room.take_counts().commands_stale, 4);
     assert!(stage.room.game.inputs.is_empty());
     assert_eq!(stage.room.players(), 1);
+}
+
+#[test]
+fn who_was_removed_and_then_leaves_is_not_counted_as_stale() {
+    let mut stage = Stage::with(RoomConfig { capacity: 1, ..config() });
+    stage.join(conn(0));
+    stage.join(conn(1));
+    stage.deed(|world| (0..RELIABLE_WAITING_MAX + 1).for_each(|_| world.broadcast("a", b"")));
+    let batch = stage.step();
+    assert_eq!((batch.removed.len(), batch.refused.len()), (1, 1));
+    // What their sessions do next.
+    (0..2).for_each(|at| stage.ask(conn(at), Ask::Leave(Leave::Removed)));
+    stage.step();
+    assert_eq!(stage.room.take_counts().commands_stale, 0);
 }
 
 #[test]

@@ -4,6 +4,7 @@ mod asking;
 mod cells;
 mod coming;
 mod listener;
+mod schema;
 mod stage;
 mod walk;
 
