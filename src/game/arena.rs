@@ -18,7 +18,7 @@ pub const STEPS_PER_UNIT: i32 = 16;
 pub const SIDE_UNITS: i32 = 4096;
 /// How fast players run, in units a second.
 pub const SPEED_UNITS: i32 = 200;
-/// A coin within this distance of a player who moves is collected, in units.
+/// A coin within this distance of a player is collected, in units.
 pub const REACH_UNITS: i32 = 24;
 /// Coins in the world.
 pub const COINS: usize = 200;
@@ -107,7 +107,7 @@ struct Runner {
     name: String,
     run: Run,
     score: i32,
-    /// Whether the direction is new, or led to motion in the last tick.
+    /// Whether the direction is new, or led to motion in the last tick. Who does not move is not touched.
     is_moving: bool,
 }
 
@@ -143,8 +143,7 @@ impl Game for Arena {
         let (x, y) = somewhere(world);
         let entity = world.spawn_named(Thing::Player(Player { x, y, ..Player::default() }), who.name);
         world.look(player, Look::Follow(entity));
-        let runner =
-            Runner { entity, name: who.name.into(), run: Run::default(), score: 0, is_moving: false };
+        let runner = Runner { entity, name: who.name.into(), run: Run::default(), score: 0, is_moving: true };
         self.runners.insert(player, runner);
         self.board.is_stale = true;
         Ok(())
@@ -165,15 +164,13 @@ impl Game for Arena {
     }
 
     fn tick(&mut self, world: &mut World<Thing>, tick: Tick) {
-        self.coins.fill_up(world);
-        for runner in self.runners.values_mut().filter(|runner| runner.is_moving) {
-            let Some(Thing::Player(body)) = world.get_mut(runner.entity) else { continue };
-            let (vx, vy) = velocity(runner.run, self.speed);
-            (body.x, body.vx) = advance(body.x, vx);
-            (body.y, body.vy) = advance(body.y, vy);
-            // At the edge it may want to move and cannot: nothing changes until the next input.
-            runner.is_moving = (body.vx, body.vy) != (0, 0);
-            let (x, y) = (body.x, body.y);
+        // Who rests has taken all there was within reach, so it looks only when there are new ones.
+        let are_new = self.coins.fill_up(world);
+        for runner in self.runners.values_mut().filter(|runner| runner.is_moving || are_new) {
+            if runner.is_moving {
+                runner.advance(world, self.speed);
+            }
+            let Some(&Thing::Player(Player { x, y, .. })) = world.get(runner.entity) else { continue };
             let found = self.coins.collect(world, x, y);
             if found > 0 {
                 runner.score += found;
@@ -193,6 +190,17 @@ impl Game for Arena {
             Thing::Player(Player { x, y, .. }) | Thing::Coin(Coin { x, y }) => Place::At(x, y),
             Thing::Score(_) => Place::Everywhere,
         }
+    }
+}
+
+impl Runner {
+    fn advance(&mut self, world: &mut World<Thing>, speed: i32) {
+        let Some(Thing::Player(body)) = world.get_mut(self.entity) else { return };
+        let (vx, vy) = velocity(self.run, speed);
+        (body.x, body.vx) = advance(body.x, vx);
+        (body.y, body.vy) = advance(body.y, vy);
+        // At the edge it may want to move and cannot: nothing changes until the next input.
+        self.is_moving = (body.vx, body.vy) != (0, 0);
     }
 }
 
@@ -237,13 +245,16 @@ impl Default for Coins {
 }
 
 impl Coins {
-    fn fill_up(&mut self, world: &mut World<Thing>) {
+    /// Puts out as many as are missing; says whether there were any.
+    fn fill_up(&mut self, world: &mut World<Thing>) -> bool {
+        let are_missing = self.count < COINS;
         while self.count < COINS {
             let (x, y) = somewhere(world);
             let entity = world.spawn(Thing::Coin(Coin { x, y }));
             self.squares[square(x / SQUARE, y / SQUARE)].push((entity, x, y));
             self.count += 1;
         }
+        are_missing
     }
 
     /// Takes away the coins within reach; returns how many.
@@ -538,8 +549,33 @@ mod tests {
     }
 
     #[test]
+    fn a_coin_that_appears_within_reach_of_a_player_who_rests_is_collected() {
+        let mut run = Run20::new(0);
+        // As many as it takes that new coins hit some of them.
+        (1..=3000).for_each(|player| run.join(player));
+        let mut found = Vec::new();
+        for _ in 0..10 {
+            run.tick();
+            found.push(COINS - run.coins().len());
+            let bodies: Vec<_> = (1..=3000).map(|player| run.body(player).clone()).collect();
+            for (x, y) in run.coins() {
+                let reaches = |body: &Player| {
+                    let (dx, dy) = ((body.x - x) as i64, (body.y - y) as i64);
+                    dx * dx + dy * dy <= (REACH as i64).pow(2)
+                };
+                assert!(!bodies.iter().any(reaches), "a coin lies at {x}, {y} before somebody's feet");
+            }
+        }
+        assert!(found[1] > 0, "new ones appeared at somebody's feet: {found:?}");
+        let scores: i32 = (1..=3000).map(|player| run.body(player).score).sum();
+        assert_eq!(scores as usize, found.iter().sum::<usize>());
+    }
+
+    #[test]
     fn the_board_holds_the_ten_best_and_changes_at_most_twice_a_second() {
         let mut run = Run20::new(12);
+        // Whoever began on a coin has it already.
+        run.arena.runners.values_mut().for_each(|runner| runner.score = 0);
         while !run.world.tick().0.is_multiple_of(10) {
             run.tick();
         }
