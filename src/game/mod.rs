@@ -12,17 +12,19 @@ use tickyard_protocol::types::{EntityId, PlayerId, Tick};
 
 pub mod arena;
 mod random;
+mod timers;
 mod world;
 
 pub use crate::bridge::Leave;
 pub use random::Random;
+pub use timers::{TIMERS_MAX, TooManyTimers};
 pub(crate) use world::Effect;
 pub use world::World;
 
 /// The rules of a room.
 ///
 /// In each tick the engine calls, in this order: [`Game::join`], [`Game::leave`] and [`Game::message`] as they came in,
-/// [`Game::input`] player by player, then [`Game::tick`]. A panic in any of them ends the room, and no other.
+/// [`Game::input`] player by player, [`Game::timer`], then [`Game::tick`]. A panic in any of them ends the room, and no other.
 pub trait Game: Send + 'static {
     /// What players can see: a struct, or an enum of structs. An entity's kind never changes.
     type Thing: Kinds;
@@ -47,6 +49,9 @@ pub trait Game: Send + 'static {
 
     /// A player's input: each at most once, in the order in which they were sent, usually one a tick.
     fn input(&mut self, world: &mut World<Self::Thing>, player: PlayerId, input: &Self::Input);
+
+    /// A timer that was set with [`World::after`] is due.
+    fn timer(&mut self, _world: &mut World<Self::Thing>, _timer: u64) {}
 
     /// A step of the simulation.
     fn tick(&mut self, world: &mut World<Self::Thing>, tick: Tick);

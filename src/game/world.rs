@@ -12,7 +12,8 @@ use tickyard_protocol::message::MESSAGE_KIND_BYTES_MAX;
 use tickyard_protocol::tick::Reliable;
 use tickyard_protocol::types::{EntityId, PlayerId, SLOTS_MAX, Tick};
 
-use super::{Look, Place, Random};
+use super::timers::Timers;
+use super::{Look, Place, Random, TooManyTimers};
 
 /// The things of a room and what its game can do with them.
 #[derive(Debug)]
@@ -27,6 +28,7 @@ pub struct World<T> {
     resting: VecDeque<(Tick, u32)>,
     tick: Tick,
     random: Random,
+    timers: Timers,
     effects: Vec<Effect>,
     /// The transients' kinds and payloads.
     transient_bytes: Vec<u8>,
@@ -77,6 +79,7 @@ impl<T> World<T> {
             resting: VecDeque::new(),
             tick: Tick(0),
             random: Random::new(seed),
+            timers: Timers::default(),
             effects: Vec::new(),
             transient_bytes: Vec::new(),
             transients_dropped: 0,
@@ -159,6 +162,15 @@ impl<T> World<T> {
     /// The room's random source.
     pub fn random(&mut self) -> &mut Random {
         &mut self.random
+    }
+
+    /// Asks for [`Game::timer`](super::Game::timer) with this number in so many ticks, before that tick's
+    /// [`Game::tick`](super::Game::tick); 0 is the next tick, as 1 is. Timers of one tick come in the order in which they
+    /// were set. A timer cannot be taken back: a game that changed its mind ignores it.
+    ///
+    /// An error says that [`TIMERS_MAX`](super::TIMERS_MAX) timers wait already.
+    pub fn after(&mut self, ticks: u32, timer: u64) -> Result<(), TooManyTimers> {
+        self.timers.set(ticks, timer)
     }
 
     /// Decides what a player sees; until then [`Look::Nothing`].
@@ -244,7 +256,18 @@ impl<T> World<T> {
 impl<T> World<T> {
     /// The next tick begins.
     pub(crate) fn begin(&mut self, tick: Tick) {
+        self.timers.advance(tick.since(self.tick));
         self.tick = tick;
+    }
+
+    /// The next timer that is due; it waits no more.
+    pub(crate) fn pop_timer(&mut self) -> Option<u64> {
+        self.timers.pop_due()
+    }
+
+    /// The timers that wait, in order: in how many ticks, and which.
+    pub(crate) fn timers(&self) -> impl Iterator<Item = (u64, u64)> {
+        self.timers.waiting()
     }
 
     /// How many slots were ever used.

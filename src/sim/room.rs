@@ -1,7 +1,7 @@
 //! A room: one isolated instance of a game, stepped by the ticker.
 //!
 //! A step simulates one tick (after a stall a few) and publishes once, in this order: commands as they came in; inputs, by
-//! seat; [`Game::tick`]; what was touched, cell by cell; views; the batch. The list of commands between two steps is the
+//! seat; timers; [`Game::tick`]; what was touched, cell by cell; views; the batch. The list of commands between two steps is the
 //! journal: the same journal and seed give the same states and the same bytes of every delta and snapshot.
 //!
 //! If the game panics, its room is over: every player is told, nobody gets in any more, and other rooms do not notice.
@@ -245,6 +245,10 @@ impl<G: Game> AnyRoom for Room<G> {
             digest.add((seat.heard as u64) << 32 | seat.reliable.upcoming() as u64);
             seat.view.cells().iter().for_each(|cell| digest.add(cell.0 as u64));
         }
+        for (ticks, timer) in self.world.timers() {
+            digest.add(ticks);
+            digest.add(timer);
+        }
         self.publisher.digest(&mut digest);
         digest.value()
     }
@@ -265,6 +269,7 @@ impl<G: Game> Room<G> {
                 self.obey_commands();
             }
             self.apply_inputs();
+            self.ring_timers();
             self.game.tick(&mut self.world, self.tick);
             self.carry_out();
             self.free_the_doomed();
@@ -287,6 +292,13 @@ impl<G: Game> Room<G> {
         });
         self.eager = eager;
         self.carry_out();
+    }
+
+    /// Ends: a timer that is set now is due in a later tick.
+    fn ring_timers(&mut self) {
+        while let Some(timer) = self.world.pop_timer() {
+            self.game.timer(&mut self.world, timer);
+        }
     }
 
     /// Does what the game asked the world for.

@@ -6,6 +6,7 @@ mod coming;
 mod listener;
 mod schema;
 mod stage;
+mod timers;
 mod walk;
 
 use proptest::prelude::*;

@@ -14,6 +14,7 @@ use crate::sim::{AnyRoom, Room, RoomConfig};
 use crate::time::Time;
 
 pub type Deed = Box<dyn FnOnce(&mut World<Dot>) + Send>;
+pub type Encounter = fn(&mut World<Dot>, PlayerId);
 
 /// A game that does what the test tells it, and remembers what it was told.
 #[derive(Default)]
@@ -22,6 +23,11 @@ pub struct Puppet {
     pub inputs: Vec<(u32, PlayerId, i32)>,
     pub messages: Vec<(PlayerId, String, Vec<u8>)>,
     pub left: Vec<(PlayerId, Leave)>,
+    /// By tick: its timers and, as `None`, its tick.
+    pub rung: Vec<(u32, Option<u64>)>,
+    pub on_join: Option<Encounter>,
+    pub on_leave: Option<Encounter>,
+    pub on_timer: Option<fn(&mut World<Dot>, u64)>,
     pub refuses: Option<&'static str>,
     pub panics_on_join: bool,
 }
@@ -45,12 +51,18 @@ impl Game for Puppet {
         Layout { width: SIDE, height: 100, cell: 100 }
     }
 
-    fn join(&mut self, _: &mut World<Dot>, _: PlayerId, _: &Joining) -> Result<(), game::Refusal> {
+    fn join(&mut self, world: &mut World<Dot>, player: PlayerId, _: &Joining) -> Result<(), game::Refusal> {
         assert!(!self.panics_on_join, "as the test asked for");
+        if let Some(on_join) = self.on_join {
+            on_join(world, player);
+        }
         self.refuses.map_or(Ok(()), |text| Err(game::Refusal { text: text.into() }))
     }
 
-    fn leave(&mut self, _: &mut World<Dot>, player: PlayerId, why: Leave) {
+    fn leave(&mut self, world: &mut World<Dot>, player: PlayerId, why: Leave) {
+        if let Some(on_leave) = self.on_leave {
+            on_leave(world, player);
+        }
         self.left.push((player, why));
     }
 
@@ -58,7 +70,15 @@ impl Game for Puppet {
         self.inputs.push((world.tick().0, player, input.0));
     }
 
-    fn tick(&mut self, world: &mut World<Dot>, _: Tick) {
+    fn timer(&mut self, world: &mut World<Dot>, timer: u64) {
+        self.rung.push((world.tick().0, Some(timer)));
+        if let Some(on_timer) = self.on_timer {
+            on_timer(world, timer);
+        }
+    }
+
+    fn tick(&mut self, world: &mut World<Dot>, tick: Tick) {
+        self.rung.push((tick.0, None));
         self.deeds.drain(..).for_each(|deed| deed(world));
     }
 
@@ -189,6 +209,11 @@ pub fn view(batch: &Batch, conn: ConnId) -> Option<Vec<u32>> {
     part(batch, conn).view.map(|span| batch.views[span.range()].iter().map(|cell| cell.0).collect())
 }
 
+/// What the reliable messages in a part say.
+pub fn told(batch: &Batch, conn: ConnId) -> Vec<String> {
+    reliable(batch, conn).into_iter().map(|(_, text)| text).collect()
+}
+
 /// The reliable messages in a part, as numbers and text.
 pub fn reliable(batch: &Batch, conn: ConnId) -> Vec<(u32, String)> {
     let part = part(batch, conn);
@@ -200,6 +225,9 @@ pub fn reliable(batch: &Batch, conn: ConnId) -> Vec<(u32, String)> {
         let text = match Reliable::read(reader.rest()).unwrap() {
             Reliable::Message { kind, payload } => format!("{kind}: {}", String::from_utf8_lossy(payload)),
             Reliable::Chat { player, name, text } => format!("{} {name}: {text}", player.0),
+            Reliable::Property { owner, key, value } => {
+                format!("{}'s {key} = {}", owner.0, String::from_utf8_lossy(value))
+            }
             other => format!("{other:?}"),
         };
         (number, text)
