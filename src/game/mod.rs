@@ -11,11 +11,16 @@ use tickyard_protocol::fields::{Fields, Kinds};
 use tickyard_protocol::types::{EntityId, PlayerId, Tick};
 
 pub mod arena;
+mod properties;
 mod random;
 mod timers;
 mod world;
 
 pub use crate::bridge::Leave;
+pub use properties::{
+    Owner, PROPERTIES_BYTES_MAX, PROPERTIES_MAX, PROPERTY_KEY_BYTES_MAX, PROPERTY_VALUE_BYTES_MAX,
+    PropertyError,
+};
 pub use random::Random;
 pub use timers::{TIMERS_MAX, TooManyTimers};
 pub(crate) use world::Effect;

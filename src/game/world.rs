@@ -3,7 +3,7 @@
 //! A [`World`] hands out entities, remembers which were touched and collects what the game wants said. Who sees what is
 //! not its business: the room asks it once a tick for what was touched and said.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -12,8 +12,9 @@ use tickyard_protocol::message::MESSAGE_KIND_BYTES_MAX;
 use tickyard_protocol::tick::Reliable;
 use tickyard_protocol::types::{EntityId, PlayerId, SLOTS_MAX, Tick};
 
+use super::properties::Properties;
 use super::timers::Timers;
-use super::{Look, Place, Random, TooManyTimers};
+use super::{Look, Owner, Place, PropertyError, Random, TooManyTimers};
 
 /// The things of a room and what its game can do with them.
 #[derive(Debug)]
@@ -29,6 +30,8 @@ pub struct World<T> {
     tick: Tick,
     random: Random,
     timers: Timers,
+    players: BTreeSet<PlayerId>,
+    properties: Properties,
     effects: Vec<Effect>,
     /// The transients' kinds and payloads.
     transient_bytes: Vec<u8>,
@@ -50,6 +53,8 @@ struct Slot<T> {
 pub(crate) enum Effect {
     /// A player looks elsewhere.
     Look { player: PlayerId, look: Look },
+    /// A property changed: the message that tells of it, for all.
+    Property { owner: Owner, body: Arc<[u8]> },
     /// A reliable message, class and content; to all without `to`.
     Reliable { to: Option<PlayerId>, body: Arc<[u8]> },
     /// Something that happened; kind and payload are ranges of the world's bytes.
@@ -80,6 +85,8 @@ impl<T> World<T> {
             tick: Tick(0),
             random: Random::new(seed),
             timers: Timers::default(),
+            players: BTreeSet::new(),
+            properties: Properties::default(),
             effects: Vec::new(),
             transient_bytes: Vec::new(),
             transients_dropped: 0,
@@ -171,6 +178,27 @@ impl<T> World<T> {
     /// An error says that [`TIMERS_MAX`](super::TIMERS_MAX) timers wait already.
     pub fn after(&mut self, ticks: u32, timer: u64) -> Result<(), TooManyTimers> {
         self.timers.set(ticks, timer)
+    }
+
+    /// A property of the room or of a player. There is none with an empty value.
+    pub fn property(&self, owner: Owner, key: &str) -> Option<&[u8]> {
+        self.properties.get(owner, key)
+    }
+
+    /// Sets a property; an empty value removes it. All players are told, reliably, if that changes anything, and who joins
+    /// later is told all properties there are. A player's properties end when the player leaves.
+    ///
+    /// An error says which bound it would break; then nothing has changed.
+    pub fn set_property(&mut self, owner: Owner, key: &str, value: &[u8]) -> Result<(), PropertyError> {
+        if let Owner::Player(player) = owner
+            && !self.players.contains(&player)
+        {
+            return Err(PropertyError::NoPlayer);
+        }
+        if let Some(body) = self.properties.set(owner, key, value)? {
+            self.effects.push(Effect::Property { owner, body });
+        }
+        Ok(())
     }
 
     /// Decides what a player sees; until then [`Look::Nothing`].
@@ -270,6 +298,32 @@ impl<T> World<T> {
         self.timers.waiting()
     }
 
+    /// A player is about to join, and may have properties from now on.
+    pub(crate) fn admit(&mut self, player: PlayerId) {
+        self.players.insert(player);
+    }
+
+    /// A player is gone, and so are its properties: all are told.
+    pub(crate) fn dismiss(&mut self, player: PlayerId) {
+        self.players.remove(&player);
+        let owner = Owner::Player(player);
+        self.effects.extend(self.properties.end(owner).map(|body| Effect::Property { owner, body }));
+    }
+
+    /// The game did not let a player in: nothing that it wanted said about it is said. What it did to other properties
+    /// is, since those are as they are now.
+    pub(crate) fn turn_away(&mut self, player: PlayerId) {
+        self.dismiss(player);
+        self.effects.retain(
+            |effect| matches!(effect, Effect::Property { owner, .. } if *owner != Owner::Player(player)),
+        );
+    }
+
+    /// What tells of all properties, as reliable messages.
+    pub(crate) fn property_bodies(&self) -> impl Iterator<Item = &Arc<[u8]>> {
+        self.properties.bodies()
+    }
+
     /// How many slots were ever used.
     pub(crate) fn slots(&self) -> usize {
         self.slots.len()
@@ -314,11 +368,6 @@ impl<T> World<T> {
     pub(crate) fn swap_effects(&mut self, effects: &mut Vec<Effect>) {
         debug_assert!(effects.is_empty());
         std::mem::swap(&mut self.effects, effects);
-    }
-
-    /// Forgets what the game wanted said.
-    pub(crate) fn drop_effects(&mut self) {
-        self.effects.clear();
     }
 
     /// A transient's kind and payload.

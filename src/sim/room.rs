@@ -245,6 +245,7 @@ impl<G: Game> AnyRoom for Room<G> {
             digest.add((seat.heard as u64) << 32 | seat.reliable.upcoming() as u64);
             seat.view.cells().iter().for_each(|cell| digest.add(cell.0 as u64));
         }
+        self.world.property_bodies().for_each(|body| digest.add_bytes(body));
         for (ticks, timer) in self.world.timers() {
             digest.add(ticks);
             digest.add(timer);
@@ -316,7 +317,7 @@ impl<G: Game> Room<G> {
                         (sits.look, sits.view_is_stale) = (look, true);
                     }
                 }
-                Effect::Reliable { to: None, body } => self.send(None, body),
+                Effect::Property { body, .. } | Effect::Reliable { to: None, body } => self.send(None, body),
                 Effect::Reliable { to: Some(player), body } => {
                     if let Some(seat) = self.seats.of_player(player) {
                         self.send(Some(seat), body);

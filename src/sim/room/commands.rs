@@ -6,8 +6,8 @@ use tickyard_protocol::types::{CellId, PlayerId};
 
 use super::Room;
 use crate::bridge::{Ask, ConnId, Join, Leave, Message, Refusal};
-use crate::game::{Game, Joining};
-use crate::sim::players::{Rate, Took};
+use crate::game::{Game, Joining, PROPERTIES_BYTES_MAX, PROPERTIES_MAX};
+use crate::sim::players::{RELIABLE_WAITING_BYTES_MAX, RELIABLE_WAITING_MAX, Rate, Took};
 
 /// When a player who found the room full should try again.
 const FULL_RETRY_MILLIS: u32 = 5000;
@@ -20,6 +20,13 @@ const CHAT_BYTES_MAX: usize = 200;
 const CHAT_RATE: Rate = Rate { per_second: 2, burst: 4 };
 /// What all players together may say: each line goes to every player.
 const ROOM_CHAT_RATE: Rate = Rate { per_second: 32, burst: 64 };
+
+// All properties fit into half of what may wait for a newcomer's acknowledgement: the rest is for what comes then.
+const PROPERTIES_MESSAGE_BYTES_MAX: usize = PROPERTIES_BYTES_MAX + PROPERTIES_MAX * PROPERTY_HEAD_BYTES;
+/// Of the message that tells of a property: its class, its owner, the length of its key.
+const PROPERTY_HEAD_BYTES: usize = 1 + 5 + 1;
+const _: () = assert!(PROPERTIES_MAX <= RELIABLE_WAITING_MAX / 2);
+const _: () = assert!(PROPERTIES_MESSAGE_BYTES_MAX <= RELIABLE_WAITING_BYTES_MAX / 2);
 
 impl<G: Game> Room<G> {
     /// Obeys what came in since the last step.
@@ -88,17 +95,22 @@ impl<G: Game> Room<G> {
         } else {
             &join.name
         };
+        // What the game sets now the newcomer hears with all others.
+        let properties: Vec<_> = self.world.property_bodies().cloned().collect();
+        self.world.admit(player);
         self.joining = Some(conn);
         let answer = self.game.join(&mut self.world, player, &Joining { name, options: &join.options });
         self.joining = None;
         match answer {
             Ok(()) => {
-                self.seats.take(player, conn, name);
+                let seat = self.seats.take(player, conn, name);
                 self.news.joined.push((conn, player));
+                properties.into_iter().for_each(|body| self.send(Some(seat), body));
                 self.carry_out();
             }
             Err(refusal) => {
-                self.world.drop_effects();
+                self.world.turn_away(player);
+                self.carry_out();
                 self.refuse(conn, RefusalCode::Game, refusal.text, None);
             }
         }
@@ -110,6 +122,7 @@ impl<G: Game> Room<G> {
         left.view.cells().iter().for_each(|&cell| self.publisher.unhear(cell));
         self.publisher.abandon(self.grid.private(seat));
         self.game.leave(&mut self.world, left.player, why);
+        self.world.dismiss(left.player);
         self.carry_out();
     }
 

@@ -45,10 +45,18 @@ pub struct Listener {
 pub struct Heard {
     pub reliable: Vec<(u32, String)>,
     pub transients: Vec<(CellId, Vec<u8>)>,
+    pub properties: BTreeMap<(PlayerId, String), Vec<u8>>,
 }
 
 impl Hears for Heard {
     fn reliable(&mut self, number: u32, message: Reliable) {
+        if let Reliable::Property { owner, key, value } = message {
+            let key = (owner, key.to_string());
+            match value.is_empty() {
+                true => assert!(self.properties.remove(&key).is_some(), "{key:?} was never told"),
+                false => assert!(self.properties.insert(key, value.into()).as_deref() != Some(value)),
+            }
+        }
         let text = match message {
             Reliable::Message { kind, payload } => format!("{kind}: {}", String::from_utf8_lossy(payload)),
             Reliable::Chat { player, name, text } => format!("{} {name}: {text}", player.0),

@@ -4,14 +4,18 @@ mod asking;
 mod cells;
 mod coming;
 mod listener;
+mod properties;
 mod schema;
 mod stage;
 mod timers;
 mod walk;
 
+use std::collections::BTreeMap;
+
 use proptest::prelude::*;
 use tickyard_protocol::delta::Row;
 use tickyard_protocol::fields::Kinds;
+use tickyard_protocol::tick::Reliable;
 use tickyard_protocol::types::EntityId;
 
 use self::listener::{Kept, Listener};
@@ -204,7 +208,17 @@ proptest! {
         play.check();
         let sums: u64 = play.listeners.iter().map(|listener| listener.replica.counts().sums_checked).sum();
         prop_assert!(sums > 0);
-        let told = play.listeners.iter().filter_map(|listener| listener.heard.reliable.last());
+        let properties = play.room.world().property_bodies().map(|body| match Reliable::read(body) {
+            Ok(Reliable::Property { owner, key, value }) => ((owner, key.to_string()), value.to_vec()),
+            other => panic!("{other:?}"),
+        });
+        let properties: BTreeMap<_, _> = properties.collect();
+        for listener in &play.listeners {
+            prop_assert_eq!(&listener.heard.properties, &properties);
+        }
+        let told = play.listeners.iter().filter_map(|listener| {
+            listener.heard.reliable.iter().rev().find(|(_, text)| text.starts_with("told"))
+        });
         for (_, last) in told {
             prop_assert_eq!(last, &format!("told: {}", play.room.game().told));
         }

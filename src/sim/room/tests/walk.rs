@@ -3,7 +3,7 @@
 use tickyard_protocol::fields::{Field, Fields, Kind, Kinds};
 use tickyard_protocol::types::{EntityId, PlayerId, Tick};
 
-use crate::game::{Game, Joining, Layout, Leave, Look, Place, Refusal, World};
+use crate::game::{Game, Joining, Layout, Leave, Look, Owner, Place, PropertyError, Refusal, World};
 
 pub const SIDE: u32 = 600;
 
@@ -76,6 +76,16 @@ impl Walk {
                 let walker = self.anyone(world);
                 let id = world.spawn(walker);
                 world.despawn(id);
+            }
+            43..46 => {
+                let player = PlayerId(1 + world.random().below(self.joined.max(1)));
+                let owner = if dice == 43 { Owner::Room } else { Owner::Player(player) };
+                let key = ["map", "team", "hat"][world.random().below(3) as usize];
+                let value = ["", "red", "blue"][world.random().below(3) as usize];
+                match world.set_property(owner, key, value.as_bytes()) {
+                    Ok(()) => assert_eq!(world.property(owner, key).unwrap_or_default(), value.as_bytes()),
+                    Err(error) => assert_eq!(error, PropertyError::NoPlayer),
+                }
             }
             _ => {}
         }
