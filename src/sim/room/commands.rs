@@ -1,6 +1,6 @@
 //! What connections ask of a room, obeyed in the order in which it came in.
 
-use tickyard_protocol::message::RefusalCode;
+use tickyard_protocol::message::{NAME_BYTES_MAX, RefusalCode};
 use tickyard_protocol::tick::Reliable;
 use tickyard_protocol::types::{CellId, PlayerId};
 
@@ -18,8 +18,15 @@ const CHAT_REFUSED_KIND: &str = "chat-refused";
 const CHAT_BYTES_MAX: usize = 200;
 /// What one player may say.
 const CHAT_RATE: Rate = Rate { per_second: 2, burst: 4 };
-/// What all players together may say: each line goes to every player.
-const ROOM_CHAT_RATE: Rate = Rate { per_second: 32, burst: 64 };
+/// What all players together may say: each line goes to every player, and waits for each one's acknowledgement.
+const ROOM_CHAT_RATE: Rate = Rate { per_second: 8, burst: 16 };
+/// A line as it waits: text, name and numbers.
+const CHAT_LINE_BYTES_MAX: usize = CHAT_BYTES_MAX + NAME_BYTES_MAX + 16;
+// Who hears nothing for ten seconds must not lose the seat to those who talk.
+const _: () = assert!(
+    CHAT_LINE_BYTES_MAX * (ROOM_CHAT_RATE.burst + 10 * ROOM_CHAT_RATE.per_second) as usize
+        <= RELIABLE_WAITING_BYTES_MAX
+);
 
 // All properties fit into half of what may wait for a newcomer's acknowledgement: the rest is for what comes then.
 const PROPERTIES_MESSAGE_BYTES_MAX: usize = PROPERTIES_BYTES_MAX + PROPERTIES_MAX * PROPERTY_HEAD_BYTES;

@@ -118,7 +118,7 @@ fn a_room_takes_so_many_lines_from_all_its_players_together() {
     let mut stage = Stage::of(100);
     (0..100).for_each(|at| stage.message(conn(at), 1, "chat", b"hi"));
     let batch = stage.step();
-    assert_eq!(stage.room.take_counts().chat_relayed, 64);
+    assert_eq!(stage.room.take_counts().chat_relayed, 16);
     let (_, last) = reliable(&batch, conn(99)).pop().unwrap();
     assert_eq!(last, "chat-refused: too many are talking in this room");
 }
