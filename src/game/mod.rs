@@ -24,7 +24,7 @@ pub use properties::{
 pub use random::Random;
 pub use timers::{TIMERS_MAX, TooManyTimers};
 pub(crate) use world::Effect;
-pub use world::World;
+pub use world::{PAYLOAD_BYTES_MAX, TRANSIENT_PAYLOAD_BYTES_MAX, World};
 
 /// The rules of a room.
 ///
