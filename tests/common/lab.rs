@@ -6,7 +6,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use tickyard::game::{Game, Joining, Leave, Look, Place, Refusal, World};
+use tickyard::game::{Game, Joining, Layout, Leave, Look, Place, Refusal, World};
 use tickyard_protocol::fields::{Field, Fields, Kind, Kinds};
 use tickyard_protocol::types::{EntityId, PlayerId, Tick};
 
@@ -15,7 +15,7 @@ pub const WATCH: &[u8] = b"watch";
 /// Hello options: be turned away.
 pub const UNWANTED: &[u8] = b"unwanted";
 
-/// The rules. One cell holds all.
+/// The rules. A row of ten cells; everything begins in the first, and the dots stay there.
 #[derive(Default)]
 pub struct Lab {
     dots: u32,
@@ -84,6 +84,10 @@ impl Lab {
 impl Game for Lab {
     type Thing = Thing;
     type Input = Walk;
+
+    fn layout(&self) -> Layout {
+        Layout { width: 1000, height: 1, cell: 100 }
+    }
 
     fn join(&mut self, world: &mut World<Thing>, player: PlayerId, who: &Joining) -> Result<(), Refusal> {
         if who.options == UNWANTED {

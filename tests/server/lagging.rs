@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use tickyard::Config;
+use tickyard::bridge::BATCHES_KEPT;
 use tickyard::close_reason::CloseReason;
 use tickyard_protocol::types::CellId;
 
@@ -55,15 +56,17 @@ fn a_slow_reader_is_skipped_not_closed_and_comes_back_while_the_others_miss_noth
     bob.until("Bob sees the slow one", |bob| bob.sees("Slow").is_some());
     let bobs_first = bob.ticks.len();
 
-    // It reads nothing, and goes on playing. It is over when it has been skipped for so long that deltas are not enough.
+    // It reads nothing, and goes on playing, until it was skipped at so many ticks in a row that deltas are not enough.
     let deadline = Instant::now() + PATIENCE;
-    let mut sent = 0;
-    while house.metrics().skipped_updates.get() < 40 {
+    let (mut sent, mut in_a_row, mut skipped) = (0, 0, 0);
+    while in_a_row < 3 * BATCHES_KEPT {
         assert!(Instant::now() < deadline, "never skipped");
         let heard = bob.ticks.len();
         bob.until("a tick passes", |bob| bob.ticks.len() > heard);
         sent += 1;
-        slow.walk(1, -1);
+        slow.walk(0, -1);
+        let before = std::mem::replace(&mut skipped, house.metrics().skipped_updates.get());
+        in_a_row = if skipped > before { in_a_row + 1 } else { 0 };
     }
     slow.walk(0, 7);
     bob.until("its inputs count all the time", |bob| bob.sees("Slow").unwrap().row[3] == 7);
@@ -112,6 +115,44 @@ fn who_takes_nothing_for_the_slow_timeout_is_dropped_however_much_it_sends() {
     until("its seat is free", || house.metrics().players.get() == 1);
     assert_eq!(house.metrics().outbox_bytes.get(), 0);
     assert_eq!(slow.until_the_end(), End::Cut);
+}
+
+#[test]
+fn who_walked_away_while_it_did_not_read_sees_what_is_there_and_not_where_it_was() {
+    let (house, _) = noisy_house(Config { tick_rate: 60, ..config() });
+    let mut slow = join_slowly(&house, "Slow");
+    let mut bob = Client::join(house.address(), "lab", "Bob");
+    let there = Client::over_there(&house);
+    let first_view = slow.replica.view().to_vec();
+    until("its buffers are full", || house.metrics().skipped_updates.get() > 3);
+
+    // Through several cells, each a new view of which it is not told.
+    slow.walk(50, 0);
+    bob.until("it is out of sight", |bob| bob.sees("Slow").is_none());
+    bob.walk(50, 0);
+    let mut there = there;
+    until_both("both are there", [&mut bob, &mut there], |_, there| {
+        ["Slow", "Bob"].iter().all(|name| there.sees(name).is_some_and(|seen| seen.row[0] > 900))
+    });
+
+    slow.until("it sees where it is", |slow| {
+        slow.replica.view_is_complete() && slow.sees("There").is_some() && slow.replica.view() != first_view
+    });
+    assert!(slow.replica.entities().all(|entity| entity.kind == 0), "no dots here");
+    until_both("the same view", [&mut slow, &mut there], |slow, there| {
+        slow.replica.view().len() == there.replica.view().len()
+    });
+    until_they_agree(&mut slow, &mut there);
+}
+
+impl Client {
+    /// Somebody at the far end of the world.
+    fn over_there(house: &House) -> Client {
+        let mut there = Client::join(house.address(), "lab", "There");
+        there.walk(50, 0);
+        there.until("it is there", |there| there.replica.own().unwrap().row[0] > 1000);
+        there
+    }
 }
 
 #[test]

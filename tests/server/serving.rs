@@ -124,7 +124,10 @@ fn every_metric_moves_when_that_happens_what_it_counts() {
     slow.say_hello(&hello("lab", "Slow"));
     until("it is skipped", || house.metrics().skipped_updates.get() > 20);
     look();
-    slow.until("it is back", |slow| slow.replica.view_is_complete() && house.metrics().wants.get() > 0);
+    slow.until_it_sees_all();
+    let cells = slow.replica.view().to_vec();
+    slow.want(&cells);
+    slow.until("its wish is counted", |_| house.metrics().wants.get() > 0);
     until("it is dropped", || {
         slow.walk(1, 1);
         house.metrics().closes.get(tickyard::close_reason::CloseReason::Slow) == 1

@@ -104,6 +104,23 @@ fn the_close_code_survives_what_was_sent_behind_the_mistake() {
 }
 
 #[test]
+fn the_close_code_survives_also_behind_bytes_that_wait_while_more_is_sent() {
+    let lab = Lab::with_dots(300);
+    let house = House::open(Config { tick_rate: 60, ..config() }, |server| server.game("lab", |_| lab));
+    let mut slow = Client::knock_with_small_buffer(house.address());
+    slow.say_hello(&hello("lab", "Slow"));
+    until("its buffers are full", || house.metrics().skipped_updates.get() > 0);
+
+    slow.stream().write_all(&[0x81, 0x80, 0, 0, 0, 0]).unwrap();
+    slow.until("the close comes", |slow| {
+        // Had the server closed its socket already, this would be answered by a reset, which takes the close with it.
+        let _ = slow.stream().write_all(&[0x82, 0x81, 0, 0, 0, 0, 3]);
+        slow.end.is_some()
+    });
+    assert_eq!(slow.end, Some(End::Close(1003)));
+}
+
+#[test]
 fn a_close_is_answered_with_its_code_and_tcp_ends_in_order() {
     let house = House::open(config(), |server| server.game("lab", |_| Lab::default()));
     let mut stream = dial(house.address());
