@@ -99,12 +99,12 @@ export function drawPlayer(name, [x, y], score, isMe) {
   paint.fillText(String(score), left, top + size * 0.06);
 }
 
-/** Where it came from in the last moment. */
-export function drawTail(name, [x, y, vx, vy]) {
+/** Where it came from in the last few ticks. */
+export function drawTail(name, [x, y, vx, vy], ticks) {
   const speed = Math.hypot(vx, vy);
-  if (speed < 5) return;
+  if (speed * ticks < PLAYER_RADIUS) return;
   const [left, top] = [toX(x), toY(y)];
-  const [endX, endY] = [toX(x - vx * 0.26), toY(y - vy * 0.26)];
+  const [endX, endY] = [toX(x - vx * ticks), toY(y - vy * ticks)];
   const radius = PLAYER_RADIUS * camera.zoom * 0.86;
   const [acrossX, acrossY] = [(-vy / speed) * radius, (vx / speed) * radius];
   const fade = paint.createLinearGradient(left, top, endX, endY);

@@ -53,12 +53,15 @@ class Scene {
     }
     const places = [];
     for (const player of this.players) {
-      const place = player === this.room.me ? mine : this.#place(player, now);
+      if (player === this.room.me) continue;
+      const place = this.#place(player, now);
       if (place && isVisible(place[0], place[1])) places.push([player, place]);
     }
+    // You are on top of everybody.
+    if (mine) places.push([this.room.me, mine]);
     for (const [player, place] of places) {
       paint.globalAlpha = this.#presence(player.id, now);
-      drawTail(player.name, place);
+      drawTail(player.name, place, TAIL_MS / this.room.stepMs);
       drawPlayer(player.name, place, player.score, player === this.room.me);
     }
     paint.globalAlpha = 1;
@@ -135,6 +138,7 @@ function drawEffect(effect, now) {
 }
 
 const FADE_MS = 220;
+const TAIL_MS = 320;
 const EFFECT_MS = { points: 900, gone: FADE_MS, taken: 360, away: FADE_MS };
 /** A player may have run this much further by the time the coin is missed, in units. */
 const STRIDE = 12;
