@@ -14,6 +14,12 @@ macro_rules! page {
     };
 }
 
+macro_rules! demo {
+    ($name:literal) => {
+        page!(concat!("/", $name), "text/javascript; charset=utf-8", concat!("demo/", $name))
+    };
+}
+
 macro_rules! sdk {
     ($name:literal) => {
         page!(concat!("/sdk/", $name), "text/javascript; charset=utf-8", concat!("typescript/dist/", $name))
@@ -23,7 +29,12 @@ macro_rules! sdk {
 /// What `GET` finds.
 pub const PAGES: &[Page] = &[
     page!("/", "text/html; charset=utf-8", "demo/index.html"),
-    page!("/demo.js", "text/javascript; charset=utf-8", "demo/demo.js"),
+    demo!("demo.js"),
+    demo!("map.js"),
+    demo!("paint.js"),
+    demo!("panels.js"),
+    demo!("scene.js"),
+    demo!("steering.js"),
     page!("/style.css", "text/css; charset=utf-8", "demo/style.css"),
     sdk!("client.js"),
     sdk!("clock.js"),
