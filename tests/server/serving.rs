@@ -98,9 +98,9 @@ fn every_metric_moves_when_that_happens_what_it_counts() {
         capacity: 4,
         connections_max: 40,
         tick_rate: 60,
-        idle_timeout: Duration::from_secs(3),
+        idle_timeout: Duration::from_secs(8),
         slow_timeout: Duration::from_millis(700),
-        hello_timeout: Duration::from_millis(300),
+        hello_timeout: Duration::from_millis(1500),
         ..config()
     };
     let house = House::open(config, |server| server.game("lab", |_| lab).game("bad", |_| Lab::default()));
