@@ -20,8 +20,11 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 use tickyard::time::Time;
 
-/// Events per turn: at a few microseconds each, deadlines wait for two milliseconds at most.
+/// Events per turn.
 const EVENTS_MAX: usize = 512;
+
+/// Bots that read before it is looked again who is due to send: at a few microseconds each, deadlines hardly wait.
+const READS_BETWEEN_SENDS: usize = 16;
 
 /// Deadlines per turn. A bot hears twice as often as it speaks.
 const DUE_MAX: usize = EVENTS_MAX / 2;
@@ -122,7 +125,11 @@ impl Swarm {
             result => result?,
         }
         let events = std::mem::replace(&mut self.events, Events::with_capacity(0));
-        for event in events.iter().filter(|event| event.token() != ALARM) {
+        for (at, event) in events.iter().filter(|event| event.token() != ALARM).enumerate() {
+            // A tick reaches all bots at once: what is due meanwhile must not wait until all have read theirs.
+            if at % READS_BETWEEN_SENDS == READS_BETWEEN_SENDS - 1 {
+                self.serve_due();
+            }
             self.handle_event(event);
         }
         if events.iter().count() < EVENTS_MAX {
