@@ -4,6 +4,8 @@
 //! encoded once for all who see it. This crate is the server as a library: implement [`game::Game`] and hand it to a
 //! [`Server`]. `docs/architecture.md` says what is where; `protocol/PROTOCOL.md` what crosses the wire.
 
+#![forbid(unsafe_code)]
+
 pub mod admin;
 mod banner;
 pub mod bridge;

@@ -3,6 +3,8 @@
 //! stdout says where the server is; logs and errors go to stderr. Exit code 2 means that the configuration has to
 //! change, 1 that the server could not run.
 
+#![forbid(unsafe_code)]
+
 use std::io::Write as _;
 use std::process::ExitCode;
 

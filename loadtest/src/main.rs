@@ -6,6 +6,8 @@
 //! The way through it: [`run`] leads from phase to phase; [`swarm`] owns the sockets; a [`bot`] turns bytes into a conversation, its
 //! [`player`] plays; an [`ear`] listens strictly; [`check`] compares worlds; [`measure`] and [`report`] say what came out.
 
+#![forbid(unsafe_code)]
+
 mod alarm;
 mod bot;
 mod check;

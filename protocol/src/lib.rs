@@ -10,6 +10,8 @@
 //! - [`replica`]: a client's world, kept from tick messages;
 //! - [`bytes`], [`bits`], [`types`]: the primitives. `codec` is the only file that knows bincode.
 
+#![forbid(unsafe_code)]
+
 pub mod bits;
 pub mod bytes;
 mod codec;

@@ -138,9 +138,7 @@ impl Origins {
         let Some(origin) = headers.get("origin") else { return true };
         let Some((_, authority)) = origin.split_once("://") else { return false };
         match self {
-            Origins::Listed(list) => {
-                list.iter().any(|listed| listed == "*" || listed.eq_ignore_ascii_case(origin))
-            }
+            Origins::Listed(list) => list.iter().any(|listed| listed.eq_ignore_ascii_case(origin)),
             Origins::Loopback => is_loopback(host_of(authority)),
             Origins::Same => headers.get("host").is_some_and(|host| host.eq_ignore_ascii_case(authority)),
         }

@@ -8,8 +8,6 @@ const LINES_MAX: usize = 600;
 const LONGER: &[(&str, usize)] = &[
     // One replica: its blocks in the order of PROTOCOL.md, which would be harder to follow in two files.
     ("clients/typescript/src/world.ts", 700),
-    // One page, read from top to bottom by whoever wants to write his own.
-    ("clients/demo/demo.js", 650),
 ];
 /// What a reader takes in before the first try.
 const README_LINES_MAX: usize = 150;
