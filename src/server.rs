@@ -2,7 +2,7 @@
 //!
 //! [`Server`] is the plan, [`Running`] the thing itself. Everything else in this crate knows at most its neighbours; this is
 //! the only file that knows everyone. Shutting down goes with the stream of the data: the io threads say goodbye to their
-//! peers and end, the simulation finds that nobody can send commands any more and ends, then the admin port closes.
+//! peers and end, then the simulation thread, then the admin port closes.
 
 // A shell: it owns threads and looks at the clock.
 #![allow(clippy::disallowed_types)]
@@ -53,7 +53,7 @@ pub struct Server {
     rooms: Vec<Box<dyn AnyRoom>>,
 }
 
-/// A server that serves, until [`Running::stop`].
+/// A server that serves, until [`Running::stop`] or until this is dropped.
 pub struct Running {
     address: SocketAddr,
     admin: Option<Admin>,
@@ -136,16 +136,19 @@ impl Server {
         let running = self.start()?;
         print(&banner(&config, running.address(), running.admin_address()));
         // A frozen game behind an open port is worse than none: whoever started us can start us again.
-        while signal.recv_timeout(HEALTH_PERIOD).is_err() {
+        let ended = loop {
+            if signal.recv_timeout(HEALTH_PERIOD).is_ok() {
+                break Ok(());
+            }
             if !running.is_whole() {
                 let source = std::io::Error::other("one of its threads has ended");
-                return Err(Error::System { doing: "go on serving", source });
+                break Err(Error::System { doing: "go on serving", source });
             }
-        }
+        };
         stopping.store(true, Ordering::Release);
         tracing::info!("stopping: every connection is told that the server goes away");
         running.stop();
-        Ok(())
+        ended
     }
 
     /// Serves on threads of its own from now on.
@@ -175,21 +178,20 @@ impl Server {
             threads.push(thread);
             entrances.push(entrance);
         }
-        // The io threads hold the only senders: when they end, the simulation knows.
-        drop(commands);
         let listener = TcpListener::from_std(listener.into());
         threads[0].listen(listener, entrances.clone()).map_err(system("watch the listening socket"))?;
 
         let outputs = entrances.iter().map(output).collect();
-        let ticker = Ticker::spawn(rooms, drained, outputs, metrics, shared.origin)
-            .map_err(system("start the simulation thread"))?;
-        let io_threads = threads
-            .into_iter()
-            .enumerate()
-            .map(|(index, thread)| thread::Builder::new().name(format!("io-{index}")).spawn(|| thread.run()))
-            .collect::<Result<_, _>>()
-            .map_err(system("start an io thread"))?;
-        Ok(Running { address, admin, shared, entrances, io_threads, ticker: Some(ticker) })
+        let (origin, io_threads) = (shared.origin, Vec::new());
+        // From here on an early return drops it, and so ends the threads that have started.
+        let mut running = Running { address, admin, shared, entrances, io_threads, ticker: None };
+        let ticker = Ticker::spawn(rooms, drained, outputs, metrics, origin);
+        running.ticker = Some(ticker.map_err(system("start the simulation thread"))?);
+        for (index, thread) in threads.into_iter().enumerate() {
+            let spawned = thread::Builder::new().name(format!("io-{index}")).spawn(|| thread.run());
+            running.io_threads.push(spawned.map_err(system("start an io thread"))?);
+        }
+        Ok(running)
     }
 }
 
@@ -215,8 +217,12 @@ impl Running {
             && self.ticker.as_ref().is_some_and(|ticker| !ticker.is_finished())
     }
 
-    /// Closes every connection with 1001 and ends all threads.
-    pub fn stop(mut self) {
+    /// Closes every connection with 1001 and waits until all threads have ended.
+    pub fn stop(self) {}
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
         self.shared.stop.store(true, Ordering::Release);
         for entrance in &self.entrances {
             let _ = entrance.waker.wake();

@@ -23,13 +23,13 @@ pub fn config() -> Config {
     Config { listen: SocketAddr::from(([127, 0, 0, 1], 0)), admin: None, players: 1, ..Config::default() }
 }
 
-/// A server that stops when this goes, also when the test fails.
-pub struct House(Option<Running>);
+/// A server, which stops when this goes, also when the test fails.
+pub struct House(Running);
 
 impl House {
     /// Starts a server with what `furnish` adds to it.
     pub fn open(config: Config, furnish: impl FnOnce(Server) -> Server) -> House {
-        House(Some(furnish(Server::bind(config).unwrap()).start().unwrap()))
+        House(furnish(Server::bind(config).unwrap()).start().unwrap())
     }
 
     /// A server with the arena.
@@ -39,8 +39,8 @@ impl House {
     }
 
     /// Ends it and waits for that.
-    pub fn stop(mut self) {
-        self.0.take().unwrap().stop();
+    pub fn stop(self) {
+        self.0.stop();
     }
 }
 
@@ -48,15 +48,7 @@ impl Deref for House {
     type Target = Running;
 
     fn deref(&self) -> &Running {
-        self.0.as_ref().unwrap()
-    }
-}
-
-impl Drop for House {
-    fn drop(&mut self) {
-        if let Some(running) = self.0.take() {
-            running.stop();
-        }
+        &self.0
     }
 }
 

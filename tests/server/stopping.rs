@@ -56,6 +56,17 @@ fn a_server_with_three_io_threads_that_stops_tells_everyone_with_1001() {
 }
 
 #[test]
+fn a_server_that_is_dropped_stops() {
+    let house = House::arena(config());
+    let address = house.address();
+    let mut ada = Client::join(address, "arena", "Ada");
+    drop(house);
+
+    assert_eq!(ada.until_the_end(), End::Close(1001));
+    assert!(TcpStream::connect(address).is_err(), "nobody listens any longer");
+}
+
+#[test]
 fn a_server_stops_while_its_clients_neither_read_nor_close() {
     let lab = Lab::with_dots(300);
     let house = House::open(Config { tick_rate: 60, ..config() }, |server| server.game("lab", |_| lab));
