@@ -81,14 +81,11 @@ impl Hearing {
         self.skipped = true;
     }
 
-    /// Forgets what the client holds of these cells, because it says that it holds them no longer. Returns those in its view.
-    pub fn forget(&mut self, cells: &[CellId]) -> Vec<CellId> {
-        let mut known = Vec::new();
+    /// Forgets what the client holds of these cells, because it says that it holds them no longer.
+    pub fn forget(&mut self, cells: &[CellId]) {
         for heard in self.cells.iter_mut().filter(|heard| cells.contains(&heard.cell)) {
             heard.held = None;
-            known.push(heard.cell);
         }
-        known
     }
 }
 
