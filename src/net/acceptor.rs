@@ -20,6 +20,8 @@ pub struct Acceptor {
     reserve: Option<File>,
     /// More may wait: an edge was reported, or we stopped early.
     ready: bool,
+    /// The kernel could not take one, and reports no edge when it can.
+    failed: bool,
 }
 
 /// What came of an attempt to accept.
@@ -29,16 +31,16 @@ pub enum Accepted {
     Stream(TcpStream),
     /// Nobody waits.
     Nobody,
-    /// There is no descriptor for it; it was answered if that was possible.
+    /// There was no descriptor for one that waited: it was answered 503.
     NoDescriptor,
-    /// The kernel could not; the sweep tries again.
+    /// The kernel could not; [`Acceptor::retry`] tries again.
     Later,
 }
 
 impl Acceptor {
     /// Around a listening socket.
     pub fn new(listener: TcpListener) -> Acceptor {
-        Acceptor { listener, reserve: open_reserve(), ready: false }
+        Acceptor { listener, reserve: open_reserve(), ready: false, failed: false }
     }
 
     /// The socket, to register it.
@@ -46,9 +48,14 @@ impl Acceptor {
         &mut self.listener
     }
 
-    /// An edge was reported, or it is time to try again.
+    /// An edge was reported.
     pub fn wake(&mut self) {
         self.ready = true;
+    }
+
+    /// It is time to try again what failed.
+    pub fn retry(&mut self) {
+        self.ready |= std::mem::take(&mut self.failed);
     }
 
     /// Whether somebody may wait.
@@ -70,8 +77,7 @@ impl Acceptor {
                 Err(error) if is_out_of_descriptors(&error) => return self.turn_away(),
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept");
-                    self.ready = false;
-                    return Accepted::Later;
+                    return self.later();
                 }
             }
         }
@@ -84,19 +90,22 @@ impl Acceptor {
                 refuse(stream);
                 Accepted::NoDescriptor
             }
-            // The kernel looks for a descriptor before it looks for a peer: there may be nobody. Or another thread took
-            // the descriptor. The sweep tries again.
-            Err(error) => {
+            // The kernel looks for a descriptor before it looks for a peer: there may be nobody.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 self.ready = false;
-                if error.kind() == io::ErrorKind::WouldBlock {
-                    Accepted::Nobody
-                } else {
-                    Accepted::NoDescriptor
-                }
+                Accepted::Nobody
             }
+            // Another thread took the descriptor.
+            Err(_) => self.later(),
         };
         self.reserve = open_reserve();
         accepted
+    }
+
+    fn later(&mut self) -> Accepted {
+        self.ready = false;
+        self.failed = true;
+        Accepted::Later
     }
 }
 
@@ -131,6 +140,8 @@ mod tests {
         acceptor.wake();
         assert!(matches!(acceptor.turn_away(), Accepted::Nobody));
         assert!(!acceptor.is_ready() && acceptor.reserve.is_some());
+        acceptor.retry();
+        assert!(!acceptor.is_ready(), "an edge will tell of the next one");
 
         let address = acceptor.listener().local_addr().unwrap();
         let mut peer = std::net::TcpStream::connect(address).unwrap();
@@ -140,5 +151,18 @@ mod tests {
         let mut answer = String::new();
         peer.read_to_string(&mut answer).unwrap();
         assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+    }
+
+    #[test]
+    fn what_failed_is_tried_again_once() {
+        let mut acceptor = Acceptor::new(TcpListener::bind("127.0.0.1:0".parse().unwrap()).unwrap());
+        acceptor.wake();
+        assert!(matches!(acceptor.later(), Accepted::Later));
+        assert!(!acceptor.is_ready());
+        acceptor.retry();
+        assert!(acceptor.is_ready());
+        assert!(matches!(acceptor.accept(), Accepted::Nobody));
+        acceptor.retry();
+        assert!(!acceptor.is_ready());
     }
 }

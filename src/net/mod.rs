@@ -416,7 +416,7 @@ impl IoThread {
             return;
         }
         self.swept = self.desk.now;
-        self.acceptor.iter_mut().for_each(Acceptor::wake);
+        self.acceptor.iter_mut().for_each(Acceptor::retry);
         let slots = self.generations.len();
         let until = (self.sweep_from + slots.div_ceil(SWEEP_PARTS)).min(slots);
         let share = if self.stopping.is_some() { 0..slots } else { self.sweep_from..until };
