@@ -21,7 +21,7 @@ pub enum CloseReason {
     HttpDone,
     /// Nothing heard for `--idle-timeout` (1008).
     Idle,
-    /// A fault of ours (1011).
+    /// The system would not let us watch the socket: dropped.
     Internal,
     /// Text that is not UTF-8 (1007).
     InvalidUtf8,
@@ -39,7 +39,7 @@ pub enum CloseReason {
     ReliableOverflow,
     /// The room's game failed (4002).
     RoomFailed,
-    /// No progress in writing for `--slow-timeout` (1013, if it can still be said).
+    /// No progress in writing for `--slow-timeout`: dropped, for a close frame would only wait as well.
     Slow,
     /// A message over the limit (1009).
     TooBig,

@@ -5,8 +5,8 @@ use std::net::Shutdown;
 use std::sync::Arc;
 use std::time::Duration;
 
+use mio::Registry;
 use mio::net::TcpStream;
-use mio::{Interest, Registry, Token};
 use socket2::SockRef;
 
 use super::Shared;
@@ -28,6 +28,7 @@ pub struct Connection {
     pub session: Session,
     stream: TcpStream,
     outbox: Outbox,
+    /// From the welcome to the last word.
     hearing: Option<Box<Hearing>>,
     /// What the tally knows of the outbox.
     outbox_counted: usize,
@@ -36,12 +37,10 @@ pub struct Connection {
     goodbye: Option<Goodbye>,
     /// The kernel may have bytes for us.
     readable: bool,
-    /// The kernel takes no more; told when it does again.
+    /// The kernel takes no more, until the poller says that it does.
     full: bool,
     /// The peer will send nothing more, or the socket failed.
     ended: bool,
-    /// The poller reports writability.
-    armed: bool,
     /// Stands in the run queue.
     pub queued: bool,
     /// Stands in the list of those with inputs.
@@ -67,9 +66,9 @@ pub struct Desk {
     pub shared: Arc<Shared>,
     /// The way to the simulation.
     pub commands: Commands,
-    /// Slots of connections with inputs for the simulation.
+    /// Connections with inputs for the simulation.
     pub with_inputs: Vec<usize>,
-    /// Slots of connections that wait for room for an ask.
+    /// Connections that wait for room for an ask.
     pub with_asks: Vec<usize>,
     /// Where sockets are registered.
     pub registry: Registry,
@@ -122,7 +121,6 @@ impl Connection {
             goodbye: None,
             readable: true,
             full: false,
-            armed: false,
             ended: false,
             queued: false,
             listed: false,
@@ -145,6 +143,7 @@ impl Connection {
     /// Sends what waits, reads within the budget, and settles what came of it.
     pub fn work(&mut self, desk: &mut Desk, pulse: Pulse) -> Verdict {
         let mut budget = READ_BYTES_PER_TURN;
+        // If that fails, what the peer said before it went is read all the same; settling finds out again.
         self.flush(desk);
         while self.may_read() && budget > 0 {
             match self.read_once(desk, pulse) {
@@ -175,9 +174,6 @@ impl Connection {
     /// Sends the player what a batch says, or notes that it could not be sent.
     pub fn publish(&mut self, desk: &mut Desk, room: RoomId, history: &History, part: &Part) -> Verdict {
         let Some(hearing) = &mut self.hearing else { return Verdict::Waits };
-        if self.goodbye.is_some() {
-            return Verdict::Waits;
-        }
         if !self.outbox.is_empty() {
             if let Some(batch) = history.newest() {
                 self.skip(desk, batch, part);
@@ -367,21 +363,11 @@ impl Connection {
         }
     }
 
-    /// Keeps the interest in writability while something waits, and no longer.
     fn note_flushed(&mut self, desk: &mut Desk, flushed: Flushed) {
         desk.tally.bytes_out += flushed.bytes as u64;
         desk.tally.sends += flushed.calls as u64;
         self.count_outbox_as(desk, self.outbox.len());
-        let full = !self.outbox.is_empty();
-        if full != self.armed {
-            let interest = if full { Interest::READABLE | Interest::WRITABLE } else { Interest::READABLE };
-            let token = Token(self.id.slot as usize);
-            if let Err(error) = desk.registry.reregister(&mut self.stream, token, interest) {
-                tracing::error!(%error, "cannot change the interest in a socket");
-            }
-            self.armed = full;
-        }
-        self.full = full;
+        self.full = !self.outbox.is_empty();
     }
 
     /// Tells the tally how many bytes wait here.

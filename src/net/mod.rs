@@ -341,9 +341,11 @@ impl IoThread {
     fn admit(&mut self, mut stream: TcpStream) {
         let entry = self.connections.vacant_entry();
         let slot = entry.key();
-        if let Err(error) = self.desk.registry.register(&mut stream, Token(slot), Interest::READABLE) {
+        // Once for both directions: edges cost nothing while nobody waits for them.
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        if let Err(error) = self.desk.registry.register(&mut stream, Token(slot), interest) {
             tracing::error!(%error, "cannot register a socket");
-            self.desk.shared.metrics.connections.dec();
+            count_end(&self.desk.shared.metrics, CloseReason::Internal);
             return;
         }
         if slot == self.generations.len() {
@@ -478,9 +480,13 @@ fn remove(connections: &mut Slab<Connection>, desk: &mut Desk, slot: usize, reas
         tracing::debug!(%error, "cannot deregister a socket");
     }
     connection.count_outbox_as(desk, 0);
-    desk.shared.metrics.connections.dec();
-    desk.shared.metrics.closes.inc(reason);
+    count_end(&desk.shared.metrics, reason);
     tracing::debug!(reason = reason.name(), slot, "a connection ended");
+}
+
+fn count_end(metrics: &Metrics, reason: CloseReason) {
+    metrics.connections.dec();
+    metrics.closes.inc(reason);
 }
 
 fn pulse(rooms: &[RoomSide], connection: &Connection) -> Pulse {
