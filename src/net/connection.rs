@@ -67,9 +67,9 @@ pub struct Desk {
     /// The way to the simulation.
     pub commands: Commands,
     /// Connections with inputs for the simulation.
-    pub with_inputs: Vec<usize>,
+    pub with_inputs: Vec<ConnId>,
     /// Connections that wait for room for an ask.
-    pub with_asks: Vec<usize>,
+    pub with_asks: Vec<ConnId>,
     /// Where sockets are registered.
     pub registry: Registry,
     /// What was counted since the last report.
@@ -271,7 +271,7 @@ impl Connection {
         loop {
             if !self.forward_ask(desk) {
                 self.held_back.extend_from_slice(bytes);
-                desk.with_asks.push(self.id.slot as usize);
+                desk.with_asks.push(self.id);
                 return;
             }
             if bytes.is_empty() {
@@ -311,7 +311,7 @@ impl Connection {
         self.leave(desk);
         if self.session.has_input() && !self.listed {
             self.listed = true;
-            desk.with_inputs.push(self.id.slot as usize);
+            desk.with_inputs.push(self.id);
         }
         self.tune(desk);
         if self.session.closing().is_some() && self.goodbye.is_none() {

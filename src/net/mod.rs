@@ -1,7 +1,7 @@
 //! The io threads: sockets, and nothing of the game.
 //!
 //! An [`IoThread`] owns a poller, a table of connections, one receive buffer and the last batches of each room. One turn of
-//! its loop: poll, take batches, accept, serve the run queue, fan out a slice, send the commands, sweep. Every part has a
+//! its loop: poll, take batches, accept, serve the run queue, fan out a slice, sweep, send the commands. Every part has a
 //! budget, and what is cut off re-queues itself, because mio reports an edge only once.
 
 // A shell: it owns sockets and looks at the clock.
@@ -79,13 +79,14 @@ pub struct IoThread {
     connections: Slab<Connection>,
     /// By slot: how often it was used.
     generations: Vec<u32>,
-    run_queue: VecDeque<usize>,
+    run_queue: VecDeque<ConnId>,
     acceptor: Option<Acceptor>,
     /// The threads that take turns with new connections; this one's own place among them is `index`.
     entrances: Vec<Entrance>,
     next_entrance: usize,
     streams: Receiver<TcpStream>,
     batches: Receiver<SharedBatch>,
+    /// By room: they are numbered from 0.
     rooms: Vec<RoomSide>,
     /// The room whose turn it is to be sent first.
     first_room: usize,
@@ -95,9 +96,8 @@ pub struct IoThread {
 }
 
 /// A room as an io thread knows it.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct RoomSide {
-    room: RoomId,
     history: History,
     /// The next part of the newest batch to be sent, and how many are left; it wraps, so that who was last is first.
     next: usize,
@@ -200,8 +200,8 @@ impl IoThread {
         self.accept();
         self.serve_run_queue();
         self.fan_out();
-        self.send_commands();
         self.sweep();
+        self.send_commands();
         self.desk.tally.report(&self.desk.shared);
     }
 
@@ -243,13 +243,11 @@ impl IoThread {
     /// Makes a batch the one that is sent. Whom the last one has not reached is served from this one.
     fn start_fanout(&mut self, batch: SharedBatch) {
         let Some(room) = batch.room else { return };
-        let side = match self.rooms.iter_mut().position(|side| side.room == room) {
-            Some(at) => &mut self.rooms[at],
-            None => {
-                self.rooms.push(RoomSide { room, history: History::default(), next: 0, left: 0 });
-                self.rooms.last_mut().expect("it was just pushed")
-            }
-        };
+        let at = room.0 as usize;
+        if at >= self.rooms.len() {
+            self.rooms.resize_with(at + 1, RoomSide::default);
+        }
+        let side = &mut self.rooms[at];
         if let Some(last) = side.history.newest() {
             let parts = last.parts_of(self.index);
             for at in 0..side.left {
@@ -270,10 +268,13 @@ impl IoThread {
         let started = Instant::now();
         let mut sent = 0;
         // In turns: a room that is never done must not keep the others waiting.
-        let Some(first_room) = (self.first_room + 1).checked_rem(self.rooms.len()) else { return };
-        self.first_room = first_room;
-        let (last, first) = self.rooms.split_at_mut(first_room);
-        for side in first.iter_mut().chain(last) {
+        let Some(first) = (self.first_room + 1).checked_rem(self.rooms.len()) else { return };
+        self.first_room = first;
+        for at in (first..self.rooms.len()).chain(0..first) {
+            let side = &mut self.rooms[at];
+            if side.left == 0 {
+                continue;
+            }
             let Some(batch) = side.history.newest().cloned() else { continue };
             let parts = batch.parts_of(self.index);
             while side.left > 0 {
@@ -285,10 +286,9 @@ impl IoThread {
                 side.left -= 1;
                 sent += 1;
                 let Some(connection) = find(&mut self.connections, part.conn) else { continue };
-                if let Verdict::Gone(reason) =
-                    connection.publish(&mut self.desk, side.room, &side.history, part)
-                {
-                    remove(&mut self.connections, &mut self.desk, part.conn.slot as usize, reason);
+                let room = RoomId(at as u32);
+                if let Verdict::Gone(reason) = connection.publish(&mut self.desk, room, &side.history, part) {
+                    remove(&mut self.connections, &mut self.desk, part.conn, reason);
                 }
             }
         }
@@ -322,20 +322,24 @@ impl IoThread {
             self.count_refused(RefuseReason::Full);
             return acceptor::refuse(stream);
         }
+        let at = self.next_entrance;
+        self.next_entrance = (at + 1) % self.entrances.len().max(1);
+        // Counted before it is handed on: its thread may be done with it before this one goes on.
         metrics.connections.inc();
-        metrics.connections_accepted.inc();
-        let entrance = self.next_entrance;
-        self.next_entrance = (entrance + 1) % self.entrances.len().max(1);
-        if entrance == self.index as usize {
+        if at == self.index as usize {
+            metrics.connections_accepted.inc();
             return self.admit(stream);
         }
-        let entrance = &self.entrances[entrance];
+        let entrance = &self.entrances[at];
         if let Err(error) = entrance.streams.try_send(stream) {
             metrics.connections.dec();
             self.count_refused(RefuseReason::Full);
             return acceptor::refuse(error.into_inner());
         }
-        let _ = entrance.waker.wake();
+        metrics.connections_accepted.inc();
+        if let Err(error) = entrance.waker.wake() {
+            tracing::error!(%error, "cannot wake an io thread");
+        }
     }
 
     fn admit(&mut self, mut stream: TcpStream) {
@@ -368,24 +372,24 @@ impl IoThread {
     /// Each connection that stood in the queue gets one turn.
     fn serve_run_queue(&mut self) {
         for _ in 0..self.run_queue.len() {
-            let Some(slot) = self.run_queue.pop_front() else { return };
-            let Some(connection) = self.connections.get_mut(slot) else { continue };
+            let Some(conn) = self.run_queue.pop_front() else { return };
+            let Some(connection) = find(&mut self.connections, conn) else { continue };
             connection.queued = false;
             let pulse = pulse(&self.rooms, connection);
             let verdict = connection.work(&mut self.desk, pulse);
-            self.carry_out(slot, verdict);
+            self.carry_out(conn, verdict);
         }
     }
 
-    fn carry_out(&mut self, slot: usize, verdict: Verdict) {
+    fn carry_out(&mut self, conn: ConnId, verdict: Verdict) {
         match verdict {
             Verdict::Waits => {}
             Verdict::Again => {
-                if let Some(connection) = self.connections.get_mut(slot) {
+                if let Some(connection) = find(&mut self.connections, conn) {
                     enqueue(&mut self.run_queue, connection);
                 }
             }
-            Verdict::Gone(reason) => remove(&mut self.connections, &mut self.desk, slot, reason),
+            Verdict::Gone(reason) => remove(&mut self.connections, &mut self.desk, conn, reason),
         }
     }
 
@@ -394,15 +398,15 @@ impl IoThread {
         if !self.desk.commands.unblock() {
             return;
         }
-        for slot in std::mem::take(&mut self.desk.with_asks) {
-            let Some(connection) = self.connections.get_mut(slot) else { continue };
+        for conn in std::mem::take(&mut self.desk.with_asks) {
+            let Some(connection) = find(&mut self.connections, conn) else { continue };
             let pulse = pulse(&self.rooms, connection);
             let verdict = connection.resume(&mut self.desk, pulse);
-            self.carry_out(slot, verdict);
+            self.carry_out(conn, verdict);
         }
         let mut with_inputs = std::mem::take(&mut self.desk.with_inputs);
-        for slot in with_inputs.drain(..) {
-            let Some(connection) = self.connections.get_mut(slot) else { continue };
+        for conn in with_inputs.drain(..) {
+            let Some(connection) = find(&mut self.connections, conn) else { continue };
             connection.listed = false;
             while let Some((room, input)) = connection.session.take_input() {
                 self.desk.commands.push(connection.id, room, Ask::Input(input));
@@ -425,8 +429,8 @@ impl IoThread {
         self.sweep_from = if until == slots { 0 } else { until };
         for slot in share {
             if let Some(connection) = self.connections.get_mut(slot) {
-                let verdict = connection.check_time(&mut self.desk);
-                self.carry_out(slot, verdict);
+                let (conn, verdict) = (connection.id, connection.check_time(&mut self.desk));
+                self.carry_out(conn, verdict);
             }
         }
     }
@@ -439,8 +443,8 @@ impl IoThread {
         self.acceptor = None;
         for slot in 0..self.generations.len() {
             if let Some(connection) = self.connections.get_mut(slot) {
-                let verdict = connection.tell(&mut self.desk, Session::going_away);
-                self.carry_out(slot, verdict);
+                let (conn, verdict) = (connection.id, connection.tell(&mut self.desk, Session::going_away));
+                self.carry_out(conn, verdict);
             }
         }
     }
@@ -457,15 +461,15 @@ impl IoThread {
     fn with(&mut self, conn: ConnId, deed: impl FnOnce(&mut Connection, &mut Desk) -> Verdict) {
         if let Some(connection) = find(&mut self.connections, conn) {
             let verdict = deed(connection, &mut self.desk);
-            self.carry_out(conn.slot as usize, verdict);
+            self.carry_out(conn, verdict);
         }
     }
 }
 
-fn enqueue(run_queue: &mut VecDeque<usize>, connection: &mut Connection) {
+fn enqueue(run_queue: &mut VecDeque<ConnId>, connection: &mut Connection) {
     if !connection.queued {
         connection.queued = true;
-        run_queue.push_back(connection.id.slot as usize);
+        run_queue.push_back(connection.id);
     }
 }
 
@@ -474,14 +478,17 @@ fn find(connections: &mut Slab<Connection>, conn: ConnId) -> Option<&mut Connect
     connections.get_mut(conn.slot as usize).filter(|connection| connection.id == conn)
 }
 
-fn remove(connections: &mut Slab<Connection>, desk: &mut Desk, slot: usize, reason: CloseReason) {
-    let Some(mut connection) = connections.try_remove(slot) else { return };
+fn remove(connections: &mut Slab<Connection>, desk: &mut Desk, conn: ConnId, reason: CloseReason) {
+    if find(connections, conn).is_none() {
+        return;
+    }
+    let mut connection = connections.remove(conn.slot as usize);
     if let Err(error) = desk.registry.deregister(connection.stream()) {
         tracing::debug!(%error, "cannot deregister a socket");
     }
     connection.count_outbox_as(desk, 0);
     count_end(&desk.shared.metrics, reason);
-    tracing::debug!(reason = reason.name(), slot, "a connection ended");
+    tracing::debug!(reason = reason.name(), slot = conn.slot, "a connection ended");
 }
 
 fn count_end(metrics: &Metrics, reason: CloseReason) {
@@ -490,8 +497,7 @@ fn count_end(metrics: &Metrics, reason: CloseReason) {
 }
 
 fn pulse(rooms: &[RoomSide], connection: &Connection) -> Pulse {
-    let room = connection.session.room();
-    let side = room.and_then(|room| rooms.iter().find(|side| side.room == room));
+    let side = connection.session.room().and_then(|room| rooms.get(room.0 as usize));
     let newest = side.and_then(|side| side.history.newest());
     newest.map_or(Pulse::default(), |batch| Pulse { tick: batch.tick, due: batch.due })
 }
