@@ -45,7 +45,27 @@ struct Slot<T> {
     thing: Option<T>,
     generation: u8,
     touched: bool,
-    statics: String,
+    statics: Statics,
+}
+
+/// An entity's text, in its slot: a crowd's snapshots look up so many that going to the heap for each would show.
+#[derive(Clone, Copy, Debug, Default)]
+struct Statics {
+    len: u8,
+    bytes: [u8; STATICS_BYTES_MAX],
+}
+
+impl Statics {
+    fn new(text: &str) -> Statics {
+        assert!(text.len() <= STATICS_BYTES_MAX, "an entity's text holds at most {STATICS_BYTES_MAX} bytes");
+        let mut bytes = [0; STATICS_BYTES_MAX];
+        bytes[..text.len()].copy_from_slice(text.as_bytes());
+        Statics { len: text.len() as u8, bytes }
+    }
+
+    fn text(&self) -> &str {
+        std::str::from_utf8(&self.bytes[..self.len as usize]).expect("it was copied from a str")
+    }
 }
 
 /// What a game wants said. The room carries it out after the call in which it was asked for.
@@ -104,15 +124,11 @@ impl<T> World<T> {
     /// # Panics
     /// If the text is longer than 32 bytes.
     pub fn spawn_named(&mut self, thing: T, statics: &str) -> EntityId {
-        assert!(
-            statics.len() <= STATICS_BYTES_MAX,
-            "an entity's text holds at most {STATICS_BYTES_MAX} bytes"
-        );
+        let statics = Statics::new(statics);
         let slot = self.free_slot();
         let entry = &mut self.slots[slot as usize];
         entry.thing = Some(thing);
-        entry.statics.clear();
-        entry.statics.push_str(statics);
+        entry.statics = statics;
         let id = EntityId { slot, generation: entry.generation };
         self.alive += 1;
         self.touch(slot);
@@ -267,7 +283,7 @@ impl<T> World<T> {
         }
         let slot = self.slots.len() as u32;
         assert!(slot < SLOTS_MAX, "a world has at most {SLOTS_MAX} entities");
-        self.slots.push(Slot { thing: None, generation: 0, touched: false, statics: String::new() });
+        self.slots.push(Slot { thing: None, generation: 0, touched: false, statics: Statics::default() });
         slot
     }
 
@@ -337,7 +353,7 @@ impl<T> World<T> {
 
     /// The text of the thing in a slot.
     pub(crate) fn statics(&self, slot: u32) -> &str {
-        &self.slots[slot as usize].statics
+        self.slots[slot as usize].statics.text()
     }
 
     /// Which slots were touched since the last publication, each once, in the order of the first touch.

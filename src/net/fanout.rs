@@ -68,11 +68,13 @@ impl Hearing {
     /// Takes a view that a batch brought, also when no message can be composed now.
     pub fn look(&mut self, batch: &Batch, part: &Part) {
         let Some(view) = part.view else { return };
-        let before = std::mem::take(&mut self.cells);
-        self.cells.extend(batch.views[view.range()].iter().map(|&cell| {
-            let known = before.iter().find(|heard| heard.cell == cell);
-            known.copied().unwrap_or(Heard { cell, held: None, left_out: 0 })
-        }));
+        // The new list grows behind the old one, so that nothing is allocated.
+        let before = self.cells.len();
+        for &cell in &batch.views[view.range()] {
+            let known = self.cells[..before].iter().find(|heard| heard.cell == cell).copied();
+            self.cells.push(known.unwrap_or(Heard { cell, held: None, left_out: 0 }));
+        }
+        self.cells.drain(..before);
         self.view_is_new = true;
     }
 

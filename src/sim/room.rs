@@ -86,7 +86,7 @@ pub struct Room<G: Game> {
     /// Commands for the next step, and how many of them this step has obeyed.
     commands: Vec<Command>,
     obeyed: usize,
-    /// Who is being let in: if the game panics over it, that connection must be answered too.
+    /// Who is being let in: if the game panics meanwhile, that connection must be answered too.
     joining: Option<ConnId>,
     /// Seats with inputs that wait; may name one twice, or one that has none any more.
     eager: Vec<u32>,

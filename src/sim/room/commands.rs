@@ -48,7 +48,10 @@ impl<G: Game> Room<G> {
 
     fn obey(&mut self, conn: ConnId, ask: Ask) {
         if let Ask::Join(join) = ask {
-            return self.join(conn, &join);
+            self.joining = Some(conn);
+            self.join(conn, &join);
+            self.joining = None;
+            return;
         }
         let Some(seat) = self.seats.of_conn(conn) else {
             // A session whose seat was taken away, or that was refused, says once more that it is gone.
@@ -105,9 +108,7 @@ impl<G: Game> Room<G> {
         // What the game sets now the newcomer hears with all others.
         let properties: Vec<_> = self.world.property_bodies().cloned().collect();
         self.world.admit(player);
-        self.joining = Some(conn);
         let answer = self.game.join(&mut self.world, player, &Joining { name, options: &join.options });
-        self.joining = None;
         match answer {
             Ok(()) => {
                 let seat = self.seats.take(player, conn, name);

@@ -212,6 +212,17 @@ fn who_was_being_let_in_and_who_waited_behind_are_refused_when_the_game_panics()
 }
 
 #[test]
+fn who_comes_in_the_slot_of_another_is_refused_when_the_game_panics_over_the_other() {
+    let mut stage = Stage::of(1);
+    stage.room.game.on_leave = Some(|_, _| panic!("as the test asked for"));
+    let reused = ConnId { generation: 1, ..conn(0) };
+    stage.join(reused);
+    let batch = quietly(|| stage.step());
+    assert_eq!(batch.refused.iter().map(|refusal| refusal.conn).collect::<Vec<_>>(), [reused]);
+    assert!(batch.removed.is_empty());
+}
+
+#[test]
 fn a_thing_that_changes_its_kind_is_the_games_failure() {
     let mut stage = Stage::of(1);
     let id = stage.spawn(dot(0));
