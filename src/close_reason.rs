@@ -31,9 +31,9 @@ pub enum CloseReason {
     PeerGone,
     /// A frame broke RFC 6455 (1002).
     ProtocolError,
-    /// More messages, bytes or pings a second than a player may send (1008).
+    /// More messages, bytes or pings a second than a player may send, or more fragments in a message (1008).
     Rate,
-    /// `Refused` was the answer to the hello: full, outdated, wrong token … (4001).
+    /// `Refused` was the answer to the hello: outdated, unknown game … (4001), or full (1013).
     Refused,
     /// More reliable messages unacknowledged than are kept (1013).
     ReliableOverflow,

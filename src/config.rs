@@ -54,8 +54,8 @@ pub struct Config {
     pub slow_timeout: Duration,
     /// Time from a connection's upgrade to its hello.
     pub hello_timeout: Duration,
-    /// Origins of pages that may connect, as in `https://game.example`. Empty: while listening on loopback, pages
-    /// from this machine; else pages from the host that the request names.
+    /// Origins of pages that may connect beside the server's own, as in `https://game.example`. Empty: while listening on
+    /// loopback, all pages from this machine.
     pub allow_origin: Vec<String>,
     /// Which log lines are written, as in `info` or `tickyard=debug`.
     pub log: String,
@@ -188,7 +188,7 @@ pub fn command(name: &'static str, usage: &str) -> clap::Command {
         "Examples:
   {usage}                                   play on this machine, at http://127.0.0.1:7070
   {usage} --listen 0.0.0.0:7070             let others in
-  {usage} --tick-rate 30 --players 2000     a faster, wider arena
+  {usage} --tick-rate 30 --players 2000     finer ticks, laid out for 2,000
   {usage} --config tickyard.toml --log debug"
     );
     let command = clap::Command::new(name)
@@ -245,7 +245,7 @@ struct Knobs {
     /// Close a connection that does not say hello in this time [default: 10s]
     #[arg(long, env = "TICKYARD_HELLO_TIMEOUT", hide_env = true, value_name = "DURATION")]
     hello_timeout: Option<Timeout>,
-    /// Let pages of this origin connect; repeatable [default: the server's own pages]
+    /// Besides the server's own page, let pages of this origin connect; repeatable [default: on loopback, all of this machine]
     #[arg(
         long,
         env = "TICKYARD_ALLOW_ORIGIN",

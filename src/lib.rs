@@ -2,7 +2,7 @@
 //!
 //! Browsers and native clients speak WebSocket to it, a fixed-tick simulation takes their inputs, and what changed goes back out,
 //! encoded once for all who see it. This crate is the server as a library: implement [`game::Game`] and hand it to a
-//! [`Server`]. `docs/architecture.md` says what is where; `protocol/PROTOCOL.md` what crosses the wire.
+//! [`Server`]; [`game::arena`] is a whole game to start from. `docs/architecture.md` says what is where; `protocol/PROTOCOL.md` what crosses the wire.
 
 #![forbid(unsafe_code)]
 
@@ -28,3 +28,5 @@ pub mod websocket;
 pub use config::Config;
 pub use error::Error;
 pub use server::{Running, Server};
+/// The wire: what a game's things and inputs are made of, and what a native client needs.
+pub use tickyard_protocol as protocol;

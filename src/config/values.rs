@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde::de::{self, Deserializer, Visitor};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 
 pub(super) type TickRate = Whole<1, 60>;
 pub(super) type IoThreads = Whole<1, 64>;
@@ -165,7 +166,12 @@ pub(super) struct LogFilter(pub(super) String);
 
 impl LogFilter {
     pub(super) fn check(text: &str) -> Result<(), String> {
-        EnvFilter::try_new(text).map(drop).map_err(|_| {
+        // The library takes a bare word for the name of a module: a misspelt level would silence everything.
+        let is_known = |word: &str| {
+            word.contains(['=', '[']) || word.starts_with("tickyard") || word.parse::<LevelFilter>().is_ok()
+        };
+        let is_right = text.split(',').all(|word| is_known(word.trim())) && EnvFilter::try_new(text).is_ok();
+        is_right.then_some(()).ok_or_else(|| {
             format!(
                 "\"{text}\" is not a filter: write a level (error, warn, info, debug, trace), or levels by module as in \
                  info,tickyard=debug"

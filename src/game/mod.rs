@@ -7,8 +7,8 @@
 //!
 //! [`arena`] is the game that comes with the server.
 
-use tickyard_protocol::fields::{Fields, Kinds};
-use tickyard_protocol::types::{EntityId, PlayerId, Tick};
+pub use tickyard_protocol::fields::{Field, Fields, Kind, Kinds};
+pub use tickyard_protocol::types::{EntityId, PlayerId, Tick};
 
 pub mod arena;
 mod properties;

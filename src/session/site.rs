@@ -124,7 +124,7 @@ impl Site {
 /// (cross-site WebSocket hijacking).
 #[derive(Clone, Debug)]
 pub enum Origins {
-    /// These, as in `https://game.example`.
+    /// These, as in `https://game.example`, and pages from the host that the request names.
     Listed(Vec<String>),
     /// Pages from this machine: nobody else can reach us.
     Loopback,
@@ -137,10 +137,14 @@ impl Origins {
     pub fn allow(&self, headers: &Headers) -> bool {
         let Some(origin) = headers.get("origin") else { return true };
         let Some((_, authority)) = origin.split_once("://") else { return false };
+        // The server's own page, whatever it is called.
+        if headers.get("host").is_some_and(|host| host.eq_ignore_ascii_case(authority)) {
+            return !matches!(self, Origins::Loopback) || is_loopback(host_of(authority));
+        }
         match self {
             Origins::Listed(list) => list.iter().any(|listed| listed.eq_ignore_ascii_case(origin)),
             Origins::Loopback => is_loopback(host_of(authority)),
-            Origins::Same => headers.get("host").is_some_and(|host| host.eq_ignore_ascii_case(authority)),
+            Origins::Same => false,
         }
     }
 }

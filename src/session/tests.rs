@@ -410,6 +410,8 @@ fn pages_of_other_origins_are_refused_and_clients_without_one_pass() {
         (Origins::Same, "http://localhost:7071", false),
         (Origins::Listed(vec!["https://game.example".into()]), "https://game.example", true),
         (Origins::Listed(vec!["https://game.example".into()]), "https://game.example.evil", false),
+        (Origins::Listed(vec!["https://game.example".into()]), "http://localhost:7070", true),
+        (Origins::Listed(vec!["https://game.example".into()]), "http://localhost:7071", false),
     ];
     for (origins, origin, passes) in cases {
         let mut peer = Peer::new();
