@@ -43,7 +43,7 @@ pub struct Metrics {
     pub outbox_bytes: Gauge,
     /// Updates which a client did not get because its outbox was not empty.
     pub skipped_updates: Counter,
-    /// Cell snapshots asked for because a client was too far behind.
+    /// Cell snapshots asked for, by clients or because one was too far behind.
     pub wants: Counter,
     /// Players in rooms now, those whose seat waits for a resume included.
     pub players: Gauge,
@@ -51,8 +51,12 @@ pub struct Metrics {
     pub inputs: Counter,
     /// Inputs dropped because newer ones waited behind them.
     pub inputs_skipped: Counter,
+    /// Inputs dropped because their number was not above the last one's.
+    pub inputs_repeated: Counter,
     /// Commands dropped because their connection was no longer its player's.
     pub commands_stale: Counter,
+    /// Commands that a correct client does not send.
+    pub commands_wrong: Counter,
     /// Chat messages.
     pub chat: Counters<ChatResult>,
     /// Ticks simulated.
@@ -63,6 +67,8 @@ pub struct Metrics {
     pub tick_duration: Histogram,
     /// How late a tick started.
     pub tick_lag: Histogram,
+    /// Transient messages of games that were dropped.
+    pub transients_dropped: Counter,
     /// Segments encoded, each one for all who see that cell.
     pub segments_encoded: Counters<SegmentKind>,
     registry: Registry,
@@ -93,23 +99,35 @@ impl Metrics {
                 "skipped_updates",
                 "World updates a client did not get because earlier bytes still waited for it; it catches up later",
             ),
-            wants: list
-                .add("wants", "Cell snapshots asked for because a client was too far behind for deltas"),
+            wants: list.add(
+                "wants",
+                "Cell snapshots asked for, by clients themselves or because one was too far behind for deltas",
+            ),
             players: list
                 .add("players", "Players in rooms now, those whose seat waits for them to come back included"),
             inputs: list.add("inputs", "Inputs received from players"),
             inputs_skipped: list
                 .add("inputs_skipped", "Inputs dropped because newer ones of the same player waited behind them"),
+            inputs_repeated: list
+                .add("inputs_repeated", "Inputs dropped because their number was not above the last one's"),
             commands_stale: list.add(
                 "commands_stale",
                 "Commands dropped because their connection was no longer the one of its player",
+            ),
+            commands_wrong: list.add(
+                "commands_wrong",
+                "Commands that a correct client does not send: messages out of order, wishes for cells out of sight",
             ),
             chat: list.add("chat", "Chat messages received, by what became of them"),
             ticks: list.add("ticks", "Ticks simulated"),
             tick_overruns: list
                 .add("tick_overruns", "Ticks skipped because more were due at once than are caught up"),
-            tick_duration: list.add_seconds("tick_duration", "How long a tick took, publishing included"),
+            tick_duration: list.add_seconds("tick_duration", "How long a tick took, commands and publishing included"),
             tick_lag: list.add_seconds("tick_lag", "How late a tick started"),
+            transients_dropped: list.add(
+                "transients_dropped",
+                "Transient messages of games dropped because there was no room for them in their tick",
+            ),
             segments_encoded: list.add(
                 "segments_encoded",
                 "Segments encoded by kind; each is encoded once, however many clients it is sent to",

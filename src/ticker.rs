@@ -110,7 +110,10 @@ impl Shell {
 
     fn run(&mut self, stop: &AtomicBool) {
         while !stop.load(Relaxed) {
-            let Some(&Reverse((due, at))) = self.agenda.peek() else { return thread::park() };
+            let Some(&Reverse((due, at))) = self.agenda.peek() else {
+                thread::park();
+                continue;
+            };
             let now = self.now();
             if now < due {
                 thread::park_timeout(due.since(now));
@@ -121,7 +124,6 @@ impl Shell {
             let due = clock.poll(now);
             self.agenda.push(Reverse((clock.next_due(), at)));
             if let Some(due) = due {
-                self.drain();
                 self.step(at, due);
             }
         }
@@ -141,6 +143,7 @@ impl Shell {
 
     fn step(&mut self, at: usize, due: Due) {
         let started = self.now();
+        self.drain();
         let TimedRoom { room, players, .. } = &mut self.rooms[at];
         let batch = room.step(due.ticks, due.at);
         for (thread, output) in self.outputs.iter().enumerate() {
@@ -185,7 +188,10 @@ fn concerns(batch: &Batch, thread: u16) -> bool {
 fn count(metrics: &Metrics, counts: &RoomCounts) {
     metrics.inputs.inc_by(counts.inputs);
     metrics.inputs_skipped.inc_by(counts.inputs_skipped);
+    metrics.inputs_repeated.inc_by(counts.inputs_repeated);
     metrics.commands_stale.inc_by(counts.commands_stale);
+    metrics.commands_wrong.inc_by(counts.commands_wrong);
+    metrics.transients_dropped.inc_by(counts.transients_dropped);
     metrics.wants.inc_by(counts.wants);
     metrics.chat.inc_by(ChatResult::Relayed, counts.chat_relayed);
     metrics.chat.inc_by(ChatResult::RateLimited, counts.chat_limited);

@@ -26,8 +26,6 @@ pub struct RoomCounts {
     pub chat_limited: u64,
     /// Lines of chat that were empty, too long or no text.
     pub chat_invalid: u64,
-    /// Seats taken away because the client did not acknowledge.
-    pub reliable_overflows: u64,
     /// Transient messages for which there was no room.
     pub transients_dropped: u64,
     /// 1 if the game has just failed.

@@ -354,7 +354,6 @@ impl<G: Game> Room<G> {
             // Doomed and then left within one tick: nobody is there, or somebody else.
             let Some(sits) = self.seats.get_mut(seat).filter(|sits| sits.is_doomed) else { continue };
             self.news.removed.push(Removed { conn: sits.conn, why: RemovedWhy::ReliableOverflow });
-            self.counts.reliable_overflows += 1;
             self.leave(seat, Leave::Removed);
         }
     }

@@ -160,6 +160,12 @@ impl Client {
         self.send(bytes);
     }
 
+    /// Sends an input under the number of the last one.
+    pub fn walk_again(&mut self) {
+        self.seq -= 1;
+        self.walk(0, 0);
+    }
+
     /// Sends a reliable message.
     pub fn tell(&mut self, kind: &str, payload: &[u8]) {
         self.number += 1;

@@ -126,6 +126,7 @@ impl Game for Lab {
             "all" => world.broadcast("all", payload),
             "award" => world.award(player, number() as i32, "well done"),
             "spark" => world.transient(Place::At(0, 0), "spark", payload),
+            "sparks" => (0..number()).for_each(|_| world.transient(Place::At(0, 0), "spark", &[0; 256])),
             "many" => (0..number()).for_each(|_| world.send(player, "many", &[])),
             "stall" => thread::sleep(Duration::from_millis(number())),
             // Without the panic hook, which would write to stderr.

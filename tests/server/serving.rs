@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use tickyard::Config;
 use tickyard_protocol::message::Hello;
+use tickyard_protocol::types::CellId;
 use tungstenite::Message;
 
 use crate::common::client::{Client, End, hello};
@@ -116,6 +117,11 @@ fn every_metric_moves_when_that_happens_what_it_counts() {
     (0..8).for_each(|_| ada.chat("well"));
     ada.chat("");
     ada.until("all is heard", |ada| ada.replica.message_heard() == 9);
+    // An input again, a cell that is not there, and more than a tick has room for.
+    ada.walk_again();
+    ada.want(&[CellId(9999)]);
+    ada.tell("sparks", &[255]);
+    ada.until("the last is heard", |ada| ada.replica.message_heard() == 10);
     look();
     ada.leave();
 
