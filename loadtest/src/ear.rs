@@ -5,7 +5,7 @@
 //! What is inside of the changes is for bots that keep a replica.
 
 use crate::measure::Violations;
-use tickyard_protocol::bytes::{Malformed, Reader};
+use tickyard_protocol::bytes::{Malformed, Reader, whole_varint};
 use tickyard_protocol::delta::{ReadDelta, SnapshotHead, read_entity, read_entity_head};
 use tickyard_protocol::fields::Shapes;
 use tickyard_protocol::tick::{Blocks, Header, Reliable, SKIPPED, VIEW_COMPLETE, block};
@@ -349,13 +349,6 @@ fn hear_transient(bytes: &[u8]) -> Result<(), Malformed> {
     let mut reader = Reader::new(bytes);
     reader.varint()?;
     reader.str8().map(drop)
-}
-
-fn whole_varint(bytes: &[u8]) -> Result<u32, Malformed> {
-    let mut reader = Reader::new(bytes);
-    let value = reader.varint()?;
-    reader.finish()?;
-    Ok(value)
 }
 
 #[cfg(test)]

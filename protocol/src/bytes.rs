@@ -112,6 +112,14 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// Reads a number that is all there is.
+pub fn whole_varint(bytes: &[u8]) -> Result<u32, Malformed> {
+    let mut reader = Reader::new(bytes);
+    let value = reader.varint()?;
+    reader.finish()?;
+    Ok(value)
+}
+
 /// Appends a LEB128 number.
 pub fn put_varint(out: &mut Vec<u8>, mut value: u32) {
     while value >= 0x80 {

@@ -3,7 +3,7 @@
 //! [`Replica`] takes whole tick messages and keeps the members of each held cell, the *home* of each entity, the player's own
 //! entity and the count of what was wrong. It is strict: it judges the server in the tests and in the load test.
 
-use crate::bytes::{Malformed, Reader};
+use crate::bytes::{Malformed, Reader, whole_varint};
 use crate::delta::{
     ChangesReader, Leave, ReadDelta, ReadEntity, Row, SnapshotHead, entity_hash, read_entity,
     read_entity_head,
@@ -498,11 +498,4 @@ fn is_home(homes: &BTreeMap<u32, Home>, id: EntityId, cell: CellId) -> bool {
 
 fn is_before(held: Tick, at: Tick) -> bool {
     (at.since(held) as i32) > 0
-}
-
-fn whole_varint(bytes: &[u8]) -> Result<u32, Malformed> {
-    let mut reader = Reader::new(bytes);
-    let value = reader.varint()?;
-    reader.finish()?;
-    Ok(value)
 }

@@ -162,7 +162,8 @@ impl Publisher {
         self.collect_sums(tick);
 
         self.active.sort_unstable();
-        self.happenings.sort_by_key(|happening| happening.cell);
+        // By cell, then as they happened: the ranges ascend. A stable sort would allocate.
+        self.happenings.sort_unstable_by_key(|happening| (happening.cell, happening.payload.end));
         let (active, happenings) = (std::mem::take(&mut self.active), std::mem::take(&mut self.happenings));
         let mut happened = happenings.as_slice();
         for &cell in &active {

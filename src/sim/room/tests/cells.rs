@@ -180,6 +180,19 @@ fn transients_ride_in_their_cells_segment() {
 }
 
 #[test]
+fn a_hundred_transients_of_a_cell_come_as_they_happened() {
+    let mut stage = Stage::of(1);
+    stage.look(0, Look::At(0, 0));
+    stage.deed(|world| (0..200).for_each(|at| world.transient(Place::At(at % 2 * 150, 0), "", &[at as u8])));
+    let batch = stage.step();
+    for cell in [1, 2] {
+        let blocks = Blocks::new(batch.slice(batch.cell(CellId(cell)).delta)).skip(1);
+        let happened: Vec<_> = blocks.map(|block| *block.unwrap().1.last().unwrap()).collect();
+        assert_eq!(happened, (cell as u8 - 1..200).step_by(2).collect::<Vec<_>>());
+    }
+}
+
+#[test]
 fn a_batch_that_nobody_reads_any_more_is_used_again() {
     let mut stage = Stage::of(1);
     let kept = stage.step();
