@@ -41,8 +41,16 @@ pub struct Metrics {
     pub send_syscalls: Counter,
     /// Bytes that wait in outboxes now.
     pub outbox_bytes: Gauge,
-    /// Updates which a client did not get because its outbox was not empty.
+    /// Updates which a client did not get in time.
     pub skipped_updates: Counter,
+    /// Those of them which were the server's own fault.
+    pub overtaken_updates: Counter,
+    /// Batches that an io thread's channel did not take.
+    pub batches_undelivered: Counter,
+    /// From when a tick was due to the last of its messages, by io thread.
+    pub fanout: Histogram,
+    /// Rooms whose game failed.
+    pub rooms_failed: Gauge,
     /// Cell snapshots asked for, by clients or because one was too far behind.
     pub wants: Counter,
     /// Players in rooms now, those whose seat waits for a resume included.
@@ -97,15 +105,29 @@ impl Metrics {
                 .add_bytes("outbox", "Bytes that wait now because clients do not read fast enough"),
             skipped_updates: list.add(
                 "skipped_updates",
-                "World updates a client did not get because earlier bytes still waited for it; it catches up later",
+                "World updates a client did not get in time, because earlier bytes still waited for it or it was overtaken; it catches \
+                 up later",
             ),
+            overtaken_updates: list.add(
+                "overtaken_updates",
+                "Skipped updates for which the server is to blame: the next batch was there before this one was sent to all",
+            ),
+            batches_undelivered: list.add(
+                "batches_undelivered",
+                "Batches that an io thread could not take because it was too far behind; what matters comes again",
+            ),
+            fanout: list.add_seconds(
+                "fanout",
+                "From when a tick was due until an io thread had sent the last of its messages",
+            ),
+            rooms_failed: list.add("rooms_failed", "Rooms that ended because their game failed"),
             wants: list.add(
                 "wants",
                 "Cell snapshots asked for, by clients themselves or because one was too far behind for deltas",
             ),
             players: list
-                .add("players", "Players in rooms now, those whose seat waits for them to come back included"),
-            inputs: list.add("inputs", "Inputs received from players"),
+                .add("players", "Players in rooms now"),
+            inputs: list.add("inputs", "Inputs that reached their room"),
             inputs_skipped: list
                 .add("inputs_skipped", "Inputs dropped because newer ones of the same player waited behind them"),
             inputs_repeated: list
@@ -123,7 +145,7 @@ impl Metrics {
             tick_overruns: list
                 .add("tick_overruns", "Ticks skipped because more were due at once than are caught up"),
             tick_duration: list.add_seconds("tick_duration", "How long a tick took, commands and publishing included"),
-            tick_lag: list.add_seconds("tick_lag", "How late a tick started"),
+            tick_lag: list.add_seconds("tick_lag", "How late a tick started to be simulated"),
             transients_dropped: list.add(
                 "transients_dropped",
                 "Transient messages of games dropped because there was no room for them in their tick",

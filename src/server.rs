@@ -140,9 +140,8 @@ impl Server {
             if signal.recv_timeout(HEALTH_PERIOD).is_ok() {
                 break Ok(());
             }
-            if !running.is_whole() {
-                let source = std::io::Error::other("one of its threads has ended");
-                break Err(Error::System { doing: "go on serving", source });
+            if let Some(fault) = running.fault() {
+                break Err(Error::System { doing: "go on serving", source: std::io::Error::other(fault) });
             }
         };
         stopping.store(true, Ordering::Release);
@@ -211,10 +210,14 @@ impl Running {
         &self.shared.metrics
     }
 
-    /// Whether all of its threads run. If one has ended, by a fault of ours, the rest is of no use.
-    pub fn is_whole(&self) -> bool {
-        !self.io_threads.iter().any(JoinHandle::is_finished)
-            && self.ticker.as_ref().is_some_and(|ticker| !ticker.is_finished())
+    /// Why it is of no use any longer, if that is so: a thread has ended by a fault of ours, or no game is left.
+    pub fn fault(&self) -> Option<&'static str> {
+        let ticks = self.ticker.as_ref().is_some_and(|ticker| !ticker.is_finished());
+        if !ticks || self.io_threads.iter().any(JoinHandle::is_finished) {
+            return Some("one of its threads has ended");
+        }
+        let failed = self.shared.metrics.rooms_failed.get() as usize;
+        (failed > 0 && failed == self.shared.site.places.len()).then_some("every room's game has failed")
     }
 
     /// Closes every connection with 1001 and waits until all threads have ended.

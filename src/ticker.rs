@@ -153,6 +153,7 @@ impl Shell {
             }
             if let Err(TrySendError::Full(_)) = output.sender.try_send(Arc::clone(&batch)) {
                 room.undelivered(thread);
+                self.metrics.batches_undelivered.inc();
             }
             (output.wake)();
         }
@@ -167,6 +168,7 @@ impl Shell {
         let counts = room.take_counts();
         if counts.failures > 0 {
             tracing::error!(room = at, "the room's game panicked; its players are sent away");
+            metrics.rooms_failed.inc();
         }
         count(metrics, &counts);
         metrics.tick_duration.observe(self.now().since(started));

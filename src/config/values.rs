@@ -289,4 +289,14 @@ mod tests {
         assert_eq!(["false", "0", "no", "off"].map(read), [Some(false); 4]);
         assert_eq!(["", "TRUE!", "2"].map(read), [None; 3]);
     }
+
+    #[test]
+    fn a_misspelt_level_is_refused_instead_of_silencing_everything() {
+        for right in ["off", "warn", "INFO", "info,tickyard=debug", "tickyard::net=trace", "warn, tickyard"] {
+            assert_eq!(LogFilter::check(right), Ok(()), "{right}");
+        }
+        for wrong in ["loud", "wran", "info,debgu", "tickyard=loud"] {
+            assert!(LogFilter::check(wrong).is_err(), "{wrong:?}");
+        }
+    }
 }

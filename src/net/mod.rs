@@ -250,6 +250,7 @@ impl IoThread {
         let side = &mut self.rooms[at];
         if let Some(last) = side.history.newest() {
             let parts = last.parts_of(self.index);
+            self.desk.shared.metrics.overtaken_updates.inc_by(side.left as u64);
             for at in 0..side.left {
                 let part = &parts[(side.next + at) % parts.len()];
                 if let Some(connection) = find(&mut self.connections, part.conn) {
@@ -291,6 +292,8 @@ impl IoThread {
                     remove(&mut self.connections, &mut self.desk, part.conn, reason);
                 }
             }
+            let shared = &self.desk.shared;
+            shared.metrics.fanout.observe(shared.now().since(batch.due));
         }
     }
 

@@ -61,4 +61,18 @@ fn a_game_that_fails_ends_its_own_room_and_no_other() {
     Client::join(house.address(), "good", "Newcomer");
     until("all is counted", || house.metrics().closes.get(CloseReason::RoomFailed) == 2);
     until("seats are free", || house.metrics().players.get() == 1);
+    assert_eq!((house.metrics().rooms_failed.get(), house.fault()), (1, None), "one game is left");
+}
+
+#[test]
+fn a_server_whose_last_game_failed_says_that_it_is_of_no_use() {
+    let house =
+        House::open(Config { tick_rate: 60, ..config() }, |server| server.game("bad", |_| Lab::default()));
+    assert_eq!(house.fault(), None);
+    let mut ada = Client::join(house.address(), "bad", "Ada");
+
+    ada.tell("panic", &[]);
+
+    assert_eq!(ada.until_the_end(), End::Close(4002));
+    until("it says so", || house.fault() == Some("every room's game has failed"));
 }
