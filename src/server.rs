@@ -154,7 +154,8 @@ impl Server {
     pub fn start(self) -> Result<Running, Error> {
         let Server { config, listener, address, places, rooms } = self;
         let system = |doing| move |source| Error::System { doing, source };
-        if let Some(warning) = descriptors::shortage(descriptors::raise(), config.connections_max) {
+        let reserved = descriptors::reserved(config.io_threads, config.admin.is_some());
+        if let Some(warning) = descriptors::shortage(descriptors::raise(), reserved, config.connections_max) {
             tracing::warn!("{warning}");
         }
         let metrics = Arc::new(Metrics::new());

@@ -160,7 +160,6 @@ impl Connection {
             self.hearing = Some(Box::default());
         }
         self.session.joined(welcome, self.outbox.tail());
-        desk.tally.messages_out += 1;
         self.settle(desk)
     }
 
@@ -306,9 +305,7 @@ impl Connection {
 
     /// Hands on what the session said, sends what waits, and sees whether it is over.
     fn settle(&mut self, desk: &mut Desk) -> Verdict {
-        desk.tally.messages_in += self.session.take_messages_in() as u64;
-        desk.tally.inputs_skipped += self.session.take_inputs_skipped() as u64;
-        self.leave(desk);
+        self.hand_on(desk);
         if self.session.has_input() && !self.listed {
             self.listed = true;
             desk.with_inputs.push(self.id);
@@ -328,7 +325,12 @@ impl Connection {
         if self.may_read() { Verdict::Again } else { Verdict::Waits }
     }
 
-    fn leave(&mut self, desk: &mut Desk) {
+    /// What the session counted, and whether its player leaves.
+    fn hand_on(&mut self, desk: &mut Desk) {
+        let counts = self.session.take_counts();
+        desk.tally.messages_in += counts.messages_in as u64;
+        desk.tally.messages_out += counts.messages_out as u64;
+        desk.tally.inputs_skipped += counts.inputs_skipped as u64;
         if let Some((room, leave)) = self.session.take_leave() {
             desk.commands.push_leave(self.id, room, leave);
         }
@@ -409,7 +411,7 @@ impl Connection {
     /// The socket failed, or the peer is cut off without a word.
     fn fail(&mut self, desk: &mut Desk) -> Verdict {
         self.session.handle_end();
-        self.leave(desk);
+        self.hand_on(desk);
         self.gone()
     }
 

@@ -44,7 +44,18 @@ pub struct Session {
     heard: Time,
     ask: Option<Ask>,
     leave: Option<(RoomId, Leave)>,
-    messages_in: u32,
+    counts: Counts,
+}
+
+/// What a session counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Messages that came; control frames are none.
+    pub messages_in: u32,
+    /// Messages that were answered.
+    pub messages_out: u32,
+    /// Inputs that made room for newer ones.
+    pub inputs_skipped: u32,
 }
 
 #[derive(Debug)]
@@ -78,7 +89,6 @@ struct Play {
     rate: Rate,
     /// The newest inputs, oldest first.
     inputs: [Option<Input>; INPUTS_MAX],
-    inputs_skipped: u32,
 }
 
 /// The room's newest tick and when it was due, for pongs.
@@ -112,7 +122,7 @@ impl Session {
             heard: now,
             ask: None,
             leave: None,
-            messages_in: 0,
+            counts: Counts::default(),
         }
     }
 
@@ -128,11 +138,11 @@ impl Session {
                     Err(end) => self.end(turn, end),
                 },
                 Phase::Echo(socket) => {
-                    if let Err(end) = echo(socket, turn.out, input, &mut self.messages_in) {
+                    if let Err(end) = echo(socket, turn.out, input, &mut self.counts) {
                         self.end(turn, end);
                     }
                 }
-                Phase::Play(play) => match play.read(turn, input, &mut self.messages_in) {
+                Phase::Play(play) => match play.read(turn, input, &mut self.counts) {
                     Ok(ask) => self.ask = ask,
                     Err(end) => self.end(turn, end),
                 },
@@ -202,15 +212,9 @@ impl Session {
         matches!(&self.phase, Phase::Play(play) if play.inputs[0].is_some())
     }
 
-    /// How many inputs made room for newer ones since the last call.
-    pub fn take_inputs_skipped(&mut self) -> u32 {
-        let Phase::Play(play) = &mut self.phase else { return 0 };
-        std::mem::take(&mut play.inputs_skipped)
-    }
-
-    /// How many messages came since the last call.
-    pub fn take_messages_in(&mut self) -> u32 {
-        std::mem::take(&mut self.messages_in)
+    /// What was counted since the last call.
+    pub fn take_counts(&mut self) -> Counts {
+        std::mem::take(&mut self.counts)
     }
 
     /// The room to tell that the player is gone; once.
@@ -243,6 +247,7 @@ impl Session {
     pub fn joined(&mut self, welcome: &[u8], out: &mut Vec<u8>) {
         if let Phase::Play(_) = &self.phase {
             write_frame(out, Opcode::Binary, welcome, None);
+            self.counts.messages_out += 1;
         }
     }
 
@@ -256,6 +261,7 @@ impl Session {
     ) {
         if let Phase::Play(_) = &self.phase {
             write_refused(turn.out, code, text, retry_after_millis);
+            self.counts.messages_out += 1;
             let close = match retry_after_millis {
                 Some(_) => CloseCode::TRY_LATER,
                 None => CloseCode::new(close_code::REFUSED),
@@ -386,7 +392,7 @@ fn echo(
     socket: &mut WebSocket,
     out: &mut Vec<u8>,
     input: &mut &mut [u8],
-    messages_in: &mut u32,
+    counts: &mut Counts,
 ) -> Result<(), End> {
     let mut pong = None;
     while let Some(event) = socket.read(input)? {
@@ -404,7 +410,8 @@ fn echo(
                 return Err(End::by_peer(close.map(|(code, _)| code)));
             }
         }
-        *messages_in += 1;
+        counts.messages_in += 1;
+        counts.messages_out += 1;
     }
     write_echo_pong(out, pong);
     Ok(())
@@ -433,7 +440,7 @@ fn write_refused(out: &mut Vec<u8>, code: RefusalCode, text: &str, retry_after_m
     write_frame(out, Opcode::Binary, &message, None);
 }
 
-fn write_game_pong(turn: &mut Turn, stamp: [u8; 8]) {
+fn write_game_pong(turn: &mut Turn, stamp: [u8; 8], counts: &mut Counts) {
     // A peer that does not read gets no more answers.
     if turn.out.len() > REPLIES_BYTES_MAX {
         return;
@@ -442,6 +449,7 @@ fn write_game_pong(turn: &mut Turn, stamp: [u8; 8]) {
     let mut message = Vec::with_capacity(17);
     Pong { stamp, tick: turn.pulse.tick, micros }.encode(&mut message);
     write_frame(turn.out, Opcode::Binary, &message, None);
+    counts.messages_out += 1;
 }
 
 /// A request has to be complete in this time.

@@ -7,7 +7,7 @@ use tickyard_protocol::message::{
 };
 
 use super::site::{Site, Whither};
-use super::{End, Greeting, INPUTS_MAX, Phase, Play, Session, Turn, write_game_pong};
+use super::{Counts, End, Greeting, INPUTS_MAX, Phase, Play, Session, Turn, write_game_pong};
 use crate::bridge::{Ask, Join, Message};
 use crate::close_reason::CloseReason;
 use crate::websocket::{CloseCode, Event};
@@ -62,7 +62,7 @@ impl Hello {
 impl Session {
     /// Asks the room that the hello seeks for a seat.
     pub(super) fn start_play(&mut self, turn: &mut Turn, hello: Hello) {
-        self.messages_in += 1;
+        self.counts.messages_in += 1;
         let Phase::Hello(greeting) =
             std::mem::replace(&mut self.phase, Phase::Closing(CloseReason::Internal))
         else {
@@ -77,7 +77,6 @@ impl Session {
             place: place.as_ref().copied().unwrap_or_default(),
             rate,
             inputs: [None; INPUTS_MAX],
-            inputs_skipped: 0,
         }));
         match place {
             Ok(_) => self.ask = Some(Ask::Join(Box::new(Join { name: hello.name, options: hello.options }))),
@@ -92,18 +91,18 @@ impl Play {
         &mut self,
         turn: &mut Turn,
         input: &mut &mut [u8],
-        messages_in: &mut u32,
+        counts: &mut Counts,
     ) -> Result<Option<Ask>, End> {
         let mut pong = Pongs::default();
         let asked = loop {
-            match self.read_one(turn, input, messages_in, &mut pong) {
+            match self.read_one(turn, input, counts, &mut pong) {
                 Ok(Some(Read::Ask(ask))) => break Ok(Some(ask)),
                 Ok(Some(Read::Done)) => {}
                 Ok(None) => break Ok(None),
                 Err(end) => break Err(end),
             }
         };
-        pong.write(turn);
+        pong.write(turn, counts);
         asked
     }
 
@@ -111,7 +110,7 @@ impl Play {
         &mut self,
         turn: &mut Turn,
         input: &mut &mut [u8],
-        messages_in: &mut u32,
+        counts: &mut Counts,
         pong: &mut Pongs,
     ) -> Result<Option<Read>, End> {
         let Some(event) = self.socket.read(input)? else { return Ok(None) };
@@ -134,7 +133,7 @@ impl Play {
             Event::Close(close) => return Err(End::by_peer(close.map(|(code, _)| code))),
             Event::Text(_) => return Err(text_message()),
         };
-        *messages_in += 1;
+        counts.messages_in += 1;
         if !self.rate.take(turn.now, bytes.len()) {
             return Err(too_fast());
         }
@@ -143,7 +142,7 @@ impl Play {
             from_client::CONTROL => Some(Ask::Message(Box::new(read_message(rest)?))),
             from_client::INPUT => {
                 let input = Input::decode(rest, turn.site.input_fields(self.place)).map_err(malformed)?;
-                keep_input(&mut self.inputs, &mut self.inputs_skipped, input);
+                keep_input(&mut self.inputs, &mut counts.inputs_skipped, input);
                 None
             }
             from_client::PING => {
@@ -183,10 +182,10 @@ impl Pongs {
         self.game = Some(stamp);
     }
 
-    fn write(self, turn: &mut Turn) {
+    fn write(self, turn: &mut Turn, counts: &mut Counts) {
         super::write_pong(turn.out, self.websocket);
         if let Some(stamp) = self.game {
-            write_game_pong(turn, stamp);
+            write_game_pong(turn, stamp, counts);
         }
     }
 }

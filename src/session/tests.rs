@@ -241,7 +241,8 @@ fn inputs_never_stop_the_reading_and_the_oldest_makes_room() {
     for seq in 1..=6 {
         assert_eq!(peer.send(&input(seq)), 0);
     }
-    assert_eq!(peer.session.take_inputs_skipped(), 2);
+    let counts = Counts { messages_in: 7, messages_out: 1, inputs_skipped: 2 };
+    assert_eq!(peer.session.take_counts(), counts, "hello and welcome are messages too");
     let seqs: Vec<u32> =
         std::iter::from_fn(|| peer.session.take_input()).map(|(_, input)| input.seq.0).collect();
     assert_eq!(seqs, [3, 4, 5, 6]);
@@ -477,4 +478,19 @@ fn a_join_that_never_left_this_thread_needs_no_leave() {
     peer.send(&hello("arena", "Ada", 1));
     peer.session.handle_end();
     assert_eq!((peer.session.take_ask(), peer.session.take_leave()), (None, None));
+}
+
+#[test]
+fn every_answer_that_is_no_control_frame_counts_as_a_message() {
+    let mut peer = Peer::playing();
+    peer.session.take_counts();
+    let mut game_ping = vec![];
+    encode_ping([7; 8], &mut game_ping);
+    for (opcode, payload) in [(Opcode::Binary, &game_ping[..]), (Opcode::Ping, b"?")] {
+        let mut bytes = Vec::new();
+        write_frame(&mut bytes, opcode, payload, Some(MASK));
+        peer.send(&bytes);
+    }
+    let counts = Counts { messages_in: 1, messages_out: 1, inputs_skipped: 0 };
+    assert_eq!(peer.session.take_counts(), counts);
 }
