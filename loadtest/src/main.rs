@@ -164,13 +164,13 @@ fn save(recording: &Recording, path: &Path) -> Result<(), String> {
 
 fn plan(flags: Flags) -> Result<Plan, String> {
     let available = descriptors::raise();
-    let needed = u64::from(flags.bots) + descriptors::DESCRIPTORS_RESERVED;
+    let needed = u64::from(flags.bots) + DESCRIPTORS_RESERVED;
     if needed > available {
         return Err(format!(
             "--bots {} needs {needed} descriptors and this process may have {available}: raise the limit (ulimit -n {needed}) \
              or run at most {} bots",
             flags.bots,
-            available.saturating_sub(descriptors::DESCRIPTORS_RESERVED)
+            available.saturating_sub(DESCRIPTORS_RESERVED)
         ));
     }
     let checked = flags.check.unwrap_or(1000).min(flags.bots);
@@ -195,6 +195,9 @@ fn plan(flags: Flags) -> Result<Plan, String> {
         settings,
     })
 }
+
+/// Descriptors that are no bots: files, the poller, the newcomers who compare worlds at the end.
+const DESCRIPTORS_RESERVED: u64 = 64;
 
 /// Longer than any run, and far from where sums of times overflow.
 const DURATION_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
