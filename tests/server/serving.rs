@@ -213,15 +213,16 @@ fn every_metric_moves_when_that_happens_what_it_counts() {
     until("all are gone", || house.metrics().connections.get() == 0);
     look();
     let (_, unmoved) = samples(admin);
-    let never: Vec<&String> = unmoved.iter().filter(|name| !seen.contains(*name)).collect();
-    // An io thread that lags, twice; told at the stop; ten seconds; a fault of ours; a limit of the whole process.
+    // Whether an io thread lags is up to the machine.
+    let busy = ["tickyard_batches_undelivered_total", "tickyard_overtaken_updates_total"];
+    let never = unmoved.iter().filter(|name| !seen.contains(*name) && !busy.contains(&name.as_str()));
+    let never: Vec<&String> = never.collect();
+    // Told at the stop; ten seconds; a fault of ours; a limit of the whole process.
     let out_of_reach = [
-        "tickyard_batches_undelivered_total",
         "tickyard_closes_total{reason=\"going_away\"}",
         "tickyard_closes_total{reason=\"handshake_timeout\"}",
         "tickyard_closes_total{reason=\"internal\"}",
         "tickyard_connections_refused_total{reason=\"no_descriptors\"}",
-        "tickyard_overtaken_updates_total",
     ];
     assert_eq!(never, out_of_reach);
     // Nobody is there: gauges are back at nothing.
