@@ -1,0 +1,184 @@
+//! The knobs as people turn them: flags, variables of the environment and keys of a file, from one declaration.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde::Deserialize;
+
+use super::Config;
+use super::explain::explain_file;
+use super::values::{
+    Address, Admin, Connections, IoThreads, LogFilter, Origin, Players, Seed, Switch, TickRate, Timeout,
+};
+use crate::error::Error;
+
+/// What was said about a configuration: in flags and the environment, and in one file. `None`: nothing.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Flags {
+    /// Read the flags below from this TOML file
+    #[arg(long, env = "TICKYARD_CONFIG", hide_env = true, value_name = "FILE", display_order = 0)]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    knobs: Knobs,
+}
+
+impl Flags {
+    /// The configuration: flags and environment, then the file, then the defaults.
+    pub fn into_config(self) -> Result<Config, Error> {
+        let file = self.config.as_deref().map(read_file).transpose()?.unwrap_or_default();
+        let config = self.knobs.or(file).over(Config::default());
+        config.check_relations()?;
+        Ok(config)
+    }
+}
+
+/// The command which takes [`Flags`]: `name` is the last word of the `usage` that people type.
+pub fn command(name: &'static str, usage: &str) -> clap::Command {
+    let examples = format!(
+        "Examples:
+  {usage}                                   play on this machine, at http://127.0.0.1:7070
+  {usage} --listen 0.0.0.0:7070             let others in
+  {usage} --tick-rate 30 --players 2000     finer ticks, laid out for 2,000
+  {usage} --config tickyard.toml --log debug"
+    );
+    let command = clap::Command::new(name)
+        .bin_name(usage.to_owned())
+        .before_help(examples)
+        .after_help(
+            "Durations are written 500ms, 30s or 2m. Each flag is also a variable, as in TICKYARD_TICK_RATE=30,\n\
+             and a key of the file, as in tick-rate = 30. A flag wins over its variable, that over the file.",
+        )
+        // So that a minus sign is met by "not a whole number" and not by "there is no -1".
+        .allow_negative_numbers(true)
+        .help_template("{about}\n\n{before-help}Usage: {usage}\n\n{all-args}{after-help}");
+    Flags::augment_args(command)
+}
+
+/// The knobs as flags, variables and keys at once.
+#[derive(Args, Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+struct Knobs {
+    /// Where players connect [default: 127.0.0.1:7070]
+    #[arg(long, env = "TICKYARD_LISTEN", hide_env = true, value_name = "ADDRESS")]
+    listen: Option<Address>,
+    /// Where /metrics is; "off": nowhere [default: 127.0.0.1:7071]
+    #[arg(long, env = "TICKYARD_ADMIN", hide_env = true, value_name = "ADDRESS")]
+    admin: Option<Admin>,
+    /// Ticks a second, 1 to 60 [default: 20]
+    #[arg(long, env = "TICKYARD_TICK_RATE", hide_env = true, value_name = "HZ")]
+    tick_rate: Option<TickRate>,
+    /// Threads that serve sockets [default: 1]
+    #[arg(long, env = "TICKYARD_IO_THREADS", hide_env = true, value_name = "COUNT")]
+    io_threads: Option<IoThreads>,
+    /// Add GET /echo, a WebSocket that returns each message
+    #[arg(long, env = "TICKYARD_ECHO", hide_env = true, value_name = "BOOL", num_args = 0..=1, require_equals = true)]
+    #[arg(default_missing_value = "true", hide_possible_values = true)]
+    echo: Option<Switch>,
+    /// Connections open at once; more are answered 503 [default: 10000]
+    #[arg(long, env = "TICKYARD_MAX_CONNECTIONS", hide_env = true, value_name = "COUNT")]
+    max_connections: Option<Connections>,
+    /// Players the arena is laid out for; cell size follows [default: 1000]
+    #[arg(long, env = "TICKYARD_PLAYERS", hide_env = true, value_name = "COUNT")]
+    players: Option<Players>,
+    /// Seats in a room [default: 10000]
+    #[arg(long, env = "TICKYARD_CAPACITY", hide_env = true, value_name = "COUNT")]
+    capacity: Option<Players>,
+    /// Seed of the rooms' random source [default: 1]
+    #[arg(long, env = "TICKYARD_SEED", hide_env = true, value_name = "NUMBER")]
+    seed: Option<Seed>,
+    /// Close a connection that sends nothing for this long [default: 30s]
+    #[arg(long, env = "TICKYARD_IDLE_TIMEOUT", hide_env = true, value_name = "DURATION")]
+    idle_timeout: Option<Timeout>,
+    /// Close a connection that takes nothing for this long [default: 60s]
+    #[arg(long, env = "TICKYARD_SLOW_TIMEOUT", hide_env = true, value_name = "DURATION")]
+    slow_timeout: Option<Timeout>,
+    /// Close a connection that does not say hello in this time [default: 10s]
+    #[arg(long, env = "TICKYARD_HELLO_TIMEOUT", hide_env = true, value_name = "DURATION")]
+    hello_timeout: Option<Timeout>,
+    /// Besides the server's own page, let pages of this origin connect; repeatable [default: on loopback, all of this machine]
+    #[arg(
+        long,
+        env = "TICKYARD_ALLOW_ORIGIN",
+        hide_env = true,
+        value_name = "ORIGIN",
+        value_delimiter = ','
+    )]
+    allow_origin: Option<Vec<Origin>>,
+    /// Which log lines go to stderr, as in warn or info,tickyard=debug [default: info]
+    #[arg(long, env = "TICKYARD_LOG", hide_env = true, value_name = "FILTER")]
+    log: Option<LogFilter>,
+    /// Write log lines as JSON
+    #[arg(long, env = "TICKYARD_LOG_JSON", hide_env = true, value_name = "BOOL", num_args = 0..=1, require_equals = true)]
+    #[arg(default_missing_value = "true", hide_possible_values = true)]
+    log_json: Option<Switch>,
+}
+
+impl Knobs {
+    /// These, and where they say nothing, `below`.
+    fn or(self, below: Knobs) -> Knobs {
+        Knobs {
+            listen: self.listen.or(below.listen),
+            admin: self.admin.or(below.admin),
+            tick_rate: self.tick_rate.or(below.tick_rate),
+            io_threads: self.io_threads.or(below.io_threads),
+            echo: self.echo.or(below.echo),
+            max_connections: self.max_connections.or(below.max_connections),
+            players: self.players.or(below.players),
+            capacity: self.capacity.or(below.capacity),
+            seed: self.seed.or(below.seed),
+            idle_timeout: self.idle_timeout.or(below.idle_timeout),
+            slow_timeout: self.slow_timeout.or(below.slow_timeout),
+            hello_timeout: self.hello_timeout.or(below.hello_timeout),
+            allow_origin: self.allow_origin.or(below.allow_origin),
+            log: self.log.or(below.log),
+            log_json: self.log_json.or(below.log_json),
+        }
+    }
+
+    /// These, and where they say nothing, what `config` says.
+    fn over(self, config: Config) -> Config {
+        let origins = self.allow_origin.map(|list| list.into_iter().map(|origin| origin.0).collect());
+        Config {
+            listen: self.listen.map_or(config.listen, |it| it.0),
+            admin: self.admin.map_or(config.admin, |it| it.0),
+            tick_rate: self.tick_rate.map_or(config.tick_rate, |it| it.0 as u16),
+            io_threads: self.io_threads.map_or(config.io_threads, |it| it.0 as usize),
+            echo: self.echo.map_or(config.echo, |it| it.0),
+            connections_max: self.max_connections.map_or(config.connections_max, |it| it.0 as usize),
+            players: self.players.map_or(config.players, |it| it.0 as u32),
+            capacity: self.capacity.map_or(config.capacity, |it| it.0 as u32),
+            seed: self.seed.map_or(config.seed, |it| it.0),
+            idle_timeout: self.idle_timeout.map_or(config.idle_timeout, |it| it.0),
+            slow_timeout: self.slow_timeout.map_or(config.slow_timeout, |it| it.0),
+            hello_timeout: self.hello_timeout.map_or(config.hello_timeout, |it| it.0),
+            allow_origin: origins.unwrap_or(config.allow_origin),
+            log: self.log.map_or(config.log, |it| it.0),
+            log_json: self.log_json.map_or(config.log_json, |it| it.0),
+        }
+    }
+}
+
+/// A configuration file is a page of text; what is longer is some other file.
+const FILE_BYTES_MAX: u64 = 1024 * 1024;
+
+fn read_file(path: &Path) -> Result<Knobs, Error> {
+    let name = path.display();
+    let unreadable =
+        |error| Error::Config(format!("cannot read the configuration file {name}: {error}; see --config"));
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(unreadable)?;
+    file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    if bytes.len() as u64 > FILE_BYTES_MAX {
+        return Err(Error::Config(format!(
+            "the configuration file {name} is larger than 1 MiB; see --config"
+        )));
+    }
+    let text = String::from_utf8(bytes)
+        .map_err(|_| Error::Config(format!("the configuration file {name} is not UTF-8; see --config")))?;
+    toml::from_str(&text).map_err(|error| explain_file(&name, &text, error))
+}
+
+#[cfg(test)]
+mod tests;
