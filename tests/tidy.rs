@@ -28,15 +28,8 @@ struct Boundary {
     why: &'static str,
 }
 
-const CORES: &[&str] = &[
-    "src/websocket/",
-    "src/session/",
-    "src/game/",
-    "src/sim/",
-    "src/http.rs",
-    "src/time.rs",
-    "protocol/src/",
-];
+const CORES: &[&str] =
+    &["src/websocket/", "src/session/", "src/game/", "src/sim/", "src/http/", "src/time.rs", "protocol/src/"];
 
 const BOUNDARIES: &[Boundary] = &[
     Boundary {
