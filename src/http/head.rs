@@ -155,6 +155,13 @@ impl<'a> Headers<'a> {
         members.map(|member| member.trim_matches([' ', '\t'])).filter(|member| !member.is_empty())
     }
 
+    /// Like [`Self::list`], the last member first.
+    pub fn list_backwards(&self, name: &str) -> impl Iterator<Item = &'a str> {
+        let fields = self.0.iter().rev().filter(move |(known, _)| known.eq_ignore_ascii_case(name));
+        let members = fields.flat_map(|(_, value)| value.rsplit(','));
+        members.map(|member| member.trim_matches([' ', '\t'])).filter(|member| !member.is_empty())
+    }
+
     /// Whether a list has a member, in any case.
     pub fn lists(&self, name: &str, member: &str) -> bool {
         self.list(name).any(|known| known.eq_ignore_ascii_case(member))
