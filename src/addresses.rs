@@ -23,15 +23,23 @@ pub struct Peer {
     client: IpAddr,
     /// The place in the counts that it takes.
     counted: Option<IpAddr>,
-    /// A trusted proxy that has not said yet for whom it speaks.
+    /// A trusted proxy that may say for whom it speaks.
     is_proxy: bool,
+    /// It came by TLS.
+    is_secure: bool,
 }
 
 impl Peer {
     /// The other end of a socket, trusted by nobody and not counted.
     pub fn new(socket: SocketAddr) -> Peer {
         let client = socket.ip().to_canonical();
-        Peer { socket: SocketAddr::new(client, socket.port()), client, counted: None, is_proxy: false }
+        let socket = SocketAddr::new(client, socket.port());
+        Peer { socket, client, counted: None, is_proxy: false, is_secure: false }
+    }
+
+    /// The same, by TLS.
+    pub fn secured(self) -> Peer {
+        Peer { is_secure: true, ..self }
     }
 
     /// Whose connection it is, as far as is known.
@@ -42,6 +50,11 @@ impl Peer {
     /// Whether it may say for whom it speaks.
     pub fn is_proxy(&self) -> bool {
         self.is_proxy
+    }
+
+    /// Whether it came by TLS.
+    pub fn is_secure(&self) -> bool {
+        self.is_secure
     }
 }
 

@@ -155,7 +155,7 @@ fn a_mistake_on_the_command_line_is_one_line_that_says_what_to_do() {
             &["serve", "--seed", "1", "--seed", "2"],
             &["serve", "--idle-timeout", "30"],
             &["serve", "--idle-timeout", "0s"],
-            &["serve", "--allow-origin", "*"],
+            &["serve", "--allow-origin", "null"],
             &["serve", "--log", "a=b=c"],
         ]
     ));

@@ -1,5 +1,6 @@
 //! Request and response heads: where they end, and what they say.
 
+use super::target::{Target, is_authority, is_same_path};
 use super::{HEAD_BYTES_MAX, HEADERS_MAX, HttpError};
 
 /// Finds the end of a head that arrives in pieces, so that dripped bytes cost no more than a whole head.
@@ -65,7 +66,9 @@ impl HeadScan {
 pub struct RequestHead<'a> {
     /// The method, such as `GET`. Case matters.
     pub method: &'a str,
-    /// The path, from its `/` on, still percent-encoded.
+    /// The host that is asked, with its port if that is said. Only HTTP/1.0 may leave it out.
+    pub host: Option<&'a str>,
+    /// The path, from its `/` on, still percent-encoded: see [`Self::is_for`].
     pub path: &'a str,
     /// What stands behind `?`.
     pub query: Option<&'a str>,
@@ -91,11 +94,18 @@ impl<'a> RequestHead<'a> {
         else {
             return Err(HttpError::Malformed);
         };
-        let (path, query) = split_target(target)?;
+        let Target { authority, path, query } = Target::parse(target)?;
         let headers = Headers::new(request.headers);
         headers.check_singles()?;
         headers.check_host(version)?;
-        Ok(Self { method, path, query, version, headers })
+        // RFC 9112, 3.2.2: what a target in absolute form says of the host counts, whatever Host says.
+        let host = authority.or_else(|| headers.get("host"));
+        Ok(Self { method, host, path, query, version, headers })
+    }
+
+    /// Whether this is the path of the request, which may have percent-encoded what needs no encoding.
+    pub fn is_for(&self, path: &str) -> bool {
+        is_same_path(self.path, path)
     }
 
     /// Whether a body follows.
@@ -194,7 +204,7 @@ impl<'a> Headers<'a> {
     fn check_host(&self, version: u8) -> Result<(), HttpError> {
         // RFC 9112, 3.2: a request without a valid Host is answered with 400; only HTTP/1.0 has none.
         match self.get("host") {
-            Some(host) if host.bytes().all(is_host_byte) => Ok(()),
+            Some(host) if is_authority(host) => Ok(()),
             None if version == 0 => Ok(()),
             _ => Err(HttpError::Malformed),
         }
@@ -204,9 +214,12 @@ impl<'a> Headers<'a> {
 fn check_start(bytes: &[u8]) -> Result<(), HttpError> {
     // RFC 9113, 3.4: what a client sends that knows beforehand that we speak HTTP/2.
     const HTTP_2: &[u8] = b"PRI * HTTP/2";
+    // Read where trusted proxies are heard; whoever else writes one wants to be taken for somebody.
+    const PROXY: &[u8] = b"PROXY ";
     match bytes {
         [first, ..] if !first.is_ascii_alphabetic() => Err(HttpError::NotHttp),
         _ if bytes.starts_with(HTTP_2) => Err(HttpError::NotHttp),
+        _ if bytes.starts_with(PROXY) => Err(HttpError::Malformed),
         _ => Ok(()),
     }
 }
@@ -221,24 +234,6 @@ fn require_complete(parsed: httparse::Result<usize>, head: &[u8]) -> Result<(), 
     }
 }
 
-/// Splits a target into its path and query.
-fn split_target(target: &str) -> Result<(&str, Option<&str>), HttpError> {
-    let target = match target.split_once("://") {
-        // RFC 9112, 3.2.2: a server accepts the absolute form, though only proxies are sent it.
-        Some((scheme, rest)) if !scheme.contains(['/', '?']) => rest.find('/').map_or("/", |at| &rest[at..]),
-        _ => target,
-    };
-    // A fragment stays with the browser, and the other forms of a target belong to methods that we do not have.
-    if !target.starts_with('/') || !target.is_ascii() || target.contains('#') {
-        return Err(HttpError::Malformed);
-    }
-    Ok(target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query))))
-}
-
-/// RFC 3986, 3.2: what hosts and ports are made of.
-fn is_host_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:[]".contains(&byte)
-}
 const SINGLES: [&str; 7] = [
     "authorization",
     "content-length",
@@ -353,6 +348,7 @@ mod tests {
             ("GET /play", "GET *"),
             ("GET /play", "GET /#"),
             ("GET /play", "GET /ä"),
+            ("GET /play", "PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\nGET /play"),
             (" HTTP/1.1", ""),
         ] {
             assert_eq!(parse_changed(from, to), Err(HttpError::Malformed), "{from:?} -> {to:?}");
@@ -383,17 +379,25 @@ mod tests {
     }
 
     #[test]
-    fn the_absolute_form_of_a_target_is_its_path() {
-        for (target, path, query) in [
-            ("http://game.example/play?x", "/play", Some("x")),
-            ("http://game.example", "/", None),
-            ("/play?to=http://elsewhere/", "/play", Some("to=http://elsewhere/")),
-            ("/?", "/", Some("")),
-        ] {
+    fn the_absolute_form_of_a_target_says_the_host() {
+        let host_and_path = |target: &str| {
             let request = format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n");
             let (head, _) = RequestHead::parse(request.as_bytes()).unwrap().unwrap();
-            assert_eq!((head.path, head.query), (path, query), "{target}");
-        }
+            format!("{} {}", head.host.unwrap(), head.path)
+        };
+        assert_eq!(host_and_path("http://game.example:7070/play?x"), "game.example:7070 /play");
+        assert_eq!(host_and_path("/play"), "a /play");
+        assert_eq!(
+            parse(b"GET http://a/ HTTP/1.1\r\n\r\n"),
+            Err(HttpError::Malformed),
+            "Host is due all the same"
+        );
+    }
+
+    #[test]
+    fn a_path_may_be_percent_encoded() {
+        let (head, _) = RequestHead::parse(b"GET /%70lay HTTP/1.1\r\nHost: a\r\n\r\n").unwrap().unwrap();
+        assert!(head.is_for("/play") && !head.is_for("/"));
     }
 
     #[test]

@@ -9,12 +9,13 @@
 
 mod head;
 mod response;
+mod target;
 
 use std::fmt;
 
 pub use head::{HeadScan, Headers, RequestHead, ResponseHead};
 pub(crate) use response::is_field_text;
-pub use response::{Response, Status, write_status};
+pub use response::{Response, Status, write_refusal, write_status};
 
 /// Why a peer is not answered as it wished.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +43,19 @@ impl HttpError {
             Self::Version => Some(Status::VERSION),
         }
     }
+
+    /// What to tell whoever wrote the request.
+    pub fn advice(self) -> &'static str {
+        match self {
+            Self::HeadTooLarge => "a request has at most 8192 bytes and 100 header fields",
+            Self::Malformed => {
+                "this is no valid request; see to line ends (CR LF), Host, fields that stand twice, and stray characters"
+            }
+            Self::NotHttp => "only HTTP/1 is spoken here",
+            Self::TargetTooLong => "a request has at most 8192 bytes",
+            Self::Version => "only HTTP/1.1 and HTTP/1.0 are spoken here",
+        }
+    }
 }
 
 impl fmt::Display for HttpError {
@@ -61,6 +75,9 @@ impl std::error::Error for HttpError {}
 pub const HEAD_BYTES_MAX: usize = 8 * 1024;
 /// The most header fields in one head.
 pub const HEADERS_MAX: usize = 100;
+
+// They are said in words above.
+const _: () = assert!(HEAD_BYTES_MAX == 8192 && HEADERS_MAX == 100);
 
 #[cfg(test)]
 mod tests {

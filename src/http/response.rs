@@ -96,6 +96,12 @@ pub fn write_status(out: &mut Vec<u8>, status: Status, headers: &[(&str, &str)])
     Response { status, content_type: "text/plain; charset=utf-8", headers }.write(out, body.as_bytes());
 }
 
+/// Writes an answer that says no: its status, and in words what was wrong or what to do.
+pub fn write_refusal(out: &mut Vec<u8>, status: Status, headers: &[(&str, &str)], why: &str) {
+    let body = format!("{} {}: {why}\n", status.get(), status.reason());
+    Response { status, content_type: "text/plain; charset=utf-8", headers }.write(out, body.as_bytes());
+}
+
 /// Whether a text may stand in a header field without ending it.
 pub(crate) fn is_field_text(text: &str) -> bool {
     !text.bytes().any(|byte| matches!(byte, b'\r' | b'\n' | b'\0'))

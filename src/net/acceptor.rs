@@ -6,11 +6,12 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::net::Shutdown;
+use std::net::{Shutdown, SocketAddr};
 
 use mio::net::{TcpListener, TcpStream};
 
-use crate::http::{Status, write_status};
+use crate::close_reason::CloseReason;
+use crate::session::write_unavailable;
 
 /// The listening socket.
 #[derive(Debug)]
@@ -28,11 +29,11 @@ pub struct Acceptor {
 #[derive(Debug)]
 pub enum Accepted {
     /// A new connection.
-    Stream(TcpStream),
+    Stream(TcpStream, SocketAddr),
     /// Nobody waits.
     Nobody,
     /// There was no descriptor for one that waited: it was answered 503.
-    NoDescriptor,
+    NoDescriptor(SocketAddr),
     /// The kernel could not; [`Acceptor::retry`] tries again.
     Later,
 }
@@ -67,7 +68,7 @@ impl Acceptor {
     pub fn accept(&mut self) -> Accepted {
         loop {
             match self.listener.accept() {
-                Ok((stream, _)) => return Accepted::Stream(stream),
+                Ok((stream, address)) => return Accepted::Stream(stream, address),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -86,9 +87,9 @@ impl Acceptor {
     fn turn_away(&mut self) -> Accepted {
         self.reserve = None;
         let accepted = match self.listener.accept() {
-            Ok((stream, _)) => {
-                refuse(stream);
-                Accepted::NoDescriptor
+            Ok((stream, address)) => {
+                refuse(stream, CloseReason::NoDescriptors);
+                Accepted::NoDescriptor(address)
             }
             // The kernel looks for a descriptor before it looks for a peer: there may be nobody.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -109,12 +110,13 @@ impl Acceptor {
     }
 }
 
-/// Answers 503 and closes. What the peer has sent already is read first, or the close would reset the answer away.
-pub fn refuse(mut stream: TcpStream) {
+/// Answers 503 and closes. What the peer has sent already is read first, or the close would reset the answer away; what it sends
+/// later still does. So this is for when there is no room to wait.
+pub fn refuse(mut stream: TcpStream, reason: CloseReason) {
     let mut request = [0; 2048];
     let _ = stream.read(&mut request);
     let mut answer = Vec::new();
-    write_status(&mut answer, Status::UNAVAILABLE, &[("Retry-After", "5")]);
+    write_unavailable(&mut answer, reason);
     let _ = stream.write(&answer);
     let _ = stream.shutdown(Shutdown::Write);
 }
@@ -146,7 +148,7 @@ mod tests {
         let address = acceptor.listener().local_addr().unwrap();
         let mut peer = std::net::TcpStream::connect(address).unwrap();
         acceptor.wake();
-        assert!(matches!(acceptor.turn_away(), Accepted::NoDescriptor));
+        assert!(matches!(acceptor.turn_away(), Accepted::NoDescriptor(_)));
         assert!(acceptor.is_ready());
         let mut answer = String::new();
         peer.read_to_string(&mut answer).unwrap();

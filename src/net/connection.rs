@@ -9,6 +9,7 @@ use super::commands::Commands;
 use super::fanout::{Hearing, History, Missing, compose};
 use super::outbox::{Flushed, Outbox};
 use super::transport::Socket;
+use crate::addresses::Peer;
 use crate::bridge::{Ask, Batch, ConnId, Part, RoomId};
 use crate::close_reason::CloseReason;
 use crate::metrics::Direction;
@@ -22,6 +23,8 @@ pub struct Connection<S> {
     pub id: ConnId,
     /// The conversation.
     pub session: Session,
+    /// It is here only to be told that there is no room.
+    pub turned_away: bool,
     socket: S,
     outbox: Outbox,
     /// From the welcome to the last word.
@@ -66,6 +69,8 @@ pub struct Desk {
     pub with_inputs: Vec<ConnId>,
     /// Connections that wait for room for an ask.
     pub with_asks: Vec<ConnId>,
+    /// How many of them are here only to be told that there is no room.
+    pub turned_away: usize,
     /// What was counted since the last report.
     pub tally: Tally,
     /// The one receive buffer.
@@ -103,10 +108,11 @@ pub enum Verdict {
 
 impl<S: Socket> Connection<S> {
     /// A socket that has just been accepted, and is registered under the slot of `id`.
-    pub fn new(id: ConnId, socket: S, now: Time) -> Connection<S> {
+    pub fn new(id: ConnId, socket: S, peer: Peer, now: Time) -> Connection<S> {
         Connection {
             id,
-            session: Session::new(now),
+            session: Session::new(now, peer),
+            turned_away: false,
             socket,
             outbox: Outbox::default(),
             hearing: None,

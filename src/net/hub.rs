@@ -15,9 +15,9 @@ use super::connection::{Connection, Desk, Tally, Verdict};
 use super::fanout::{History, Missing};
 use super::table::Table;
 use super::transport::Socket;
+use crate::addresses::Peer;
 use crate::bridge::{Ask, Batch, Command, ConnId, RoomId, SharedBatch};
 use crate::close_reason::CloseReason;
-use crate::metrics::Metrics;
 use crate::session::{Pulse, Session, Turn};
 use crate::time::Time;
 
@@ -54,6 +54,7 @@ impl<S: Socket> Hub<S> {
             commands: Commands::new(commands),
             with_inputs: Vec::new(),
             with_asks: Vec::new(),
+            turned_away: 0,
             tally: Tally::default(),
             receive: vec![0; RECEIVE_BYTES].into(),
             compose: Vec::new(),
@@ -97,14 +98,36 @@ impl<S: Socket> Hub<S> {
         self.connections.next_id()
     }
 
-    /// Takes a connection under [`Hub::next_id`]. It is already counted as open.
-    pub fn admit(&mut self, socket: S) {
-        let connection = self.connections.insert(|id| Connection::new(id, socket, self.desk.now));
+    /// Takes a connection under [`Hub::next_id`]. It is already counted as open, and its peer among the addresses.
+    pub fn admit(&mut self, socket: S, peer: Peer) {
+        let connection = self.connections.insert(|id| Connection::new(id, socket, peer, self.desk.now));
         if self.stopping.is_some() {
             connection.tell(&mut self.desk, Session::going_away);
         }
         // Most requests are there already: no need to wait for the poller to say so.
         enqueue(&mut self.run_queue, connection);
+    }
+
+    /// Takes a connection under [`Hub::next_id`] only to tell it that there is no room. It is not counted as open.
+    pub fn turn_away(&mut self, socket: S, peer: Peer, reason: CloseReason) {
+        let connection = self.connections.insert(|id| Connection::new(id, socket, peer, self.desk.now));
+        connection.turned_away = true;
+        self.desk.turned_away += 1;
+        let verdict = connection.tell(&mut self.desk, |session, turn| session.turn_away(turn, reason));
+        let conn = connection.id;
+        enqueue(&mut self.run_queue, connection);
+        self.carry_out(conn, verdict);
+    }
+
+    /// How many are here only to be told that there is no room.
+    pub fn turned_away(&self) -> usize {
+        self.desk.turned_away
+    }
+
+    /// Takes a connection that was to be admitted out of the counts.
+    pub fn uncount(&self, peer: &mut Peer) {
+        self.desk.shared.metrics.connections.dec();
+        self.desk.shared.site.addresses.leave(peer);
     }
 
     /// The poller reported something about a slot.
@@ -328,14 +351,15 @@ fn remove<S: Socket>(
 ) {
     let Some(mut connection) = connections.remove(conn) else { return };
     connection.count_outbox_as(desk, 0);
-    count_end(&desk.shared.metrics, reason);
-    tracing::debug!(reason = reason.name(), slot = conn.slot, "a connection ended");
-}
-
-/// Counts the end of an open connection.
-pub fn count_end(metrics: &Metrics, reason: CloseReason) {
-    metrics.connections.dec();
-    metrics.closes.inc(reason);
+    let session = &mut connection.session;
+    let shared = &desk.shared;
+    if connection.turned_away {
+        desk.turned_away -= 1;
+    } else {
+        shared.metrics.connections.dec();
+        shared.site.addresses.leave(&mut session.peer);
+    }
+    shared.note_end(desk.now, reason, &session.peer, session.blame());
 }
 
 fn pulse<S>(rooms: &[RoomSide], connection: &Connection<S>) -> Pulse {

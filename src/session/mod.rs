@@ -13,6 +13,7 @@
 //! A reliable ask that nobody can take stops the reading of this session alone: `handle_bytes` leaves the rest of its input to the
 //! caller. Inputs never stop it: four wait, and the oldest makes room.
 
+pub mod origins;
 mod play;
 mod rate;
 mod request;
@@ -25,6 +26,7 @@ use tickyard_protocol::message::{
 };
 use tickyard_protocol::types::Tick;
 
+use crate::addresses::Peer;
 use crate::bridge::{Ask, Leave, RemovedWhy, RoomId};
 use crate::close_reason::CloseReason;
 use crate::http::{HEAD_BYTES_MAX, HeadScan};
@@ -32,12 +34,17 @@ use crate::time::Time;
 use crate::websocket::frame::{Opcode, write_close, write_frame};
 use crate::websocket::{CloseCode, Event, Limits, ReadError, Role, WebSocket};
 use rate::Rate;
+pub use request::write_unavailable;
 use site::Site;
 
 /// One connection's conversation.
 #[derive(Debug)]
 pub struct Session {
     phase: Phase,
+    /// Who is at the other end. It is given back to the site's addresses when the session is over.
+    pub peer: Peer,
+    /// The bytes that are to blame for the end, if any are: escaped, and never a secret.
+    blame: Option<Box<str>>,
     /// When the phase began.
     since: Time,
     /// When the last byte came.
@@ -115,9 +122,11 @@ pub struct Turn<'a> {
 
 impl Session {
     /// A connection that has just been accepted.
-    pub fn new(now: Time) -> Session {
+    pub fn new(now: Time, peer: Peer) -> Session {
         Session {
             phase: Phase::Request(Box::default()),
+            peer,
+            blame: None,
             since: now,
             heard: now,
             ask: None,
@@ -162,9 +171,7 @@ impl Session {
             return;
         }
         match &self.phase {
-            Phase::Request(_) => {
-                self.refuse_request(turn, crate::http::Status::TIMEOUT, CloseReason::HandshakeTimeout)
-            }
+            Phase::Request(_) => self.request_timed_out(turn),
             Phase::Hello(_) if turn.now >= self.since + turn.site.hello_timeout => {
                 self.end(turn, End::policy(CloseReason::HelloTimeout, "no hello in time"));
             }
@@ -228,6 +235,11 @@ impl Session {
             Phase::Closing(reason) => Some(reason),
             _ => None,
         }
+    }
+
+    /// The bytes that are to blame for the end, if any are: escaped, and never a secret.
+    pub fn blame(&self) -> Option<&str> {
+        self.blame.as_deref()
     }
 
     /// The room in which the session has or wants a seat.
@@ -295,7 +307,11 @@ impl Session {
     /// The server stops.
     pub fn going_away(&mut self, turn: &mut Turn) {
         match self.phase {
-            Phase::Request(_) => self.close(CloseReason::GoingAway, Leave::Removed),
+            // Who has asked for nothing yet needs no answer.
+            Phase::Request(ref request) if request.1.is_empty() => {
+                self.close(CloseReason::GoingAway, Leave::Removed)
+            }
+            Phase::Request(_) => self.turn_away(turn, CloseReason::GoingAway),
             _ => {
                 self.end(turn, End::new(CloseReason::GoingAway, CloseCode::AWAY, "the server is going away"))
             }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tickyard::Config;
+use tickyard::close_reason::CloseReason;
 use tickyard_protocol::message::Hello;
 use tickyard_protocol::types::CellId;
 use tungstenite::Message;
@@ -204,9 +205,7 @@ fn every_metric_moves_when_that_happens_what_it_counts() {
 
     // More connections than there may be; this one's silence ends some time.
     let streams: Vec<TcpStream> = (0..50).map(|_| dial(address)).collect();
-    until("some are turned away", || {
-        house.metrics().connections_refused.get(tickyard::metrics::RefuseReason::Full) > 0
-    });
+    until("some are turned away", || house.metrics().closes.get(CloseReason::Full) > 0);
     drop(streams);
     assert_eq!(silent.until_the_end(), End::Close(1008));
 
