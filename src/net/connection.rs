@@ -3,7 +3,6 @@
 use std::io::{self, Read};
 use std::net::Shutdown;
 use std::sync::Arc;
-use std::time::Duration;
 
 use mio::Registry;
 use mio::net::TcpStream;
@@ -15,6 +14,10 @@ use super::fanout::{Hearing, History, Missing, compose};
 use super::outbox::{Flushed, Outbox};
 use crate::bridge::{Ask, Batch, ConnId, Part, RoomId};
 use crate::close_reason::CloseReason;
+use crate::config::limits::{
+    ANSWERS_BYTES_MAX, CLOSE_TIMEOUT, DISCARD_BYTES_MAX, LINGER, READ_BYTES_PER_TURN, READ_COST_BYTES,
+    USER_TIMEOUT_BEYOND_SLOW,
+};
 use crate::metrics::Direction;
 use crate::session::{Pulse, Session, Turn};
 use crate::time::Time;
@@ -80,6 +83,8 @@ pub struct Desk {
     pub compose: Vec<u8>,
     /// What composing found missing.
     pub missing: Missing,
+    /// Pings that this sweep may still send.
+    pub pings_left: usize,
 }
 
 /// Counted without atomics, reported once per turn.
@@ -92,6 +97,7 @@ pub struct Tally {
     sends: u64,
     skipped: u64,
     inputs_skipped: u64,
+    pings: u64,
     /// By how much the bytes in outboxes grew.
     outbox: i64,
 }
@@ -205,7 +211,7 @@ impl Connection {
     /// Ends what has waited too long. Called by the sweep.
     pub fn check_time(&mut self, desk: &mut Desk) -> Verdict {
         if let Some(goodbye) = &self.goodbye {
-            let patience = if goodbye.shut { LINGER } else { GOODBYE };
+            let patience = if goodbye.shut { LINGER } else { CLOSE_TIMEOUT };
             if desk.now >= goodbye.since + patience {
                 return self.gone();
             }
@@ -217,6 +223,10 @@ impl Connection {
         }
         let mut turn = turn(desk.now, &desk.shared, Pulse::default(), &mut self.outbox);
         self.session.handle_timeout(&mut turn);
+        if desk.pings_left > 0 && self.session.ping(&mut turn) {
+            desk.pings_left -= 1;
+            desk.tally.pings += 1;
+        }
         self.settle(desk)
     }
 
@@ -243,9 +253,10 @@ impl Connection {
             self.readable = len == receive.len() || self.ended;
             if len == 0 {
                 self.handle_end();
-            } else if let Some(goodbye) = &mut self.goodbye {
-                goodbye.discarded += len;
             } else {
+                if let Some(goodbye) = &mut self.goodbye {
+                    goodbye.discarded += len;
+                }
                 self.hand_in(desk, pulse, &mut receive[..len]);
             }
         }
@@ -313,8 +324,10 @@ impl Connection {
         self.tune(desk);
         if self.session.closing().is_some() && self.goodbye.is_none() {
             self.goodbye = Some(Goodbye { since: desk.now, shut: false, discarded: 0 });
-            self.held_back = Vec::new();
             self.hearing = None;
+            // The peer's own close may be among it.
+            let mut held_back = std::mem::take(&mut self.held_back);
+            self.hand_in(desk, Pulse::default(), &mut held_back);
         }
         if !self.flush(desk) {
             return self.fail(desk);
@@ -336,10 +349,11 @@ impl Connection {
         }
     }
 
-    /// Shuts down our side once all is sent, and is over once the peer has done the same.
+    /// Shuts down our side once all is said on both, and is over once the peer has shut down its own.
     fn say_goodbye(&mut self, desk: &mut Desk) -> Verdict {
         let Some(goodbye) = &mut self.goodbye else { return Verdict::Waits };
-        if self.outbox.is_empty() && !goodbye.shut {
+        // RFC 6455, 7.1.1: the server closes TCP first, after the peer's close frame.
+        if self.outbox.is_empty() && !goodbye.shut && !self.session.awaits_close() {
             let _ = self.stream.shutdown(Shutdown::Write);
             *goodbye = Goodbye { since: desk.now, shut: true, ..*goodbye };
         }
@@ -392,17 +406,19 @@ impl Connection {
 
     /// Freshness needs small buffers: with the default ones the kernel swallows minutes of updates of a stalled reader.
     fn tune(&mut self, desk: &mut Desk) {
-        if self.tuned || !self.session.is_on_play() {
+        if self.tuned || !self.session.is_upgraded() {
             return;
         }
         self.tuned = true;
         let socket = SockRef::from(&self.stream);
         let user_timeout = desk.shared.slow_timeout + USER_TIMEOUT_BEYOND_SLOW;
-        let tuned = socket
-            .set_tcp_nodelay(true)
-            .and_then(|()| socket.set_send_buffer_size(SEND_BUFFER_BYTES))
-            .and_then(|()| socket.set_tcp_notsent_lowat(NOTSENT_LOWAT_BYTES))
-            .and_then(|()| socket.set_tcp_user_timeout(Some(user_timeout)));
+        let mut tuned =
+            socket.set_tcp_nodelay(true).and_then(|()| socket.set_tcp_user_timeout(Some(user_timeout)));
+        if self.session.is_on_play() {
+            tuned = tuned
+                .and_then(|()| socket.set_send_buffer_size(SEND_BUFFER_BYTES))
+                .and_then(|()| socket.set_tcp_notsent_lowat(NOTSENT_LOWAT_BYTES));
+        }
         if let Err(error) = tuned {
             tracing::debug!(%error, "cannot set a socket option");
         }
@@ -425,7 +441,7 @@ impl Tally {
     pub fn report(&mut self, shared: &Shared) {
         let metrics = &shared.metrics;
         let tally = std::mem::take(self);
-        let Tally { bytes_in, bytes_out, messages_in, messages_out, sends, skipped, .. } = tally;
+        let Tally { bytes_in, bytes_out, messages_in, messages_out, sends, skipped, pings, .. } = tally;
         if sends + bytes_in + messages_in + messages_out + skipped + tally.inputs_skipped == 0
             && tally.outbox == 0
         {
@@ -438,6 +454,7 @@ impl Tally {
         metrics.send_syscalls.inc_by(sends);
         metrics.skipped_updates.inc_by(skipped);
         metrics.inputs_skipped.inc_by(tally.inputs_skipped);
+        metrics.pings.inc_by(pings);
         metrics.outbox_bytes.inc_by(tally.outbox);
     }
 }
@@ -458,19 +475,5 @@ fn read_once(stream: &mut TcpStream, buffer: &mut [u8]) -> io::Result<Option<usi
     }
 }
 
-/// What one connection may bring in one turn, before it goes to the end of the run queue.
-const READ_BYTES_PER_TURN: usize = 64 * 1024;
-/// A read costs at least this much of the budget, so that tiny ones count too.
-const READ_COST_BYTES: usize = 4 * 1024;
-/// Answers that may wait for a peer who is not a player.
-const ANSWERS_BYTES_MAX: usize = 256 * 1024;
-/// After the last word, input is discarded for so long …
-const LINGER: Duration = Duration::from_secs(1);
-/// … or so much of it.
-const DISCARD_BYTES_MAX: usize = 256 * 1024;
-/// The last word itself has to be taken in this time.
-const GOODBYE: Duration = Duration::from_secs(5);
-/// The kernel's own timer also ends living peers that stall, so it comes after ours.
-const USER_TIMEOUT_BEYOND_SLOW: Duration = Duration::from_secs(30);
 const SEND_BUFFER_BYTES: usize = 16 * 1024;
 const NOTSENT_LOWAT_BYTES: u32 = 4 * 1024;

@@ -26,6 +26,7 @@ use slab::Slab;
 
 use crate::bridge::{Ask, BATCHES_MAX, Batch, Command, ConnId, RoomId, SharedBatch};
 use crate::close_reason::CloseReason;
+use crate::config::limits::{ACCEPTS_PER_TURN, PINGS_OVER_EVEN, PINGS_PER_SWEEP_MIN};
 use crate::metrics::{Metrics, RefuseReason};
 use crate::session::site::Site;
 use crate::session::{Pulse, Session, Turn};
@@ -125,6 +126,7 @@ impl IoThread {
             receive: vec![0; RECEIVE_BYTES].into(),
             compose: Vec::new(),
             missing: Missing::default(),
+            pings_left: 0,
             shared,
         };
         let entrance = Entrance { streams: streams_in, batches: batches_in, waker };
@@ -417,6 +419,19 @@ impl IoThread {
         }
         self.desk.with_inputs = with_inputs;
         self.desk.commands.send();
+        if self.desk.commands.take_lost() {
+            self.fail_players();
+        }
+    }
+
+    /// The simulation has ended, which it does not do by itself: a frozen game behind an open connection is worse than none.
+    fn fail_players(&mut self) {
+        for slot in 0..self.generations.len() {
+            if let Some(connection) = self.connections.get_mut(slot) {
+                let (conn, verdict) = (connection.id, connection.tell(&mut self.desk, Session::failed));
+                self.carry_out(conn, verdict);
+            }
+        }
     }
 
     /// Deadlines are coarse: a tenth of the table each tenth of a second.
@@ -430,6 +445,7 @@ impl IoThread {
         let until = (self.sweep_from + slots.div_ceil(SWEEP_PARTS)).min(slots);
         let share = if self.stopping.is_some() { 0..slots } else { self.sweep_from..until };
         self.sweep_from = if until == slots { 0 } else { until };
+        self.desk.pings_left = pings_of_a_sweep(slots, self.desk.shared.site.limits.ping_interval);
         for slot in share {
             if let Some(connection) = self.connections.get_mut(slot) {
                 let (conn, verdict) = (connection.id, connection.check_time(&mut self.desk));
@@ -505,13 +521,19 @@ fn pulse(rooms: &[RoomSide], connection: &Connection) -> Pulse {
     newest.map_or(Pulse::default(), |batch| Pulse { tick: batch.tick, due: batch.due })
 }
 
+/// Peers that fell silent together are not asked together: somewhat more than the even share of all slots, for each sweep.
+fn pings_of_a_sweep(slots: usize, interval: Option<Duration>) -> usize {
+    let Some(interval) = interval else { return 0 };
+    let sweeps = (interval.as_micros() / SWEEP_PERIOD.as_micros()).max(1) as usize;
+    (slots * PINGS_OVER_EVEN as usize).div_ceil(sweeps).max(PINGS_PER_SWEEP_MIN)
+}
+
 const WAKER: Token = Token(usize::MAX);
 const LISTENER: Token = Token(usize::MAX - 1);
 
 const EVENTS_PER_TURN: usize = 1024;
 /// One receive buffer per thread; what is cut off at its end is kept by its session.
 const RECEIVE_BYTES: usize = 64 * 1024;
-const ACCEPTS_PER_TURN: usize = 128;
 /// New connections on their way to another io thread; more are answered 503.
 const STREAMS_MAX: usize = 1024;
 const SENDS_PER_SLICE: usize = 256;
@@ -524,3 +546,18 @@ const BLOCKED_RETRY: Duration = Duration::from_millis(5);
 const STALL: Duration = Duration::from_secs(1);
 /// Closing handshakes may take this long when the server stops.
 const STOP_TIME: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pings_are_spread_over_half_an_interval() {
+        let seconds = |secs| Some(Duration::from_secs(secs));
+        assert_eq!(pings_of_a_sweep(10_000, seconds(10)), 200);
+        assert_eq!(pings_of_a_sweep(10_001, seconds(10)), 201);
+        assert_eq!(pings_of_a_sweep(100, seconds(10)), PINGS_PER_SWEEP_MIN);
+        assert_eq!(pings_of_a_sweep(10_000, Some(Duration::from_millis(100))), 20_000);
+        assert_eq!(pings_of_a_sweep(10_000, None), 0);
+    }
+}

@@ -299,7 +299,8 @@ impl Client {
             Message::Binary(bytes) => self.take_binary(&bytes),
             Message::Close(Some(frame)) => self.end = Some(End::Close(frame.code.into())),
             Message::Close(None) => self.end = Some(End::CloseOnly),
-            Message::Pong(_) => {}
+            // tungstenite answers pings by itself, with the next message or read.
+            Message::Pong(_) | Message::Ping(_) => {}
             other => panic!("{other:?}"),
         }
     }
