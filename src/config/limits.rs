@@ -107,8 +107,8 @@ pub const FRAGMENTS_MAX: u32 = 64;
 /// send as fast as they can: who does not read the answers is not read from, and the budget of a turn is everybody's.
 pub const ECHO_MESSAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
 
-/// The frames that one message to `/echo` may be spread over.
-pub const ECHO_FRAGMENTS_MAX: u32 = 65_536;
+/// The frames that one message to `/echo` may be spread over: Autobahn ends its 65,536 with an empty one.
+pub const ECHO_FRAGMENTS_MAX: u32 = 65_536 + 1;
 
 /// Inputs of one player that wait for the simulation; the oldest makes room.
 pub const INPUTS_MAX: usize = 4;
