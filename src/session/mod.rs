@@ -292,6 +292,11 @@ impl Session {
         self.close(CloseReason::Slow, Leave::Removed);
     }
 
+    /// The connection failed below this conversation.
+    pub fn cut(&mut self, reason: CloseReason) {
+        self.close(reason, Leave::Dropped);
+    }
+
     /// The server stops.
     pub fn going_away(&mut self, turn: &mut Turn) {
         match self.phase {

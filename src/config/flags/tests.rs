@@ -5,7 +5,7 @@ use clap::FromArgMatches;
 use super::*;
 
 /// Every knob, with a value that is not its default.
-const EVERY_KNOB: [(&str, &str); 15] = [
+const EVERY_KNOB: [(&str, &str); 17] = [
     ("listen", "0.0.0.0:8000"),
     ("admin", "[::1]:8001"),
     ("tick-rate", "60"),
@@ -19,6 +19,8 @@ const EVERY_KNOB: [(&str, &str); 15] = [
     ("slow-timeout", "2m"),
     ("hello-timeout", "1s"),
     ("allow-origin", "https://game.example"),
+    ("tls-cert", "cert.pem"),
+    ("tls-key", "key.pem"),
     ("log", "warn"),
     ("log-json", "true"),
 ];
@@ -38,6 +40,8 @@ fn every_knob_turned() -> Config {
         slow_timeout: Duration::from_secs(120),
         hello_timeout: Duration::from_secs(1),
         allow_origin: vec!["https://game.example".to_owned()],
+        tls_cert: Some("cert.pem".into()),
+        tls_key: Some("key.pem".into()),
         log: "warn".to_owned(),
         log_json: true,
     }
@@ -104,13 +108,14 @@ fn the_defaults_that_help_promises_are_the_defaults() {
         let help = arg.get_help().map(|help| help.to_string()).unwrap_or_default();
         let default = help.split_once("[default: ").and_then(|(_, rest)| rest.strip_suffix(']'));
         match (arg.get_long(), default) {
-            (Some("config" | "echo" | "allow-origin" | "log-json"), _) | (None, _) => {}
+            (Some("config" | "echo" | "allow-origin" | "tls-cert" | "tls-key" | "log-json"), _)
+            | (None, _) => {}
             (Some(name), Some(default)) => args.push(format!("--{name}={default}")),
             (Some(name), None) => panic!("--{name} promises no default"),
         }
     }
 
-    assert_eq!(args.len(), EVERY_KNOB.len() - 3);
+    assert_eq!(args.len(), EVERY_KNOB.len() - 5);
     assert_eq!(flags(&args).into_config().unwrap(), Config::default());
 }
 
@@ -126,7 +131,8 @@ fn a_flag_wins_over_the_file_for_every_knob() {
         let above = flags(&[format!("--{name}={value}")]).knobs;
         let lines = "listen = \"127.0.0.1:1\"\nadmin = \"off\"\ntick-rate = 1\nio-threads = 2\necho = false\n\
                      max-connections = 1\nplayers = 1\ncapacity = 1\nseed = 2\nidle-timeout = \"1s\"\n\
-                     slow-timeout = \"1s\"\nhello-timeout = \"2s\"\nallow-origin = []\nlog = \"error\"\n\
+                     slow-timeout = \"1s\"\nhello-timeout = \"2s\"\nallow-origin = []\ntls-cert = \"a.pem\"\n\
+                     tls-key = \"b.pem\"\nlog = \"error\"\n\
                      log-json = false\n";
         let below = file(lines).unwrap();
         let both = above.clone().or(below.clone()).over(Config::default());
