@@ -26,3 +26,6 @@ mod sharing;
 mod stopping;
 #[path = "server/ticking.rs"]
 mod ticking;
+#[cfg(feature = "tls")]
+#[path = "server/tls.rs"]
+mod tls;
