@@ -1,6 +1,7 @@
 //! The opening handshake: one verdict, however the head is cut.
 
-use tickyard::http::{HEAD_BYTES_MAX, HeadScan, RequestHead, ResponseHead};
+use tickyard::config::limits::HEAD_BYTES_MAX;
+use tickyard::http::{HeadScan, RequestHead, ResponseHead};
 use tickyard::websocket::handshake::{Request, Upgrade};
 
 use super::chunks::cuts;

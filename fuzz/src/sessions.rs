@@ -4,16 +4,17 @@ use std::time::Duration;
 
 use tickyard::bridge::{Ask, Leave, RoomId};
 use tickyard::close_reason::CloseReason;
+use tickyard::config::limits::{INPUTS_MAX, Limits, REPLIES_BYTES_MAX};
 use tickyard::http::ResponseHead;
 use tickyard::protocol::fields::Field;
 use tickyard::protocol::message::{
     ClientControl, Hello, Input, SUBPROTOCOL, Seek, VERSION, encode_client_control,
 };
 use tickyard::session::site::{Origins, Page, Place, Site, Warned};
-use tickyard::session::{INPUTS_MAX, Pulse, REPLIES_BYTES_MAX, Session, Turn};
+use tickyard::session::{Pulse, Session, Turn};
 use tickyard::time::Time;
 use tickyard::websocket::frame::{Header, Opcode, write_frame};
-use tickyard::websocket::{Limits, Role, WebSocket};
+use tickyard::websocket::{self, Role, WebSocket};
 
 use super::chunks::cuts;
 
@@ -183,7 +184,7 @@ fn check_answers(out: &[u8]) {
     if head.status != 101 {
         return;
     }
-    let limits = Limits { message_bytes_max: usize::MAX, fragments_max: 0 };
+    let limits = websocket::Limits { message_bytes_max: usize::MAX, fragments_max: 0 };
     let mut socket = WebSocket::new(Role::Client, limits);
     let mut frames = out[used..].to_vec();
     let mut input = &mut frames[..];
@@ -233,8 +234,7 @@ fn site() -> Site {
         pages: PAGES,
         echo: true,
         origins: Origins::Loopback,
-        hello_timeout: Duration::from_secs(10),
-        idle_timeout: Duration::from_secs(30),
+        limits: Limits::default(),
         origin_warned: Warned::default(),
     }
 }

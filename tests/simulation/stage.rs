@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::Receiver;
 use tickyard::bridge::{Ask, BATCHES_MAX, Batch, Command, ConnId, RoomId, SharedBatch};
 use tickyard::close_reason::CloseReason;
+use tickyard::config::limits::Limits;
 use tickyard::game::Random;
 use tickyard::game::arena::Arena;
 use tickyard::metrics::Metrics;
@@ -287,8 +288,12 @@ fn shared() -> Shared {
         pages: PAGES,
         echo: true,
         origins: Origins::Loopback,
-        hello_timeout: Duration::from_secs(3),
-        idle_timeout: Duration::from_secs(5),
+        limits: Limits {
+            hello_timeout: Duration::from_secs(3),
+            ping_interval: Some(Duration::from_millis(1500)),
+            idle_timeout: Duration::from_secs(5),
+            ..Limits::default()
+        },
         origin_warned: Warned::default(),
     };
     Shared {
