@@ -23,6 +23,8 @@ pub struct Target {
     pub path: String,
     /// Where the socket goes.
     pub address: SocketAddr,
+    /// The size of receive buffers, if not the system's own.
+    pub receive_buffer: Option<usize>,
 }
 
 impl Target {
@@ -50,7 +52,7 @@ impl Target {
         // A server on "localhost" listens on 127.0.0.1 by default, whatever the order of the names.
         let address = addresses.iter().find(|address| address.is_ipv4()).or(addresses.first());
         let address = *address.ok_or_else(|| format!("--url {url}: the host has no address"))?;
-        Ok(Target { host: host.to_string(), path: path.to_string(), address })
+        Ok(Target { host: host.to_string(), path: path.to_string(), address, receive_buffer: None })
     }
 
     /// Begins to connect, as number `number` of the run. The socket does not block.
@@ -88,6 +90,10 @@ impl Target {
         let socket = Socket::new(Domain::for_address(self.address), Type::STREAM, Some(Protocol::TCP))?;
         socket.set_nonblocking(true)?;
         socket.set_tcp_nodelay(true)?;
+        if let Some(bytes) = self.receive_buffer {
+            // Before the connect, which tells the peer how much it may send.
+            socket.set_recv_buffer_size(bytes)?;
+        }
         if let Some(source) = source {
             socket.bind(&SocketAddr::from((source, 0)).into())?;
         }
