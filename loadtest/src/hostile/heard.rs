@@ -168,6 +168,6 @@ mod tests {
         let after = hear(&[UPGRADED, &close(CloseCode::POLICY), &framed(b"x")]);
         assert_eq!(after.violation.as_deref(), Some("bytes after the close frame"));
         let masked = hear(&[UPGRADED, &[0x82, 0x80, 1, 2, 3, 4]]);
-        assert_eq!(masked.violation.as_deref(), Some("a broken frame (Frame(Masked))"));
+        assert_eq!(masked.violation.as_deref(), Some("a broken frame (Masked)"));
     }
 }

@@ -207,10 +207,10 @@ pub const DEADLINE: Duration = Duration::from_secs(11 + AT_ONCE.as_secs());
 pub const SLOW_DEADLINE: Duration = Duration::from_secs(90);
 
 /// Time until a peer that was closed comes back, give or take a half.
-const PAUSE: Duration = Duration::from_secs(3);
+const PAUSE: Duration = Duration::from_millis(1_500);
 
 /// The same in a storm of connects.
-const STORM_PAUSE: Duration = Duration::from_millis(100);
+const STORM_PAUSE: Duration = Duration::from_millis(30);
 
 const FLOOD_EVERY_MS: u64 = 5;
 

@@ -200,3 +200,80 @@ fn round(value: f64) -> f64 {
 
 const BROKEN: &str = "broken";
 const TOO_SHORT: &str = "too short";
+
+#[cfg(test)]
+mod tests {
+    use super::super::kind::Ending;
+    use super::*;
+    use crate::bot::Settings;
+    use crate::target::Target;
+
+    fn report(seconds: u64, change: impl FnOnce(&mut Tally)) -> Report {
+        let plan = Plan {
+            url: "ws://127.0.0.1:7070/play".into(),
+            target: Target::parse("ws://127.0.0.1:7070/play").unwrap(),
+            bots: 4,
+            checked: 0,
+            ramp: Duration::from_secs(1),
+            steady: Duration::from_secs(10),
+            record: false,
+            settings: Settings { host: "h".into(), target: "/".into(), game: "arena".into(), seed: 9 },
+        };
+        let mut tally = Tally::new();
+        let silent = tally.of(Kind::Silent);
+        (silent.peers, silent.connects, silent.connected, silent.bytes_out) = (4, 40, 40, 4096);
+        change(&mut tally);
+        Report::new(&plan, &tally, Duration::from_secs(seconds), Duration::from_secs(1))
+    }
+
+    fn ended(tally: &mut Tally) {
+        let silent = tally.of(Kind::Silent);
+        silent.as_owed = 3;
+        silent.endings = [(Ending::Status(408), 3)].into();
+    }
+
+    fn last_line(report: &Report) -> String {
+        report.to_text(false).lines().last().unwrap().to_string()
+    }
+
+    #[test]
+    fn a_kind_that_ended_as_it_is_owed_passes_and_stands_in_both_reports() {
+        let report = report(40, ended);
+        assert_eq!(last_line(&report), "passed");
+        let line = report.to_text(false).lines().nth(1).unwrap().to_string();
+        let words: Vec<_> = line.split_whitespace().collect();
+        assert_eq!(words, ["silent", "4", "40", "0", "0", "4", "0", "ok", "3", "×", "status", "408"]);
+        let json: serde_json::Value = serde_json::from_str(&report.to_json()).unwrap();
+        assert_eq!(json["passed"], true);
+        assert_eq!(json["connects_per_s"], 1.0);
+        assert_eq!(json["cpu_percent"], 2.5);
+        assert_eq!(json["kinds"].as_array().unwrap().len(), 1, "only those that took part");
+        let kind = &json["kinds"][0];
+        assert_eq!((&kind["kind"], &kind["verdict"]), (&"silent".into(), &"ok".into()));
+        assert_eq!(kind["endings"]["status 408"], 3);
+    }
+
+    #[test]
+    fn a_kind_that_never_had_what_it_is_owed_fails_if_there_was_time() {
+        let long = report(40, |_| {});
+        assert!(!long.passed);
+        assert_eq!(last_line(&long), "failed: silent: never had what it is owed");
+        let short = report(5, |_| {});
+        assert!(short.passed);
+        assert_eq!(last_line(&short), "passed, but the run was too short to see the end of: silent");
+    }
+
+    #[test]
+    fn what_was_wrong_is_spelt_out() {
+        let report = report(40, |tally| {
+            ended(tally);
+            tally.of(Kind::Silent).wrong.add(|| "close 1011".to_string());
+        });
+        assert_eq!(last_line(&report), "failed: silent: 1 of close 1011");
+        assert!(report.to_text(false).contains("\n  wrong: silent: close 1011\n"));
+        assert_eq!(
+            report.to_text(true).lines().last().unwrap(),
+            "\x1b[31mfailed\x1b[0m: silent: 1 of close 1011"
+        );
+    }
+}
