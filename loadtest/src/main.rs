@@ -14,6 +14,7 @@ mod check;
 mod ear;
 mod frames;
 mod hostile;
+mod link;
 mod measure;
 mod mind;
 mod player;
@@ -26,6 +27,8 @@ mod swarm;
 mod target;
 #[cfg(test)]
 mod testing;
+mod tls;
+mod tunnel;
 mod wheel;
 mod world;
 
@@ -51,11 +54,17 @@ use tickyard::descriptors;
 #[derive(Debug, Parser)]
 #[command(version, before_help = EXAMPLES, after_help = EXPLANATION)]
 struct Flags {
-    /// The server to play on
+    /// The server to play on, at ws:// or wss://
     #[arg(long, default_value = "ws://127.0.0.1:7070/play")]
     url: String,
-    /// What they do: `play`, or `hostile`, a mix of peers that misbehave and judge how the server takes it; the name of one kind of
-    /// them sends only those
+    /// Who may vouch for a wss:// server: certificates in a PEM file [default: those that this machine trusts]
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
+    /// Go through this HTTP proxy (CONNECT), at http://host:port
+    #[arg(long, value_name = "URL")]
+    proxy: Option<String>,
+    /// What they do: play; hostile, a mix of peers that misbehave and judge how the server answers; or one kind of them, whose names an
+    /// unknown one lists
     #[arg(long, default_value = "play", value_parser = Behaviour::parse)]
     behaviour: Behaviour,
     /// How many bots
@@ -89,6 +98,7 @@ Examples:
   swarm                                             500 bots for 30 seconds against a server on this machine
   swarm --bots 5000 --ramp 10s --for 1m             more of them
   swarm --bots 20 --for 5s --json report.json       a short check for a build
+  swarm --url wss://127.0.0.1:7443 --ca cert.pem    over TLS, with a certificate that nobody else trusts
   taskset -c 1 swarm --bots 5000 --check 100        on a core of its own, with fewer worlds to compare
   swarm --behaviour hostile --bots 1000 --for 1m    does the server stand a thousand peers who misbehave?";
 
@@ -102,9 +112,9 @@ What is measured, after the ramp:
   bytes per change bytes that the checked bots received, for each row that changed before their eyes
 At the end the bots stop, and each checked world is compared with fresh snapshots and with newcomers' worlds.
 
---behaviour hostile reports for each kind how its connections ended. Kinds: the name of an unknown one lists them. Each peer that was
-closed comes back some seconds later with its next attack. A kind is broken if the server ended it otherwise than the
-protocol says, or not in time. The limits are taken to be the server's defaults.
+With --behaviour hostile, what is reported is how the server ended each kind of peer. One that was closed is back within two
+seconds with its next attack; all of them send at most 16 MiB a second. A kind is broken if it was ended otherwise than the
+protocol says, too late, or never; the server's limits are taken to be its defaults.
 
 Exit code: 0 passed, 1 the server or the run is broken (a run that the swarm spoiled itself is not valid), 2 bad usage.
 ";
@@ -206,7 +216,10 @@ fn plan(flags: Flags) -> Result<Plan, String> {
     if flags.record.is_some() && checked == 0 {
         return Err("--record needs a bot that keeps a world: raise --check".to_string());
     }
-    let target = Target::parse(&flags.url)?;
+    let target = Target::parse(&flags.url, flags.proxy.as_deref(), flags.ca.as_deref())?;
+    if flags.behaviour != Behaviour::Play {
+        check_hostile(&flags, &target)?;
+    }
     let settings = Settings {
         host: target.host.clone(),
         target: target.path.clone(),
@@ -223,6 +236,19 @@ fn plan(flags: Flags) -> Result<Plan, String> {
         record: flags.record.is_some(),
         settings,
     })
+}
+
+fn check_hostile(flags: &Flags, target: &Target) -> Result<(), String> {
+    if target.route.tunnel_to.is_some() || target.route.tls.is_some() {
+        return Err(
+            "--behaviour: who misbehaves does so on the socket itself, at a ws:// URL without --proxy"
+                .to_string(),
+        );
+    }
+    if flags.record.is_some() {
+        return Err("--record needs a bot that plays: leave --behaviour out".to_string());
+    }
+    Ok(())
 }
 
 /// Descriptors that are no bots: files, the poller, the newcomers who compare worlds at the end.

@@ -211,7 +211,7 @@ mod tests {
     fn report(seconds: u64, change: impl FnOnce(&mut Tally)) -> Report {
         let plan = Plan {
             url: "ws://127.0.0.1:7070/play".into(),
-            target: Target::parse("ws://127.0.0.1:7070/play").unwrap(),
+            target: Target::parse("ws://127.0.0.1:7070/play", None, None).unwrap(),
             bots: 4,
             checked: 0,
             ramp: Duration::from_secs(1),
