@@ -13,11 +13,12 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
 
 use crate::http::Headers;
 
 /// Who is at the other end. Plain data; who makes one with [`Addresses::arrive`] gives it back.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Peer {
     socket: SocketAddr,
     client: IpAddr,
@@ -170,6 +171,13 @@ impl Addresses {
     fn open(&self) -> MutexGuard<'_, BTreeMap<IpAddr, usize>> {
         // Nothing can panic while it is locked.
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Nobody is trusted and nobody is limited.
+impl Default for Addresses {
+    fn default() -> Addresses {
+        Addresses::new(usize::MAX, false, Vec::new())
     }
 }
 

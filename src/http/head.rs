@@ -1,10 +1,12 @@
 //! Request and response heads: where they end, and what they say.
 
+use serde::{Deserialize, Serialize};
+
 use super::target::{Target, is_authority, is_same_path};
 use super::{HEAD_BYTES_MAX, HEADERS_MAX, HttpError};
 
 /// Finds the end of a head that arrives in pieces, so that dripped bytes cost no more than a whole head.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct HeadScan {
     /// All before is looked at: no NUL, no lone CR or LF, no end of the head.
     scanned: usize,

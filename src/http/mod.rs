@@ -13,6 +13,7 @@ mod target;
 
 use std::fmt;
 
+pub use crate::config::limits::{HEAD_BYTES_MAX, HEADERS_MAX};
 pub use head::{HeadScan, Headers, RequestHead, ResponseHead};
 pub(crate) use response::is_field_text;
 pub use response::{Response, Status, write_refusal, write_status};
@@ -71,11 +72,6 @@ impl fmt::Display for HttpError {
 }
 
 impl std::error::Error for HttpError {}
-/// The longest head.
-pub const HEAD_BYTES_MAX: usize = 8 * 1024;
-/// The most header fields in one head.
-pub const HEADERS_MAX: usize = 100;
-
 // They are said in words above.
 const _: () = assert!(HEAD_BYTES_MAX == 8192 && HEADERS_MAX == 100);
 

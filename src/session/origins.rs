@@ -21,6 +21,9 @@ pub struct Origins {
 }
 
 impl Origins {
+    /// The pages of this machine.
+    pub const LOOPBACK: Origins = Origins { any: false, listed: Vec::new(), on_loopback: true };
+
     /// Whether a page of this origin may, given the place that it asked for.
     pub fn allow(&self, origin: Option<&str>, asked: &Asked) -> bool {
         let Some(origin) = origin else { return true };
@@ -178,12 +181,10 @@ mod tests {
         Origins { listed: list.iter().map(|origin| origin.to_string()).collect(), ..Origins::default() }
     }
 
-    const LOOPBACK: Origins = Origins { any: false, listed: vec![], on_loopback: true };
-
     #[test]
     fn clients_that_are_no_pages_pass() {
         assert!(Origins::default().allow(None, &asked("game.example")));
-        assert!(LOOPBACK.allow(None, &asked("game.example")));
+        assert!(Origins::LOOPBACK.allow(None, &asked("game.example")));
     }
 
     #[test]
@@ -277,9 +278,9 @@ mod tests {
             "http://vite.localhost:3000",
             "tauri://localhost",
         ] {
-            assert!(LOOPBACK.allow(Some(origin), &asked("localhost:7070")), "{origin}");
-            assert!(LOOPBACK.allow(Some(origin), &asked("[::1]:7070")), "{origin}");
-            assert!(!LOOPBACK.allow(Some(origin), &asked("game.example:7070")), "{origin}");
+            assert!(Origins::LOOPBACK.allow(Some(origin), &asked("localhost:7070")), "{origin}");
+            assert!(Origins::LOOPBACK.allow(Some(origin), &asked("[::1]:7070")), "{origin}");
+            assert!(!Origins::LOOPBACK.allow(Some(origin), &asked("game.example:7070")), "{origin}");
         }
         for origin in [
             "https://evil.example",
@@ -290,14 +291,14 @@ mod tests {
             "http://.localhost.evil",
             "null",
         ] {
-            assert!(!LOOPBACK.allow(Some(origin), &asked("localhost:7070")), "{origin}");
+            assert!(!Origins::LOOPBACK.allow(Some(origin), &asked("localhost:7070")), "{origin}");
         }
     }
 
     #[test]
     fn a_name_that_was_bound_to_loopback_is_still_a_stranger() {
         let rebound = "http://evil.example:7070";
-        assert!(!LOOPBACK.allow(Some(rebound), &asked("evil.example:7070")));
+        assert!(!Origins::LOOPBACK.allow(Some(rebound), &asked("evil.example:7070")));
         let origins = Origins { on_loopback: true, ..listed(&["https://game.example"]) };
         assert!(!origins.allow(Some(rebound), &asked("evil.example:7070")), "nor beside a list");
         assert!(origins.allow(Some("https://game.example"), &asked("game.example")));

@@ -6,7 +6,7 @@ use tickyard_protocol::message::SUBPROTOCOL;
 
 use super::origins::{Asked, is_origin};
 use super::site::Page;
-use super::{Phase, Session, Turn, echo_socket, greeting};
+use super::{Phase, Session, Turn, echo, greeting};
 use crate::addresses::{Peer, TooMany};
 use crate::bridge::Leave;
 use crate::close_reason::CloseReason;
@@ -37,8 +37,8 @@ impl Session {
         };
         self.since = turn.now;
         match answer {
-            Answer::Play => self.phase = Phase::Hello(greeting(turn.now)),
-            Answer::Echo => self.phase = Phase::Echo(echo_socket()),
+            Answer::Play => self.phase = Phase::Hello(greeting(turn)),
+            Answer::Echo => self.phase = Phase::Echo(echo::socket()),
             Answer::Close(reason) => {
                 *input = &mut [];
                 self.close(reason, Leave::Removed);

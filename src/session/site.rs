@@ -1,7 +1,6 @@
 //! What is the same for all sessions of a server: its rooms, pages and rules.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use tickyard_protocol::fields::Field;
 use tickyard_protocol::message::RefusalCode;
@@ -9,6 +8,7 @@ use tickyard_protocol::message::RefusalCode;
 use super::origins::Origins;
 use crate::addresses::Addresses;
 use crate::bridge::RoomId;
+use crate::config::limits::Limits;
 use crate::time::Time;
 
 /// What is the same for all sessions of a server.
@@ -24,10 +24,8 @@ pub struct Site {
     pub origins: Origins,
     /// Whose connection is whose, and how many there may be.
     pub addresses: Addresses,
-    /// Time from the upgrade to the hello.
-    pub hello_timeout: Duration,
-    /// Silence that ends a connection.
-    pub idle_timeout: Duration,
+    /// What each peer is held to.
+    pub limits: Limits,
     /// When the log last spoke of a refused origin.
     pub origin_warned: Warned,
 }

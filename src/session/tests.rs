@@ -14,6 +14,12 @@ use super::site::{Page, Place, Warned};
 use super::*;
 use crate::addresses::Addresses;
 use crate::bridge::{Join, Message};
+use crate::config::limits::{HANDSHAKE_TIMEOUT, Limits, MESSAGE_BYTES_MAX};
+
+mod closing;
+mod flooding;
+mod freezing;
+mod heartbeat;
 
 const START: Time = Time::from_secs(100);
 const MASK: [u8; 4] = [1, 2, 3, 4];
@@ -29,12 +35,15 @@ fn site() -> Site {
         }],
         pages: PAGES,
         echo: true,
-        origins: Origins { on_loopback: true, ..Origins::default() },
-        addresses: Addresses::new(9, false, vec![]),
-        hello_timeout: Duration::from_secs(10),
-        idle_timeout: Duration::from_secs(30),
+        origins: Origins::LOOPBACK,
+        addresses: Addresses::default(),
+        limits: Limits::default(),
         origin_warned: Warned::default(),
     }
+}
+
+fn nobody() -> crate::addresses::Peer {
+    crate::addresses::Peer::new(([192, 0, 2, 1], 40_000).into())
 }
 
 /// A session, its site and all that it answered.
@@ -47,12 +56,7 @@ struct Peer {
 
 impl Peer {
     fn new() -> Peer {
-        Peer {
-            site: site(),
-            session: Session::new(START, super::Peer::new(([192, 0, 2, 1], 40_000).into())),
-            now: START,
-            out: Vec::new(),
-        }
+        Peer { site: site(), session: Session::new(START, nobody()), now: START, out: Vec::new() }
     }
 
     fn with<R>(&mut self, deed: impl FnOnce(&mut Session, &mut Turn) -> R) -> R {
@@ -324,7 +328,7 @@ fn a_close_is_answered_with_its_code_and_the_player_has_left() {
 fn each_wait_has_its_end() {
     type Case = (fn() -> Peer, Duration, CloseReason);
     let cases: [Case; 4] = [
-        (Peer::new, REQUEST_TIMEOUT, CloseReason::HandshakeTimeout),
+        (Peer::new, HANDSHAKE_TIMEOUT, CloseReason::HandshakeTimeout),
         (|| upgraded("/play"), Duration::from_secs(10), CloseReason::HelloTimeout),
         (|| upgraded("/echo"), Duration::from_secs(30), CloseReason::Idle),
         (Peer::playing, Duration::from_secs(30), CloseReason::Idle),
@@ -366,7 +370,7 @@ fn dripping_a_request_extends_nothing() {
     let mut peer = Peer::new();
     peer.now = START + Duration::from_secs(9);
     peer.send(b"G");
-    peer.now = START + REQUEST_TIMEOUT;
+    peer.now = START + HANDSHAKE_TIMEOUT;
     peer.with(|session, turn| session.handle_timeout(turn));
     assert!(peer.answer().starts_with(b"HTTP/1.1 408 "));
     assert_eq!(peer.session.closing(), Some(CloseReason::HandshakeTimeout));

@@ -1,11 +1,10 @@
 //! What each request is answered, and what the end is counted under.
 
-use std::time::Duration;
-
 use super::super::origins::Origins;
 use super::super::site::{Site, Warned};
 use super::*;
 use crate::addresses::Addresses;
+use crate::config::limits::Limits;
 use crate::session::Pulse;
 use crate::time::Time;
 
@@ -19,8 +18,7 @@ fn site() -> Site {
         echo: true,
         origins: Origins { on_loopback: true, ..Origins::default() },
         addresses: Addresses::new(1, false, vec!["10.0.0.0/8".parse().unwrap()]),
-        hello_timeout: Duration::from_secs(10),
-        idle_timeout: Duration::from_secs(30),
+        limits: Limits::default(),
         origin_warned: Warned::default(),
     }
 }
