@@ -13,6 +13,7 @@ mod bot;
 mod check;
 mod ear;
 mod frames;
+mod keys;
 mod link;
 mod measure;
 mod mind;
