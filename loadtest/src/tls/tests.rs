@@ -243,8 +243,10 @@ fn nothing_is_heard_after_the_servers_good_bye_and_ours_follows() {
     while play.server.wants_write() {
         play.server.write_tls(&mut said).unwrap();
     }
-    said.extend_from_slice(b"what nobody sealed");
+    // More than the session looks at in one go.
+    said.extend_from_slice(&b"what nobody sealed".repeat(1000));
     play.link.receive(&said, &mut play.heard).unwrap();
+    play.link.receive(b"nor this", &mut play.heard).unwrap();
     assert!(play.link.has_peer_closed());
     assert_eq!(play.heard, b"last");
 
