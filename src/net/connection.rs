@@ -2,7 +2,6 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::Shared;
 use super::commands::Commands;
@@ -11,6 +10,10 @@ use super::outbox::{Flushed, Outbox};
 use super::transport::Socket;
 use crate::bridge::{Ask, Batch, ConnId, Part, RoomId};
 use crate::close_reason::CloseReason;
+use crate::config::limits::{
+    ANSWERS_BYTES_MAX, CLOSE_TIMEOUT, DISCARD_BYTES_MAX, LINGER, READ_BYTES_PER_TURN, READ_COST_BYTES,
+    USER_TIMEOUT_BEYOND_SLOW,
+};
 use crate::metrics::Direction;
 use crate::session::{Pulse, Session, Turn};
 use crate::time::Time;
@@ -74,6 +77,8 @@ pub struct Desk {
     pub compose: Vec<u8>,
     /// What composing found missing.
     pub missing: Missing,
+    /// Pings that this sweep may still send.
+    pub pings_left: usize,
 }
 
 /// Counted without atomics, reported once per turn.
@@ -86,6 +91,7 @@ pub struct Tally {
     sends: u64,
     skipped: u64,
     inputs_skipped: u64,
+    pings: u64,
     /// By how much the bytes in outboxes grew.
     outbox: i64,
 }
@@ -194,7 +200,7 @@ impl<S: Socket> Connection<S> {
     /// Ends what has waited too long. Called by the sweep.
     pub fn check_time(&mut self, desk: &mut Desk) -> Verdict {
         if let Some(goodbye) = &self.goodbye {
-            let patience = if goodbye.shut { LINGER } else { GOODBYE };
+            let patience = if goodbye.shut { LINGER } else { CLOSE_TIMEOUT };
             if desk.now >= goodbye.since + patience {
                 return self.gone();
             }
@@ -206,6 +212,10 @@ impl<S: Socket> Connection<S> {
         }
         let mut turn = turn(desk.now, &desk.shared, Pulse::default(), &mut self.outbox);
         self.session.handle_timeout(&mut turn);
+        if desk.pings_left > 0 && self.session.ping(&mut turn) {
+            desk.pings_left -= 1;
+            desk.tally.pings += 1;
+        }
         self.settle(desk)
     }
 
@@ -232,9 +242,10 @@ impl<S: Socket> Connection<S> {
             self.readable = len == receive.len() || self.ended;
             if len == 0 {
                 self.handle_end();
-            } else if let Some(goodbye) = &mut self.goodbye {
-                goodbye.discarded += len;
             } else {
+                if let Some(goodbye) = &mut self.goodbye {
+                    goodbye.discarded += len;
+                }
                 self.hand_in(desk, pulse, &mut receive[..len]);
             }
         }
@@ -302,8 +313,10 @@ impl<S: Socket> Connection<S> {
         self.tune(desk);
         if self.session.closing().is_some() && self.goodbye.is_none() {
             self.goodbye = Some(Goodbye { since: desk.now, shut: false, discarded: 0 });
-            self.held_back = Vec::new();
             self.hearing = None;
+            // The peer's own close may be among it.
+            let mut held_back = std::mem::take(&mut self.held_back);
+            self.hand_in(desk, Pulse::default(), &mut held_back);
         }
         if !self.flush(desk) {
             return self.fail(desk);
@@ -325,10 +338,11 @@ impl<S: Socket> Connection<S> {
         }
     }
 
-    /// Shuts down our side once all is sent, and is over once the peer has done the same.
+    /// Shuts down our side once all is said on both, and is over once the peer has shut down its own.
     fn say_goodbye(&mut self, desk: &mut Desk) -> Verdict {
         let Some(goodbye) = &mut self.goodbye else { return Verdict::Waits };
-        if self.outbox.is_empty() && !goodbye.shut {
+        // RFC 6455, 7.1.1: the server closes TCP first, after the peer's close frame.
+        if self.outbox.is_empty() && !goodbye.shut && !self.session.awaits_close() {
             let _ = self.socket.shutdown_write();
             *goodbye = Goodbye { since: desk.now, shut: true, ..*goodbye };
         }
@@ -408,7 +422,7 @@ impl Tally {
     pub fn report(&mut self, shared: &Shared) {
         let metrics = &shared.metrics;
         let tally = std::mem::take(self);
-        let Tally { bytes_in, bytes_out, messages_in, messages_out, sends, skipped, .. } = tally;
+        let Tally { bytes_in, bytes_out, messages_in, messages_out, sends, skipped, pings, .. } = tally;
         if sends + bytes_in + messages_in + messages_out + skipped + tally.inputs_skipped == 0
             && tally.outbox == 0
         {
@@ -421,6 +435,7 @@ impl Tally {
         metrics.send_syscalls.inc_by(sends);
         metrics.skipped_updates.inc_by(skipped);
         metrics.inputs_skipped.inc_by(tally.inputs_skipped);
+        metrics.pings.inc_by(pings);
         metrics.outbox_bytes.inc_by(tally.outbox);
     }
 }
@@ -440,18 +455,3 @@ fn read_once(socket: &mut impl Socket, buffer: &mut [u8]) -> io::Result<Option<u
         }
     }
 }
-
-/// What one connection may bring in one turn, before it goes to the end of the run queue.
-const READ_BYTES_PER_TURN: usize = 64 * 1024;
-/// A read costs at least this much of the budget, so that tiny ones count too.
-const READ_COST_BYTES: usize = 4 * 1024;
-/// Answers that may wait for a peer who is not a player.
-const ANSWERS_BYTES_MAX: usize = 256 * 1024;
-/// After the last word, input is discarded for so long …
-const LINGER: Duration = Duration::from_secs(1);
-/// … or so much of it.
-const DISCARD_BYTES_MAX: usize = 256 * 1024;
-/// The last word itself has to be taken in this time.
-const GOODBYE: Duration = Duration::from_secs(5);
-/// The kernel's own timer also ends living peers that stall, so it comes after ours.
-const USER_TIMEOUT_BEYOND_SLOW: Duration = Duration::from_secs(30);

@@ -17,6 +17,7 @@ use super::table::Table;
 use super::transport::Socket;
 use crate::bridge::{Ask, Batch, Command, ConnId, RoomId, SharedBatch};
 use crate::close_reason::CloseReason;
+use crate::config::limits::{PINGS_OVER_EVEN, PINGS_PER_SWEEP_MIN};
 use crate::metrics::Metrics;
 use crate::session::{Pulse, Session, Turn};
 use crate::time::Time;
@@ -58,6 +59,7 @@ impl<S: Socket> Hub<S> {
             receive: vec![0; RECEIVE_BYTES].into(),
             compose: Vec::new(),
             missing: Missing::default(),
+            pings_left: 0,
             shared,
         };
         Hub {
@@ -211,6 +213,10 @@ impl<S: Socket> Hub<S> {
         }
         self.desk.with_inputs = with_inputs;
         self.desk.commands.send();
+        if self.desk.commands.take_lost() {
+            // The simulation has ended, which it does not do by itself: a frozen game behind an open connection is worse than none.
+            self.tell_all(Session::failed);
+        }
     }
 
     /// Deadlines are coarse: a tenth of the table each tenth of a second. Returns whether it was time for that.
@@ -223,6 +229,7 @@ impl<S: Socket> Hub<S> {
         let until = (self.sweep_from + slots.div_ceil(SWEEP_PARTS)).min(slots);
         let share = if self.stopping.is_some() { 0..slots } else { self.sweep_from..until };
         self.sweep_from = if until == slots { 0 } else { until };
+        self.desk.pings_left = pings_of_a_sweep(slots, self.desk.shared.site.limits.ping_interval);
         for slot in share {
             if let Some(connection) = self.connections.at(slot) {
                 let (conn, verdict) = (connection.id, connection.check_time(&mut self.desk));
@@ -235,12 +242,7 @@ impl<S: Socket> Hub<S> {
     /// Tells every connection that the server goes away.
     pub fn go_away(&mut self) {
         self.stopping = Some(self.desk.now);
-        for slot in 0..self.connections.slots() {
-            if let Some(connection) = self.connections.at(slot) {
-                let (conn, verdict) = (connection.id, connection.tell(&mut self.desk, Session::going_away));
-                self.carry_out(conn, verdict);
-            }
-        }
+        self.tell_all(Session::going_away);
     }
 
     /// Adds what was counted in this turn to the metrics.
@@ -300,6 +302,15 @@ impl<S: Socket> Hub<S> {
         }
     }
 
+    fn tell_all(&mut self, say: impl Fn(&mut Session, &mut Turn)) {
+        for slot in 0..self.connections.slots() {
+            if let Some(connection) = self.connections.at(slot) {
+                let (conn, verdict) = (connection.id, connection.tell(&mut self.desk, &say));
+                self.carry_out(conn, verdict);
+            }
+        }
+    }
+
     fn tell(&mut self, conn: ConnId, say: impl FnOnce(&mut Session, &mut Turn)) {
         self.with(conn, |connection, desk| connection.tell(desk, say));
     }
@@ -344,6 +355,13 @@ fn pulse<S>(rooms: &[RoomSide], connection: &Connection<S>) -> Pulse {
     newest.map_or(Pulse::default(), |batch| Pulse { tick: batch.tick, due: batch.due })
 }
 
+/// Peers that fell silent together are not asked together: somewhat more than the even share of all slots, for each sweep.
+fn pings_of_a_sweep(slots: usize, interval: Option<Duration>) -> usize {
+    let Some(interval) = interval else { return 0 };
+    let sweeps = (interval.as_micros() / SWEEP_PERIOD.as_micros()).max(1) as usize;
+    (slots * PINGS_OVER_EVEN as usize).div_ceil(sweeps).max(PINGS_PER_SWEEP_MIN)
+}
+
 /// One receive buffer per thread; what is cut off at its end is kept by its session.
 const RECEIVE_BYTES: usize = 64 * 1024;
 const SENDS_PER_SLICE: usize = 256;
@@ -352,3 +370,18 @@ pub const SWEEP_PERIOD: Duration = Duration::from_millis(100);
 const SWEEP_PARTS: usize = 10;
 /// A turn that comes so late was held up by something else.
 const STALL: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pings_are_spread_over_half_an_interval() {
+        let seconds = |secs| Some(Duration::from_secs(secs));
+        assert_eq!(pings_of_a_sweep(10_000, seconds(10)), 200);
+        assert_eq!(pings_of_a_sweep(10_001, seconds(10)), 201);
+        assert_eq!(pings_of_a_sweep(100, seconds(10)), PINGS_PER_SWEEP_MIN);
+        assert_eq!(pings_of_a_sweep(10_000, Some(Duration::from_millis(100))), 20_000);
+        assert_eq!(pings_of_a_sweep(10_000, None), 0);
+    }
+}
