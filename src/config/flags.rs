@@ -53,6 +53,8 @@ pub fn command(name: &'static str, usage: &str) -> clap::Command {
         )
         // So that a minus sign is met by "not a whole number" and not by "there is no -1".
         .allow_negative_numbers(true)
+        // One line a flag, however long the longest name is.
+        .term_width(0)
         .help_template("{about}\n\n{before-help}Usage: {usage}\n\n{all-args}{after-help}");
     Flags::augment_args(command)
 }

@@ -17,6 +17,8 @@ use crate::session::write_unavailable;
 #[derive(Debug)]
 pub struct Acceptor {
     listener: TcpListener,
+    /// Over TLS nobody can be told anything before a handshake.
+    by_tls: bool,
     /// Given up to answer those for whom no descriptor is left.
     reserve: Option<File>,
     /// More may wait: an edge was reported, or we stopped early.
@@ -40,8 +42,8 @@ pub enum Accepted {
 
 impl Acceptor {
     /// Around a listening socket.
-    pub fn new(listener: TcpListener) -> Acceptor {
-        Acceptor { listener, reserve: open_reserve(), ready: false, failed: false }
+    pub fn new(listener: TcpListener, by_tls: bool) -> Acceptor {
+        Acceptor { listener, by_tls, reserve: open_reserve(), ready: false, failed: false }
     }
 
     /// The socket, to register it.
@@ -84,11 +86,25 @@ impl Acceptor {
         }
     }
 
+    /// Answers 503 and closes. What the peer has sent already is read first, or the close would reset the answer away; what it
+    /// sends later still does. So this is for when there is no room to wait.
+    pub fn refuse(&self, mut stream: TcpStream, reason: CloseReason) {
+        if self.by_tls {
+            return;
+        }
+        let mut request = [0; 2048];
+        let _ = stream.read(&mut request);
+        let mut answer = Vec::new();
+        write_unavailable(&mut answer, reason);
+        let _ = stream.write(&answer);
+        let _ = stream.shutdown(Shutdown::Write);
+    }
+
     fn turn_away(&mut self) -> Accepted {
         self.reserve = None;
         let accepted = match self.listener.accept() {
             Ok((stream, address)) => {
-                refuse(stream, CloseReason::NoDescriptors);
+                self.refuse(stream, CloseReason::NoDescriptors);
                 Accepted::NoDescriptor(address)
             }
             // The kernel looks for a descriptor before it looks for a peer: there may be nobody.
@@ -110,17 +126,6 @@ impl Acceptor {
     }
 }
 
-/// Answers 503 and closes. What the peer has sent already is read first, or the close would reset the answer away; what it sends
-/// later still does. So this is for when there is no room to wait.
-pub fn refuse(mut stream: TcpStream, reason: CloseReason) {
-    let mut request = [0; 2048];
-    let _ = stream.read(&mut request);
-    let mut answer = Vec::new();
-    write_unavailable(&mut answer, reason);
-    let _ = stream.write(&answer);
-    let _ = stream.shutdown(Shutdown::Write);
-}
-
 fn open_reserve() -> Option<File> {
     File::open("/dev/null").ok()
 }
@@ -138,7 +143,7 @@ mod tests {
 
     #[test]
     fn out_of_descriptors_and_with_nobody_there_nobody_is_counted() {
-        let mut acceptor = Acceptor::new(TcpListener::bind("127.0.0.1:0".parse().unwrap()).unwrap());
+        let mut acceptor = Acceptor::new(TcpListener::bind("127.0.0.1:0".parse().unwrap()).unwrap(), false);
         acceptor.wake();
         assert!(matches!(acceptor.turn_away(), Accepted::Nobody));
         assert!(!acceptor.is_ready() && acceptor.reserve.is_some());
@@ -157,7 +162,7 @@ mod tests {
 
     #[test]
     fn what_failed_is_tried_again_once() {
-        let mut acceptor = Acceptor::new(TcpListener::bind("127.0.0.1:0".parse().unwrap()).unwrap());
+        let mut acceptor = Acceptor::new(TcpListener::bind("127.0.0.1:0".parse().unwrap()).unwrap(), false);
         acceptor.wake();
         assert!(matches!(acceptor.later(), Accepted::Later));
         assert!(!acceptor.is_ready());

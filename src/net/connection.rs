@@ -18,6 +18,7 @@ use crate::config::limits::{
 };
 use crate::http::{Response, Status};
 use crate::metrics::Direction;
+use crate::proxy_header::BadProxyHeader;
 use crate::session::{Pulse, Session, Turn};
 use crate::time::Time;
 
@@ -289,12 +290,19 @@ impl<S: Socket> Connection<S> {
     ) -> io::Result<Option<(usize, bool)>> {
         let was_shaking = self.is_shaking();
         let Some(received) = self.transport.receive(buffers, &mut self.outbox)? else { return Ok(None) };
-        let Received { wire, filled, bytes, ended, fault } = received;
+        let Received { wire, filled, introduced, bytes, ended, fault } = received;
         if was_shaking && !self.is_shaking() {
             desk.shared.metrics.tls_handshakes.inc();
         }
-        if !bytes.is_empty() {
-            self.hand_in(desk, pulse, bytes);
+        match introduced {
+            Some(Err(BadProxyHeader)) => self.session.badly_introduced(bytes),
+            Some(Ok(client)) => {
+                let mut turn = turn(desk.now, &desk.shared, pulse, &mut self.outbox);
+                self.session.introduced(&mut turn, client);
+                self.hand_in(desk, pulse, bytes);
+            }
+            None if bytes.is_empty() => {}
+            None => self.hand_in(desk, pulse, bytes),
         }
         if ended {
             self.handle_end();

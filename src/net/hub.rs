@@ -384,7 +384,8 @@ fn insert<'a, S: Socket>(
     let Desk { now, shared, .. } = desk;
     let tls = shared.tls.as_ref().map(Identity::meet);
     let peer = if tls.is_some() { peer.secured() } else { peer };
-    connections.insert(|id| Connection::new(id, Transport::new(socket, tls), peer, *now))
+    let by_proxy = peer.is_proxy();
+    connections.insert(|id| Connection::new(id, Transport::new(socket, tls, by_proxy), peer, *now))
 }
 
 fn enqueue<S>(queue: &mut VecDeque<ConnId>, connection: &mut Connection<S>) {

@@ -124,7 +124,7 @@ impl IoThread {
 
     /// Makes this the thread that accepts, and hands connections round.
     pub fn listen(&mut self, listener: TcpListener, entrances: Vec<Entrance>) -> io::Result<()> {
-        let mut acceptor = Acceptor::new(listener);
+        let mut acceptor = Acceptor::new(listener, self.hub.shared().tls.is_some());
         self.poll.registry().register(acceptor.listener(), LISTENER, Interest::READABLE)?;
         self.acceptor = Some(acceptor);
         self.entrances = entrances;
@@ -202,7 +202,7 @@ impl IoThread {
                 break;
             }
             match acceptor.accept() {
-                Accepted::Stream(stream, address) => self.place(stream, address),
+                Accepted::Stream(stream, address) => self.place(&acceptor, stream, address),
                 Accepted::NoDescriptor(address) => {
                     self.hub.shared().metrics.connections_accepted.inc();
                     self.note_end(CloseReason::NoDescriptors, &Peer::new(address));
@@ -214,20 +214,20 @@ impl IoThread {
     }
 
     /// Lets a new connection in, or turns it away.
-    fn place(&mut self, stream: TcpStream, address: SocketAddr) {
+    fn place(&mut self, acceptor: &Acceptor, stream: TcpStream, address: SocketAddr) {
         let Shared { metrics, connections_max, site, .. } = &**self.hub.shared();
         metrics.connections_accepted.inc();
         if metrics.connections.get() >= *connections_max as i64 {
-            return self.turn_away(stream, Peer::new(address), CloseReason::Full);
+            return self.turn_away(acceptor, stream, Peer::new(address), CloseReason::Full);
         }
         match site.addresses.arrive(address) {
-            Ok(peer) => self.hand_on(Arrival { stream, peer }),
-            Err(TooMany) => self.turn_away(stream, Peer::new(address), CloseReason::AddressLimit),
+            Ok(peer) => self.hand_on(acceptor, Arrival { stream, peer }),
+            Err(TooMany) => self.turn_away(acceptor, stream, Peer::new(address), CloseReason::AddressLimit),
         }
     }
 
     /// Gives a new connection to the thread whose turn it is.
-    fn hand_on(&mut self, arrival: Arrival) {
+    fn hand_on(&mut self, acceptor: &Acceptor, arrival: Arrival) {
         let at = self.next_entrance;
         self.next_entrance = (at + 1) % self.entrances.len().max(1);
         // Counted before it is handed on: its thread may be done with it before this one goes on.
@@ -245,7 +245,7 @@ impl IoThread {
             Err(error) => {
                 let Arrival { stream, mut peer } = error.into_inner();
                 self.hub.uncount(&mut peer);
-                self.turn_away(stream, peer, CloseReason::Full);
+                self.turn_away(acceptor, stream, peer, CloseReason::Full);
             }
         }
     }
@@ -263,11 +263,11 @@ impl IoThread {
 
     /// Answers 503. So that no reset takes the answer away it waits like any other for the peer to read it and go, as long as few
     /// do; the others are answered in passing.
-    fn turn_away(&mut self, mut stream: TcpStream, peer: Peer, reason: CloseReason) {
+    fn turn_away(&mut self, acceptor: &Acceptor, mut stream: TcpStream, peer: Peer, reason: CloseReason) {
         if self.hub.turned_away() < TURNED_AWAY_MAX && self.register(&mut stream).is_ok() {
             return self.hub.turn_away(stream, peer, reason);
         }
-        acceptor::refuse(stream, reason);
+        acceptor.refuse(stream, reason);
         self.note_end(reason, &peer);
     }
 

@@ -48,6 +48,8 @@ pub struct Session {
     phase: Phase,
     /// Who is at the other end. It is given back to the site's addresses when the session is over.
     pub peer: Peer,
+    /// Why it is not let in, until it can be told: before a TLS handshake nobody can be told anything.
+    denied: Option<CloseReason>,
     /// The bytes that are to blame for the end, if any are: escaped, and never a secret.
     blame: Option<Box<str>>,
     /// When the phase began.
@@ -135,6 +137,7 @@ impl Session {
         Session {
             phase: Phase::Request(Box::default()),
             peer,
+            denied: None,
             blame: None,
             since: now,
             heard: now,
@@ -399,6 +402,7 @@ impl Session {
             return None;
         }
         let left = self.room().map(|room| (room, leave));
+        let reason = self.denied.unwrap_or(reason);
         // A join that was never handed on needs no leave.
         let never_asked = matches!(self.ask.take(), Some(Ask::Join(_)));
         self.leave = left.filter(|_| !never_asked);

@@ -28,7 +28,10 @@ impl Session {
             }
             Ok(Some((head, used))) => {
                 advance(input, used - before);
-                answer(&head, &mut self.peer, turn)
+                match self.denied {
+                    Some(reason) => deny(turn, reason),
+                    None => answer(&head, &mut self.peer, turn),
+                }
             }
             Err(error) => {
                 self.blame = Some(first_line(head));
@@ -59,9 +62,11 @@ impl Session {
         self.close(CloseReason::BadProxyHeader, Leave::Removed);
     }
 
-    /// There is no room for this connection: answers 503, whatever will be asked.
+    /// There is no room for this connection: answers 503, whatever will be asked. Over TLS it has to be asked first.
     pub fn turn_away(&mut self, turn: &mut Turn, reason: CloseReason) {
-        if let Phase::Request(_) = self.phase {
+        if self.peer.is_secure() {
+            self.denied = Some(reason);
+        } else if let Phase::Request(_) = self.phase {
             write_unavailable(turn.out, reason);
             self.close(reason, Leave::Removed);
         }
@@ -111,13 +116,15 @@ fn refuse_head(error: HttpError, turn: &mut Turn) -> Answer {
     })
 }
 
+fn deny(turn: &mut Turn, reason: CloseReason) -> Answer {
+    write_unavailable(turn.out, reason);
+    Answer::Close(reason)
+}
+
 fn answer(head: &RequestHead, peer: &mut Peer, turn: &mut Turn) -> Answer {
     let before = turn.out.len();
     let answer = match turn.site.addresses.forward(peer, &head.headers) {
-        Err(TooMany) => {
-            write_unavailable(turn.out, CloseReason::AddressLimit);
-            Answer::Close(CloseReason::AddressLimit)
-        }
+        Err(TooMany) => deny(turn, CloseReason::AddressLimit),
         Ok(()) if head.is_for("/play") => upgrade(head, peer, turn, &[SUBPROTOCOL], Answer::Play),
         Ok(()) if turn.site.echo && head.is_for("/echo") => upgrade(head, peer, turn, &[], Answer::Echo),
         Ok(()) => page(head, turn),

@@ -10,8 +10,6 @@ mod frames;
 #[path = "autobahn/utf8.rs"]
 mod utf8;
 
-use std::time::Duration;
-
 use tickyard::session::origins::Origins;
 use tickyard::session::site::{Site, Warned};
 use tickyard::session::{Pulse, Session, Turn};
@@ -187,8 +185,7 @@ fn site() -> Site {
         echo: true,
         origins: Origins::LOOPBACK,
         addresses: tickyard::addresses::Addresses::default(),
-        hello_timeout: Duration::from_secs(10),
-        idle_timeout: Duration::from_secs(30),
+        limits: tickyard::config::limits::Limits::default(),
         origin_warned: Warned::default(),
     }
 }

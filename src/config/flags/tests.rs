@@ -138,7 +138,7 @@ fn the_defaults_that_help_promises_are_the_defaults() {
         }
     }
 
-    assert_eq!(args.len(), EVERY_KNOB.len() - 5);
+    assert_eq!(args.len(), EVERY_KNOB.len() - 7);
     assert_eq!(flags(&args).into_config().unwrap(), Config::default());
 }
 
