@@ -33,7 +33,7 @@ fn dial_from(from: &str, to: SocketAddr) -> TcpStream {
 }
 
 /// What comes back up to the end of a head.
-fn head(stream: &mut TcpStream) -> String {
+fn head(stream: &mut impl Read) -> String {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         let mut byte = [0];
@@ -200,6 +200,37 @@ fn a_proxy_header_says_whose_connection_it_is_wherever_it_is_cut() {
             assert_eq!(status, "101", "a proxy has no limit");
         }
     }
+}
+
+#[cfg(feature = "tls")]
+#[test]
+fn over_tls_a_proxy_header_comes_before_the_handshake_and_a_refusal_after_it() {
+    use crate::common::tls::Certificate;
+    use rustls::version::{TLS12, TLS13};
+
+    let certificate = Certificate::new("tls-addresses");
+    let trusted_proxies = vec!["127.0.0.2/32".parse().unwrap()];
+    let house = lab(certificate.configure(Config { trusted_proxies, ..limited(1) }));
+    let closes = &house.metrics().closes;
+    let header = b"PROXY TCP4 192.0.2.1 192.0.2.9 56324 443\r\n";
+    for version in [&TLS13, &TLS12] {
+        let ask = |from: &str, header: &[u8]| {
+            let mut tcp = dial_from(from, house.address());
+            tcp.write_all(header).unwrap();
+            let mut stream = certificate.over(tcp, &[version]);
+            let request = upgrade_request(house.address(), "/play");
+            stream.write_all(request.as_bytes()).unwrap();
+            (head(&mut stream).split(' ').nth(1).unwrap().to_owned(), stream)
+        };
+        let (first, client) = ask("127.0.0.2", header);
+        let (second, refused) = ask("127.0.0.2", header);
+        let (third, stranger) = ask("127.0.0.3", b"");
+        let (fourth, of_stranger) = ask("127.0.0.3", b"");
+        assert_eq!([first.as_str(), &second, &third, &fourth], ["101", "503", "101", "503"]);
+        drop((client, refused, stranger, of_stranger));
+        until("nobody is there", || house.metrics().connections.get() == 0);
+    }
+    until("they are counted", || closes.get(CloseReason::AddressLimit) == 4);
 }
 
 #[test]
