@@ -143,15 +143,13 @@ impl Peer {
         }
     }
 
-    /// A deed is due. `writable`: whether it may send now, for all it sent before is gone and the budget is not used up.
-    pub fn handle_timeout(
-        &mut self,
-        now: Time,
-        writable: bool,
-        out: &mut Vec<u8>,
-        tally: &mut Tally,
-    ) -> Deed {
+    /// A deed is due. `may_act`: all it sent before is gone, and what all peers share is not used up. Else it is put off.
+    pub fn handle_timeout(&mut self, now: Time, may_act: bool, out: &mut Vec<u8>, tally: &mut Tally) -> Deed {
         if self.phase == Phase::Resting && self.next.is_some_and(|next| now >= next) {
+            if !may_act {
+                self.next = Some(now + PUT_OFF);
+                return Deed::Nothing;
+            }
             tally.of(self.kind).connects += 1;
             self.next = None;
             self.enter(Phase::Connecting, now);
@@ -165,7 +163,7 @@ impl Peer {
             return Deed::Reset;
         }
         if self.phase == Phase::Striking && self.next.is_some_and(|next| now >= next) {
-            return self.strike(now, writable, out);
+            return self.strike(now, may_act, out);
         }
         Deed::Nothing
     }
@@ -178,10 +176,10 @@ impl Peer {
         }
     }
 
-    fn strike(&mut self, now: Time, writable: bool, out: &mut Vec<u8>) -> Deed {
+    fn strike(&mut self, now: Time, may_act: bool, out: &mut Vec<u8>) -> Deed {
         // Strikes follow each other at a fixed rate; those that come late are not made up for.
         self.next = self.kind.manner().every.map(|every| now + every);
-        if !writable {
+        if !may_act {
             return Deed::Nothing;
         }
         match self.kind {
@@ -307,6 +305,9 @@ impl Peer {
         self.heard.status == Some(101)
     }
 }
+
+/// A connect for which the budget was used up is tried again after this time.
+const PUT_OFF: Duration = Duration::from_millis(5);
 
 #[cfg(test)]
 mod tests;

@@ -214,6 +214,16 @@ fn a_storm_connects_and_resets_and_is_back_soon() {
 }
 
 #[test]
+fn a_connect_is_put_off_while_there_are_too_many() {
+    let mut scene = Scene::new(Kind::RstStorm);
+    let deed = scene.peer.handle_timeout(scene.now, false, &mut scene.out, &mut scene.tally);
+    assert_eq!((deed, scene.count().connects), (Deed::Nothing, 0));
+    assert_eq!(scene.peer.poll_timeout(), Some(START + PUT_OFF));
+    scene.pass(PUT_OFF);
+    assert_eq!(scene.deeds, [Deed::Connect]);
+}
+
+#[test]
 fn who_was_closed_comes_back_after_a_pause_with_the_next_attack() {
     let mut scene = Scene::connected(Kind::BrokenFrames);
     scene.hear(UPGRADED);
