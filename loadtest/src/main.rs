@@ -14,6 +14,7 @@ mod check;
 mod ear;
 mod frames;
 mod hostile;
+mod keys;
 mod link;
 mod measure;
 mod mind;
