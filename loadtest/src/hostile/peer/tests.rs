@@ -267,6 +267,29 @@ fn another_code_than_the_one_owed_is_wrong() {
 }
 
 #[test]
+fn every_other_close_is_answered_and_each_is_followed_by_a_drop() {
+    let mut scene = Scene::connected(Kind::BrokenFrames);
+    for life in 0..2 {
+        scene.hear(UPGRADED);
+        scene.serve();
+        scene.out.clear();
+        scene.hear(&close(CloseCode::PROTOCOL));
+        let mask = scene.out.get(2..6).map(|mask| mask.try_into().unwrap());
+        let mut answer = Vec::new();
+        write_close(&mut answer, Some((CloseCode::PROTOCOL, "")), mask);
+        assert_eq!(scene.out, if life == 0 { answer } else { vec![] });
+        scene.pass(GOODBYE - Duration::from_millis(1));
+        assert_eq!(scene.count().wrong.count, life);
+        scene.pass(Duration::from_millis(1));
+        assert_eq!(scene.deeds.pop(), Some(Deed::Reset));
+        scene.pass(Duration::from_millis(2_300));
+        scene.connect();
+    }
+    let wrong = scene.count().wrong;
+    assert_eq!(wrong.spelt[0], "told the end, and not dropped in 12 s (attempt 0 of seed 7)");
+}
+
+#[test]
 fn an_end_before_any_wrong_was_done_is_wrong() {
     let mut scene = Scene::connected(Kind::PingFlood);
     scene.hear(UPGRADED);
