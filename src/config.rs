@@ -21,7 +21,7 @@ mod flags;
 pub mod limits;
 mod values;
 
-pub use explain::explain;
+pub use explain::{explain, unknown_variables};
 pub use flags::{Flags, command};
 use limits::{Budget, Limits};
 use values::{

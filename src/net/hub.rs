@@ -412,7 +412,7 @@ fn remove<S: Socket>(
         shared.metrics.connections.dec();
         shared.site.addresses.leave(&mut session.peer);
     }
-    shared.note_end(desk.now, reason, &session.peer, session.blame());
+    shared.note_end(desk.now, reason, &session.peer, session.cause());
 }
 
 fn pulse<S>(rooms: &[RoomSide], connection: &Connection<S>) -> Pulse {

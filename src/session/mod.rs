@@ -50,8 +50,8 @@ pub struct Session {
     pub peer: Peer,
     /// Why it is not let in, until it can be told: before a TLS handshake nobody can be told anything.
     denied: Option<CloseReason>,
-    /// The bytes that are to blame for the end, if any are: escaped, and never a secret.
-    blame: Option<Box<str>>,
+    /// What exactly led to the end, if there is more to say than the reason: never a secret.
+    cause: Option<Box<str>>,
     /// When the phase began.
     since: Time,
     /// When the last byte came.
@@ -138,7 +138,7 @@ impl Session {
             phase: Phase::Request(Box::default()),
             peer,
             denied: None,
-            blame: None,
+            cause: None,
             since: now,
             heard: now,
             pinged: now,
@@ -282,9 +282,9 @@ impl Session {
         }
     }
 
-    /// The bytes that are to blame for the end, if any are: escaped, and never a secret.
-    pub fn blame(&self) -> Option<&str> {
-        self.blame.as_deref()
+    /// What exactly led to the end, if there is more to say than the reason: words, or bytes, escaped. Never a secret.
+    pub fn cause(&self) -> Option<&str> {
+        self.cause.as_deref()
     }
 
     /// Whether the session is over but for the peer's close frame: hand in what comes until it is there, for some seconds.
@@ -389,6 +389,7 @@ impl Session {
         } else {
             write_close(turn.out, None, None);
         }
+        self.cause = end.cause;
         let socket = self.close(end.reason, end.leave);
         // RFC 6455, 7.1.7: who fails the connection does not even look at the answer to its close frame.
         if let Some(socket) = socket.filter(|socket| !socket.is_ended()) {
@@ -423,11 +424,13 @@ struct End {
     code: Option<CloseCode>,
     text: &'static str,
     leave: Leave,
+    /// For the log.
+    cause: Option<Box<str>>,
 }
 
 impl End {
     fn new(reason: CloseReason, code: CloseCode, text: &'static str) -> End {
-        End { reason, code: Some(code), text, leave: Leave::Removed }
+        End { reason, code: Some(code), text, leave: Leave::Removed, cause: None }
     }
 
     fn policy(reason: CloseReason, text: &'static str) -> End {
@@ -436,7 +439,7 @@ impl End {
 
     /// RFC 6455, 5.5.1: a close frame is answered with one; its code is echoed.
     fn by_peer(code: Option<CloseCode>) -> End {
-        End { reason: CloseReason::NormalByPeer, code, text: "", leave: Leave::Left }
+        End { reason: CloseReason::NormalByPeer, code, text: "", leave: Leave::Left, cause: None }
     }
 }
 
@@ -449,7 +452,7 @@ impl From<ReadError> for End {
             ReadError::Utf8 | ReadError::CloseReason => (CloseReason::InvalidUtf8, "invalid UTF-8"),
             _ => (CloseReason::ProtocolError, "broken frame"),
         };
-        End::new(reason, code, text)
+        End { cause: Some(error.to_string().into()), ..End::new(reason, code, text) }
     }
 }
 

@@ -34,7 +34,7 @@ impl Session {
                 }
             }
             Err(error) => {
-                self.blame = Some(first_line(head));
+                self.cause = Some(first_line(head));
                 refuse_head(error, turn)
             }
         };
@@ -58,7 +58,7 @@ impl Session {
 
     /// A trusted proxy's header was none.
     pub fn badly_introduced(&mut self, bytes: &[u8]) {
-        self.blame = Some(escape(bytes));
+        self.cause = Some(escape(bytes));
         self.close(CloseReason::BadProxyHeader, Leave::Removed);
     }
 
