@@ -10,8 +10,7 @@ mod frames;
 #[path = "autobahn/utf8.rs"]
 mod utf8;
 
-use std::time::Duration;
-
+use tickyard::config::limits::Limits;
 use tickyard::session::site::{Origins, Site, Warned};
 use tickyard::session::{Pulse, Session, Turn};
 use tickyard::time::Time;
@@ -139,7 +138,7 @@ const NOW: Time = Time::from_secs(100);
 impl Peer {
     fn new(role: Role) -> Peer {
         if role == Role::Client {
-            let socket = Box::new(WebSocket::new(role, LIMITS));
+            let socket = Box::new(WebSocket::new(role, super::LIMITS));
             return Peer::Client { socket, heard: Vec::new() };
         }
         let mut peer =
@@ -179,8 +178,7 @@ fn site() -> Site {
         pages: &[],
         echo: true,
         origins: Origins::Loopback,
-        hello_timeout: Duration::from_secs(10),
-        idle_timeout: Duration::from_secs(30),
+        limits: Limits::default(),
         origin_warned: Warned::default(),
     }
 }
