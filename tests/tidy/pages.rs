@@ -51,6 +51,20 @@ pub fn dead_links(pages: &[(String, String)], files: &[String]) -> Vec<String> {
     complaints
 }
 
+/// Tests that a page names, as `start/of/its/file::name`, and that are not there. `sources` are the files with their text.
+pub fn missing_tests(page: &str, text: &str, sources: &[(String, String)]) -> Vec<String> {
+    let named = text.split('`').skip(1).step_by(2).filter_map(|code| code.split_once("::"));
+    let tests = named.filter(|(path, _)| path.starts_with("src/") || path.starts_with("tests/"));
+    let is_there = |path: &str, name: &str| {
+        let function = format!("fn {name}(");
+        sources.iter().any(|(file, text)| file.starts_with(path) && text.contains(&function))
+    };
+    tests
+        .filter(|(path, name)| !is_there(path, name))
+        .map(|(path, name)| format!("{page}: no test {name} in {path}*"))
+        .collect()
+}
+
 /// Pages in `docs` that no other page leads to.
 pub fn unlinked(pages: &[(String, String)]) -> Vec<String> {
     let leads_to = |goal: &str| {
