@@ -10,7 +10,6 @@ mod frames;
 #[path = "autobahn/utf8.rs"]
 mod utf8;
 
-use tickyard::config::limits::Limits;
 use tickyard::session::site::{Origins, Site, Warned};
 use tickyard::session::{Pulse, Session, Turn};
 use tickyard::time::Time;
@@ -138,7 +137,7 @@ const NOW: Time = Time::from_secs(100);
 impl Peer {
     fn new(role: Role) -> Peer {
         if role == Role::Client {
-            let socket = Box::new(WebSocket::new(role, super::LIMITS));
+            let socket = Box::new(WebSocket::new(role, LIMITS));
             return Peer::Client { socket, heard: Vec::new() };
         }
         let mut peer =
@@ -178,7 +177,7 @@ fn site() -> Site {
         pages: &[],
         echo: true,
         origins: Origins::Loopback,
-        limits: Limits::default(),
+        limits: tickyard::config::limits::Limits::default(),
         origin_warned: Warned::default(),
     }
 }
