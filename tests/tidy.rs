@@ -104,6 +104,13 @@ const BOUNDARIES: &[Boundary] = &[
         but: &[],
         why: "only protocol/src/codec.rs names bincode, so that it can be replaced",
     },
+    Boundary {
+        within: &["src/", "loadtest/src/"],
+        except: &["src/net/tls.rs", "src/net/tls/", "loadtest/src/tls.rs"],
+        never: &["rustls"],
+        but: &[],
+        why: "TLS stands in one place each for server and swarm, so that it can be replaced",
+    },
 ];
 
 impl Boundary {
@@ -174,6 +181,8 @@ fn a_boundary_is_seen_in_each_way_to_cross_it() {
         ("loadtest/src/bot.rs", "let c = bincode::config::standard();"),
         ("src/net/mod.rs", "use crate::server::Server;"),
         ("src/ticker.rs", "use crate::Server;"),
+        ("src/net/transport.rs", "use rustls::Error;"),
+        ("loadtest/src/bot.rs", "fn f(_: rustls::ClientConfig) {}"),
     ] {
         assert!(!trespasses(file, source).is_empty(), "{file}: {source}");
     }
