@@ -256,7 +256,7 @@ impl Peer {
     }
 
     fn play(&mut self, now: Time) {
-        if now < self.next_input || self.outgoing.len() > 4096 {
+        if now < self.next_input || self.outgoing.len() > 256 {
             return;
         }
         self.next_input = now + Duration::from_millis(80 + u64::from(self.random.below(40)));
