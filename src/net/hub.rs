@@ -174,6 +174,16 @@ impl<S: Socket> Hub<S> {
         self.connections.is_empty()
     }
 
+    /// Every conversation, to be written down and read again.
+    pub fn sessions(&mut self) -> impl Iterator<Item = &mut Session> {
+        self.connections.iter_mut().map(|connection| &mut connection.session)
+    }
+
+    /// The memory that each connection holds for its peer: received, collected and waiting.
+    pub fn held_bytes(&self) -> impl Iterator<Item = usize> {
+        self.connections.iter().map(Connection::held_bytes)
+    }
+
     /// Since when every connection knows that the server goes away.
     pub fn stopping(&self) -> Option<Time> {
         self.stopping

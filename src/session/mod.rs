@@ -293,6 +293,17 @@ impl Session {
         matches!(self.phase, Phase::Parting(..))
     }
 
+    /// The memory held for what the peer has begun to say.
+    pub fn held_bytes(&self) -> usize {
+        match &self.phase {
+            Phase::Request(request) => request.1.capacity(),
+            Phase::Hello(greeting) => greeting.socket.socket.held_bytes(),
+            Phase::Echo(socket) | Phase::Parting(_, socket) => socket.held_bytes(),
+            Phase::Play(play) => play.socket.socket.held_bytes(),
+            Phase::Closing(_) => 0,
+        }
+    }
+
     /// Whether the session is of a WebSocket.
     pub fn is_upgraded(&self) -> bool {
         matches!(self.phase, Phase::Hello(_) | Phase::Echo(_) | Phase::Play(_))
