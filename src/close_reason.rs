@@ -31,6 +31,8 @@ pub enum CloseReason {
     NormalByPeer,
     /// The peer ended TCP without a close frame: FIN, reset or a network error.
     PeerGone,
+    /// HTTP without TLS on a port that speaks TLS (400).
+    PlainHttp,
     /// A frame broke RFC 6455 (1002).
     ProtocolError,
     /// More frames of any kind or bytes a second than a player may send, or more fragments in a message (1008).
@@ -43,6 +45,8 @@ pub enum CloseReason {
     RoomFailed,
     /// No progress in writing for `--slow-timeout`: dropped, for a close frame would only wait as well.
     Slow,
+    /// TLS failed, in the handshake or later: no common version or suite, a forged record, noise (a TLS alert).
+    TlsFailed,
     /// A message over the limit (1009).
     TooBig,
     /// A text message where only binary ones are understood (1003).
@@ -64,12 +68,14 @@ impl CloseReason {
         CloseReason::InvalidUtf8,
         CloseReason::NormalByPeer,
         CloseReason::PeerGone,
+        CloseReason::PlainHttp,
         CloseReason::ProtocolError,
         CloseReason::Rate,
         CloseReason::Refused,
         CloseReason::ReliableOverflow,
         CloseReason::RoomFailed,
         CloseReason::Slow,
+        CloseReason::TlsFailed,
         CloseReason::TooBig,
         CloseReason::Unsupported,
     ];
@@ -89,12 +95,14 @@ impl CloseReason {
             CloseReason::InvalidUtf8 => "invalid_utf8",
             CloseReason::NormalByPeer => "normal_by_peer",
             CloseReason::PeerGone => "peer_gone",
+            CloseReason::PlainHttp => "plain_http",
             CloseReason::ProtocolError => "protocol_error",
             CloseReason::Rate => "rate",
             CloseReason::Refused => "refused",
             CloseReason::ReliableOverflow => "reliable_overflow",
             CloseReason::RoomFailed => "room_failed",
             CloseReason::Slow => "slow",
+            CloseReason::TlsFailed => "tls_failed",
             CloseReason::TooBig => "too_big",
             CloseReason::Unsupported => "unsupported",
         }

@@ -69,6 +69,11 @@ pub struct Config {
     /// Origins of pages that may connect beside the server's own, as in `https://game.example`. Empty: while listening on
     /// loopback, all pages from this machine.
     pub allow_origin: Vec<String>,
+    /// The certificate chain, as PEM, with which players are met over TLS; needs [`Config::tls_key`]. Without the two players connect over plain
+    /// TCP: fine on one machine, and behind a proxy that speaks TLS for us.
+    pub tls_cert: Option<PathBuf>,
+    /// The private key of [`Config::tls_cert`], as PEM.
+    pub tls_key: Option<PathBuf>,
     /// Which log lines are written, as in `info` or `tickyard=debug`.
     pub log: String,
     /// Whether log lines are JSON objects.
@@ -184,6 +189,19 @@ impl Config {
                 self.players, self.capacity
             )));
         }
+        match (&self.tls_cert, &self.tls_key) {
+            (Some(_), None) => {
+                return Err(Error::Config(
+                    "--tls-cert needs --tls-key, the file with its private key".to_owned(),
+                ));
+            }
+            (None, Some(_)) => {
+                return Err(Error::Config(
+                    "--tls-key needs --tls-cert, the file with its certificate".to_owned(),
+                ));
+            }
+            _ => {}
+        }
         if let Some(admin) = self.admin
             && admin.port() == self.listen.port()
             && admin.port() != 0
@@ -221,6 +239,8 @@ impl Default for Config {
             messages_per_second: limits::MESSAGES_PER_SECOND,
             bytes_per_second: limits::BYTES_PER_SECOND,
             allow_origin: Vec::new(),
+            tls_cert: None,
+            tls_key: None,
             log: "info".to_owned(),
             log_json: false,
         }

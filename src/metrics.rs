@@ -37,6 +37,10 @@ pub struct Metrics {
     pub bytes: Counters<Direction>,
     /// WebSocket messages, control frames left out.
     pub messages: Counters<Direction>,
+    /// TLS handshakes that came to an end.
+    pub tls_handshakes: Counter,
+    /// Certificates read again.
+    pub tls_reloads: Counters<ReloadResult>,
     /// System calls that wrote to game sockets.
     pub send_syscalls: Counter,
     /// Bytes that wait in outboxes now.
@@ -102,6 +106,8 @@ impl Metrics {
             ),
             messages: list
                 .add("messages", "WebSocket messages received (in) and sent (out), control frames left out"),
+            tls_handshakes: list.add("tls_handshakes", "TLS handshakes completed"),
+            tls_reloads: list.add("tls_reloads", "How often certificate and key were read again, by result"),
             send_syscalls: list.add("send_syscalls", "System calls that wrote to game sockets"),
             outbox_bytes: list
                 .add_bytes("outbox", "Bytes that wait now because clients do not read fast enough"),
@@ -289,6 +295,16 @@ label!(
         Full = "full",
         /// The process has no descriptor left.
         NoDescriptors = "no_descriptors",
+    }
+);
+
+label!(
+    /// What came of reading the certificate and its key again.
+    ReloadResult, "result", {
+        /// They could not be used: those from before stay.
+        Failed = "failed",
+        /// New connections get the new ones.
+        Ok = "ok",
     }
 );
 

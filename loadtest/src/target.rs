@@ -26,6 +26,8 @@ pub struct Target {
     pub path: String,
     /// Where the socket goes: to the server, or to the proxy.
     pub address: SocketAddr,
+    /// The size of receive buffers, if not the system's own.
+    pub receive_buffer: Option<usize>,
     /// What lies between the socket and the server.
     pub route: Route,
 }
@@ -61,7 +63,7 @@ impl Target {
         // RFC 6455, 4.1: Host has the port when it is not the scheme's own.
         let host = if server.port == scheme_port { server.host.to_string() } else { server.with_port() };
         let path = if path.is_empty() { "/play" } else { path };
-        Ok(Target { host, path: path.to_string(), address, route })
+        Ok(Target { host, path: path.to_string(), address, receive_buffer: None, route })
     }
 
     /// Begins to connect, as number `number` of the run. The socket does not block.
@@ -103,6 +105,10 @@ impl Target {
         let socket = Socket::new(Domain::for_address(self.address), Type::STREAM, Some(Protocol::TCP))?;
         socket.set_nonblocking(true)?;
         socket.set_tcp_nodelay(true)?;
+        if let Some(bytes) = self.receive_buffer {
+            // Before the connect, which tells the peer how much it may send.
+            socket.set_recv_buffer_size(bytes)?;
+        }
         if let Some(source) = source {
             socket.bind(&SocketAddr::from((source, 0)).into())?;
         }

@@ -122,6 +122,12 @@ struct Knobs {
         value_delimiter = ','
     )]
     allow_origin: Option<Vec<Origin>>,
+    /// Speak TLS with this certificate chain (PEM); SIGHUP reads it again
+    #[arg(long, env = "TICKYARD_TLS_CERT", hide_env = true, value_name = "FILE")]
+    tls_cert: Option<PathBuf>,
+    /// The private key of --tls-cert (PEM)
+    #[arg(long, env = "TICKYARD_TLS_KEY", hide_env = true, value_name = "FILE")]
+    tls_key: Option<PathBuf>,
     /// Which log lines go to stderr, as in warn or info,tickyard=debug [default: info]
     #[arg(long, env = "TICKYARD_LOG", hide_env = true, value_name = "FILTER")]
     log: Option<LogFilter>,
@@ -153,6 +159,8 @@ impl Knobs {
             messages_per_second: self.messages_per_second.or(below.messages_per_second),
             bytes_per_second: self.bytes_per_second.or(below.bytes_per_second),
             allow_origin: self.allow_origin.or(below.allow_origin),
+            tls_cert: self.tls_cert.or(below.tls_cert),
+            tls_key: self.tls_key.or(below.tls_key),
             log: self.log.or(below.log),
             log_json: self.log_json.or(below.log_json),
         }
@@ -182,6 +190,8 @@ impl Knobs {
                 .map_or(config.messages_per_second, |it| it.0 as u32),
             bytes_per_second: self.bytes_per_second.map_or(config.bytes_per_second, |it| it.0 as u32),
             allow_origin: origins.unwrap_or(config.allow_origin),
+            tls_cert: self.tls_cert.or(config.tls_cert),
+            tls_key: self.tls_key.or(config.tls_key),
             log: self.log.map_or(config.log, |it| it.0),
             log_json: self.log_json.map_or(config.log_json, |it| it.0),
         }

@@ -7,13 +7,15 @@ use super::Shared;
 use super::commands::Commands;
 use super::fanout::{Hearing, History, Missing, compose};
 use super::outbox::{Flushed, Outbox};
-use super::transport::Socket;
+use super::tls::TlsError;
+use super::transport::{Buffers, Received, Socket, Transport};
 use crate::bridge::{Ask, Batch, ConnId, Part, RoomId};
 use crate::close_reason::CloseReason;
 use crate::config::limits::{
     ANSWERS_BYTES_MAX, CLOSE_TIMEOUT, DISCARD_BYTES_MAX, LINGER, READ_BYTES_PER_TURN, READ_COST_BYTES,
     USER_TIMEOUT_BEYOND_SLOW,
 };
+use crate::http::{Response, Status};
 use crate::metrics::Direction;
 use crate::session::{Pulse, Session, Turn};
 use crate::time::Time;
@@ -25,7 +27,7 @@ pub struct Connection<S> {
     pub id: ConnId,
     /// The conversation.
     pub session: Session,
-    socket: S,
+    transport: Transport<S>,
     outbox: Outbox,
     /// From the welcome to the last word.
     hearing: Option<Box<Hearing>>,
@@ -51,6 +53,8 @@ pub struct Connection<S> {
 #[derive(Debug)]
 struct Goodbye {
     since: Time,
+    /// Nothing more will be said on either side but the end.
+    finished: bool,
     /// Our side is shut down; we wait for the peer's end, for a reset would take the close code with it.
     shut: bool,
     discarded: usize,
@@ -71,8 +75,8 @@ pub struct Desk {
     pub with_asks: Vec<ConnId>,
     /// What was counted since the last report.
     pub tally: Tally,
-    /// The one receive buffer.
-    pub receive: Box<[u8]>,
+    /// Where bytes come in, and where TLS works.
+    pub buffers: Buffers,
     /// Where messages are composed.
     pub compose: Vec<u8>,
     /// What composing found missing.
@@ -103,17 +107,19 @@ pub enum Verdict {
     Waits,
     /// Its budget is used up: put it back into the run queue.
     Again,
+    /// What it has to do next is dear: put it into the queue of those in the TLS handshake.
+    Shake,
     /// It is over.
     Gone(CloseReason),
 }
 
 impl<S: Socket> Connection<S> {
     /// A socket that has just been accepted, and is registered under the slot of `id`.
-    pub fn new(id: ConnId, socket: S, now: Time) -> Connection<S> {
+    pub fn new(id: ConnId, transport: Transport<S>, now: Time) -> Connection<S> {
         Connection {
             id,
             session: Session::new(now),
-            socket,
+            transport,
             outbox: Outbox::default(),
             hearing: None,
             outbox_counted: 0,
@@ -140,11 +146,19 @@ impl<S: Socket> Connection<S> {
         let mut budget = READ_BYTES_PER_TURN;
         // If that fails, what the peer said before it went is read all the same; settling finds out again.
         self.flush(desk);
-        while self.may_read() && budget > 0 {
+        while self.may_read() && !self.is_shaking() && budget > 0 {
             match self.read_once(desk, pulse) {
                 Ok(used) => budget = budget.saturating_sub(used),
                 Err(_) => return self.fail(desk),
             }
+        }
+        self.settle(desk)
+    }
+
+    /// Takes the next step of the TLS handshake.
+    pub fn shake(&mut self, desk: &mut Desk, pulse: Pulse) -> Verdict {
+        if self.may_read() && self.read_once(desk, pulse).is_err() {
+            return self.fail(desk);
         }
         self.settle(desk)
     }
@@ -174,10 +188,11 @@ impl<S: Socket> Connection<S> {
             }
             return Verdict::Waits;
         }
-        let Desk { compose: buffer, missing, .. } = desk;
+        let Desk { compose: buffer, missing, buffers, .. } = desk;
         missing.clear();
         if let Some(start) = compose(history, part, hearing, missing, buffer) {
-            let sent = self.outbox.send(desk.now, &buffer[start..], &mut self.socket);
+            let sealed = &mut buffers.sealed;
+            let sent = self.transport.send(desk.now, &buffer[start..], sealed, &mut self.outbox);
             desk.tally.messages_out += 1;
             match sent {
                 Ok(flushed) => self.note_flushed(desk, flushed),
@@ -233,29 +248,72 @@ impl<S: Socket> Connection<S> {
         self.readable && self.held_back.is_empty() && !self.session.has_ask() && may_answer
     }
 
+    /// Whether the next bytes are of a TLS handshake that is to be answered.
+    fn is_shaking(&self) -> bool {
+        self.goodbye.is_none() && self.transport.is_handshaking()
+    }
+
+    /// Returns what it costs of the budget.
     fn read_once(&mut self, desk: &mut Desk, pulse: Pulse) -> io::Result<usize> {
-        let mut receive = std::mem::take(&mut desk.receive);
-        let read = read_once(&mut self.socket, &mut receive);
-        if let Ok(Some(len)) = read {
-            desk.tally.bytes_in += len as u64;
-            // After a short read nothing is left, unless the end is there to be read.
-            self.readable = len == receive.len() || self.ended;
-            if len == 0 {
-                self.handle_end();
-            } else {
-                if let Some(goodbye) = &mut self.goodbye {
-                    goodbye.discarded += len;
-                }
-                self.hand_in(desk, pulse, &mut receive[..len]);
-            }
+        let mut buffers = std::mem::take(&mut desk.buffers);
+        let read = match self.goodbye.is_some() && !self.session.awaits_close() {
+            true => self.discard_once(&mut buffers),
+            false => self.receive_once(desk, pulse, &mut buffers),
+        };
+        desk.buffers = buffers;
+        let Some((len, filled)) = read? else {
+            self.readable = false;
+            return Ok(0);
+        };
+        desk.tally.bytes_in += len as u64;
+        if let Some(goodbye) = &mut self.goodbye {
+            goodbye.discarded += len;
         }
-        desk.receive = receive;
-        match read? {
-            Some(len) => Ok(len.max(READ_COST_BYTES)),
-            None => {
-                self.readable = false;
-                Ok(0)
+        // After a short read nothing is left, unless the end is there to be read.
+        self.readable &= filled || self.ended;
+        Ok(len.max(READ_COST_BYTES))
+    }
+
+    /// Returns how much came, and whether there may be more.
+    fn receive_once(
+        &mut self,
+        desk: &mut Desk,
+        pulse: Pulse,
+        buffers: &mut Buffers,
+    ) -> io::Result<Option<(usize, bool)>> {
+        let was_shaking = self.is_shaking();
+        let Some(received) = self.transport.receive(buffers, &mut self.outbox)? else { return Ok(None) };
+        let Received { wire, filled, bytes, ended, fault } = received;
+        if was_shaking && !self.is_shaking() {
+            desk.shared.metrics.tls_handshakes.inc();
+        }
+        if !bytes.is_empty() {
+            self.hand_in(desk, pulse, bytes);
+        }
+        if ended {
+            self.handle_end();
+        }
+        if let Some(fault) = fault {
+            self.handle_fault(&fault);
+        }
+        Ok(Some((wire, filled)))
+    }
+
+    fn discard_once(&mut self, buffers: &mut Buffers) -> io::Result<Option<(usize, bool)>> {
+        let Some((len, filled)) = self.transport.discard(buffers)? else { return Ok(None) };
+        if len == 0 {
+            self.handle_end();
+        }
+        Ok(Some((len, filled)))
+    }
+
+    fn handle_fault(&mut self, fault: &TlsError) {
+        match fault {
+            TlsError::PlainHttp => {
+                self.outbox.seal(|_, out| write_https_wanted(out));
+                self.session.cut(CloseReason::PlainHttp);
             }
+            _ => self.session.cut(CloseReason::TlsFailed),
         }
     }
 
@@ -312,19 +370,40 @@ impl<S: Socket> Connection<S> {
         }
         self.tune(desk);
         if self.session.closing().is_some() && self.goodbye.is_none() {
-            self.goodbye = Some(Goodbye { since: desk.now, shut: false, discarded: 0 });
+            self.goodbye = Some(Goodbye { since: desk.now, finished: false, shut: false, discarded: 0 });
             self.hearing = None;
             // The peer's own close may be among it.
             let mut held_back = std::mem::take(&mut self.held_back);
             self.hand_in(desk, Pulse::default(), &mut held_back);
         }
+        self.finish();
         if !self.flush(desk) {
             return self.fail(desk);
         }
         if self.goodbye.is_some() {
             return self.say_goodbye(desk);
         }
-        if self.may_read() { Verdict::Again } else { Verdict::Waits }
+        self.rest()
+    }
+
+    /// Once the closing handshake is over, what belongs below it follows.
+    fn finish(&mut self) {
+        if let Some(goodbye) = &mut self.goodbye
+            && !goodbye.finished
+            && !self.session.awaits_close()
+        {
+            goodbye.finished = true;
+            self.transport.finish(&mut self.outbox);
+        }
+    }
+
+    /// Whether it has more to do at once.
+    fn rest(&self) -> Verdict {
+        match self.may_read() {
+            true if self.is_shaking() => Verdict::Shake,
+            true => Verdict::Again,
+            false => Verdict::Waits,
+        }
     }
 
     /// What the session counted, and whether its player leaves.
@@ -342,8 +421,8 @@ impl<S: Socket> Connection<S> {
     fn say_goodbye(&mut self, desk: &mut Desk) -> Verdict {
         let Some(goodbye) = &mut self.goodbye else { return Verdict::Waits };
         // RFC 6455, 7.1.1: the server closes TCP first, after the peer's close frame.
-        if self.outbox.is_empty() && !goodbye.shut && !self.session.awaits_close() {
-            let _ = self.socket.shutdown_write();
+        if self.outbox.is_empty() && !goodbye.shut && goodbye.finished {
+            let _ = self.transport.shutdown_write();
             *goodbye = Goodbye { since: desk.now, shut: true, ..*goodbye };
         }
         let heard_the_end = self.ended && !self.readable;
@@ -351,7 +430,7 @@ impl<S: Socket> Connection<S> {
         if over || goodbye.discarded > DISCARD_BYTES_MAX {
             return self.gone();
         }
-        if self.may_read() { Verdict::Again } else { Verdict::Waits }
+        self.rest()
     }
 
     /// Returns whether the socket still works.
@@ -359,7 +438,7 @@ impl<S: Socket> Connection<S> {
         if self.outbox.is_empty() || self.full {
             return true;
         }
-        match self.outbox.flush(desk.now, &mut self.socket) {
+        match self.transport.flush(desk.now, &mut self.outbox) {
             Ok(flushed) => {
                 self.note_flushed(desk, flushed);
                 true
@@ -400,7 +479,7 @@ impl<S: Socket> Connection<S> {
         }
         self.tuned = true;
         let user_timeout = desk.shared.slow_timeout + USER_TIMEOUT_BEYOND_SLOW;
-        if let Err(error) = self.socket.tune(user_timeout) {
+        if let Err(error) = self.transport.tune(user_timeout) {
             tracing::debug!(%error, "cannot set a socket option");
         }
     }
@@ -444,14 +523,9 @@ fn turn<'a>(now: Time, shared: &'a Arc<Shared>, pulse: Pulse, outbox: &'a mut Ou
     Turn { now, site: &shared.site, pulse, out: outbox.tail() }
 }
 
-/// `None`: nothing is there.
-fn read_once(socket: &mut impl Socket, buffer: &mut [u8]) -> io::Result<Option<usize>> {
-    loop {
-        match socket.read(buffer) {
-            Ok(len) => return Ok(Some(len)),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
+/// Who asks without TLS is told, rather than left with the bytes of an alert.
+fn write_https_wanted(out: &mut Vec<u8>) {
+    let content_type = "text/plain; charset=utf-8";
+    let body = b"This port speaks TLS only: use https:// or wss://.\n";
+    Response { status: Status::BAD_REQUEST, content_type, headers: &[] }.write(out, body);
 }

@@ -14,7 +14,8 @@ use super::commands::Commands;
 use super::connection::{Connection, Desk, Tally, Verdict};
 use super::fanout::{History, Missing};
 use super::table::Table;
-use super::transport::Socket;
+use super::tls::Identity;
+use super::transport::{Buffers, Socket, Transport};
 use crate::bridge::{Ask, Batch, Command, ConnId, RoomId, SharedBatch};
 use crate::close_reason::CloseReason;
 use crate::config::limits::{PINGS_OVER_EVEN, PINGS_PER_SWEEP_MIN};
@@ -29,6 +30,8 @@ pub struct Hub<S> {
     desk: Desk,
     connections: Table<Connection<S>>,
     run_queue: VecDeque<ConnId>,
+    /// Those in the TLS handshake with something to read. A connection stands in one of the two queues, and once.
+    handshakes: VecDeque<ConnId>,
     /// By room: they are numbered from 0.
     rooms: Vec<RoomSide>,
     /// The room whose turn it is to be sent first.
@@ -56,7 +59,7 @@ impl<S: Socket> Hub<S> {
             with_inputs: Vec::new(),
             with_asks: Vec::new(),
             tally: Tally::default(),
-            receive: vec![0; RECEIVE_BYTES].into(),
+            buffers: Buffers::new(),
             compose: Vec::new(),
             missing: Missing::default(),
             pings_left: 0,
@@ -67,6 +70,7 @@ impl<S: Socket> Hub<S> {
             desk,
             connections: Table::new(index),
             run_queue: VecDeque::new(),
+            handshakes: VecDeque::new(),
             rooms: Vec::new(),
             first_room: 0,
             swept: now,
@@ -101,7 +105,9 @@ impl<S: Socket> Hub<S> {
 
     /// Takes a connection under [`Hub::next_id`]. It is already counted as open.
     pub fn admit(&mut self, socket: S) {
-        let connection = self.connections.insert(|id| Connection::new(id, socket, self.desk.now));
+        let Desk { now, shared, .. } = &self.desk;
+        let transport = Transport::new(socket, shared.tls.as_ref().map(Identity::meet));
+        let connection = self.connections.insert(|id| Connection::new(id, transport, *now));
         if self.stopping.is_some() {
             connection.tell(&mut self.desk, Session::going_away);
         }
@@ -125,7 +131,11 @@ impl<S: Socket> Hub<S> {
 
     /// Whether there is work that waits for nothing.
     pub fn is_busy(&self) -> bool {
-        !self.run_queue.is_empty() || self.rooms.iter().any(|room| room.left > 0)
+        !self.run_queue.is_empty() || !self.handshakes.is_empty() || self.is_fanning_out()
+    }
+
+    fn is_fanning_out(&self) -> bool {
+        self.rooms.iter().any(|room| room.left > 0)
     }
 
     /// Whether the simulation did not take everything: try again soon.
@@ -189,6 +199,22 @@ impl<S: Socket> Hub<S> {
             }
             let shared = &self.desk.shared;
             shared.metrics.fanout.observe(shared.now().since(batch.due));
+        }
+    }
+
+    /// TLS handshakes, until `out_of_time`: each is dear, and a flood of them must not delay who plays. While updates wait to be sent
+    /// there is one a turn.
+    pub fn shake_hands(&mut self, out_of_time: impl Fn() -> bool) {
+        let most = if self.is_fanning_out() { 1 } else { HANDSHAKES_PER_TURN };
+        for step in 0..self.handshakes.len().min(most) {
+            if step > 0 && out_of_time() {
+                return;
+            }
+            let Some(conn) = self.handshakes.pop_front() else { return };
+            let Some(connection) = self.connections.find(conn) else { continue };
+            connection.queued = false;
+            let verdict = connection.shake(&mut self.desk, Pulse::default());
+            self.carry_out(conn, verdict);
         }
     }
 
@@ -298,6 +324,11 @@ impl<S: Socket> Hub<S> {
                     enqueue(&mut self.run_queue, connection);
                 }
             }
+            Verdict::Shake => {
+                if let Some(connection) = self.connections.find(conn) {
+                    enqueue(&mut self.handshakes, connection);
+                }
+            }
             Verdict::Gone(reason) => remove(&mut self.connections, &mut self.desk, conn, reason),
         }
     }
@@ -323,10 +354,10 @@ impl<S: Socket> Hub<S> {
     }
 }
 
-fn enqueue<S>(run_queue: &mut VecDeque<ConnId>, connection: &mut Connection<S>) {
+fn enqueue<S>(queue: &mut VecDeque<ConnId>, connection: &mut Connection<S>) {
     if !connection.queued {
         connection.queued = true;
-        run_queue.push_back(connection.id);
+        queue.push_back(connection.id);
     }
 }
 
@@ -362,8 +393,9 @@ fn pings_of_a_sweep(slots: usize, interval: Option<Duration>) -> usize {
     (slots * PINGS_OVER_EVEN as usize).div_ceil(sweeps).max(PINGS_PER_SWEEP_MIN)
 }
 
-/// One receive buffer per thread; what is cut off at its end is kept by its session.
-const RECEIVE_BYTES: usize = 64 * 1024;
+/// Steps of TLS handshakes in a turn. One with an answer costs a fraction of a millisecond, so time ends most turns earlier; the count
+/// is for those who send their hello byte by byte.
+const HANDSHAKES_PER_TURN: usize = 64;
 const SENDS_PER_SLICE: usize = 256;
 /// How often the sweep looks at a share of the table.
 pub const SWEEP_PERIOD: Duration = Duration::from_millis(100);

@@ -168,7 +168,12 @@ impl Session {
 
     /// The peer will send nothing more.
     pub fn handle_end(&mut self) {
-        self.close(CloseReason::PeerGone, Leave::Dropped);
+        self.cut(CloseReason::PeerGone);
+    }
+
+    /// The connection failed below this conversation.
+    pub fn cut(&mut self, reason: CloseReason) {
+        self.close(reason, Leave::Dropped);
         if let Phase::Parting(reason, _) = self.phase {
             self.phase = Phase::Closing(reason);
         }
