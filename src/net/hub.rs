@@ -384,3 +384,6 @@ pub const SWEEP_PERIOD: Duration = Duration::from_millis(100);
 const SWEEP_PARTS: usize = 10;
 /// A turn that comes so late was held up by something else.
 const STALL: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests;

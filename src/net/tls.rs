@@ -268,4 +268,4 @@ const RECORD_OVERHEAD_BYTES: usize = 64;
 pub const KEPT_BYTES_MAX: usize = RECORD_BYTES + 2048 + 5;
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

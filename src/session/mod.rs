@@ -473,4 +473,4 @@ fn echo_socket() -> Box<WebSocket> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -16,7 +16,7 @@ use crate::bridge::{Join, Message};
 const START: Time = Time::from_secs(100);
 const MASK: [u8; 4] = [1, 2, 3, 4];
 
-fn site() -> Site {
+pub(crate) fn site() -> Site {
     const PAGES: &[Page] = &[Page { path: "/", content_type: "text/html", body: b"<p>hello" }];
     Site {
         places: vec![Place {

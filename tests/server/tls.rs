@@ -192,6 +192,21 @@ fn a_server_that_stops_tells_everyone_with_1001_and_says_goodbye_below_as_well()
 }
 
 #[test]
+fn the_close_code_survives_what_was_sent_behind_the_mistake() {
+    let certificate = Certificate::new("tls-close");
+    let house = lab(&certificate);
+    for _ in 0..5 {
+        let mut client = join(&house, &certificate, &[&TLS13]);
+        // A text, and then 150 KB of something.
+        let mut bytes = vec![0x81, 0x80, 0, 0, 0, 0];
+        bytes.resize(150_000, 3);
+        client.socket().get_mut().write_all(&bytes).unwrap();
+        assert_eq!(client.until_the_end(), End::Close(1003));
+    }
+    until("they are counted", || house.metrics().closes.get(CloseReason::Unsupported) == 5);
+}
+
+#[test]
 fn a_new_certificate_is_for_new_connections_and_one_that_cannot_be_used_for_nobody() {
     let old = Certificate::new("tls-reload");
     let house = lab(&old);
