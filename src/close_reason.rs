@@ -2,12 +2,14 @@
 //!
 //! A closed list: each end of a connection is counted under exactly one of these names and logged with it.
 
+use serde::{Deserialize, Serialize};
+
 /// Why a connection ended. Each one that was accepted ends for exactly one reason.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum CloseReason {
     /// The request was not a valid upgrade: answered with an HTTP status (400, 403, 405, 426 …).
     BadHandshake,
-    /// The first message was not a hello that can be read (1008).
+    /// The first message was not a hello that can be read, or there was none in the first 32 KiB (1008).
     BadHello,
     /// A message of the game protocol was malformed, unknown or not allowed at that time (1008).
     BadMessage,
@@ -21,7 +23,7 @@ pub enum CloseReason {
     HttpDone,
     /// Nothing heard for `--idle-timeout` (1008).
     Idle,
-    /// The system would not let us watch the socket: dropped.
+    /// A fault of ours: the simulation is gone (1011), or the system would not let us watch the socket (dropped).
     Internal,
     /// Text that is not UTF-8 (1007).
     InvalidUtf8,
@@ -33,7 +35,7 @@ pub enum CloseReason {
     PlainHttp,
     /// A frame broke RFC 6455 (1002).
     ProtocolError,
-    /// More messages, bytes or pings a second than a player may send, or more fragments in a message (1008).
+    /// More frames of any kind or bytes a second than a player may send, or more fragments in a message (1008).
     Rate,
     /// `Refused` was the answer to the hello: outdated, unknown game … (4001), or full (1013).
     Refused,

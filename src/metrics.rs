@@ -61,6 +61,8 @@ pub struct Metrics {
     pub players: Gauge,
     /// Inputs taken from clients.
     pub inputs: Counter,
+    /// Pings sent to peers that were silent.
+    pub pings: Counter,
     /// Inputs dropped because newer ones waited behind them.
     pub inputs_skipped: Counter,
     /// Inputs dropped because their number was not above the last one's.
@@ -134,6 +136,7 @@ impl Metrics {
             players: list
                 .add("players", "Players in rooms now"),
             inputs: list.add("inputs", "Inputs that reached their room"),
+            pings: list.add("pings", "Pings sent to peers that had been silent for the ping interval"),
             inputs_skipped: list
                 .add("inputs_skipped", "Inputs dropped because newer ones of the same player waited behind them"),
             inputs_repeated: list

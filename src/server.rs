@@ -165,6 +165,9 @@ impl Server {
         if let Some(warning) = descriptors::shortage(descriptors::raise(), reserved, config.connections_max) {
             tracing::warn!("{warning}");
         }
+        for warning in config.warnings() {
+            tracing::warn!("{warning}");
+        }
         let metrics = Arc::new(Metrics::new());
         let admin = config.admin.map(|address| Admin::start(address, Arc::clone(&metrics))).transpose()?;
         let shared = Arc::new(Shared {
@@ -280,8 +283,7 @@ fn site(config: &Config, address: SocketAddr, places: Vec<Place>) -> Site {
         pages: PAGES,
         echo: config.echo,
         origins,
-        hello_timeout: config.hello_timeout,
-        idle_timeout: config.idle_timeout,
+        limits: config.limits(),
         origin_warned: Warned::default(),
     }
 }

@@ -7,9 +7,13 @@
 
 #[path = "server/bounds.rs"]
 mod bounds;
+#[path = "server/closing.rs"]
+mod closing;
 mod common;
 #[path = "server/getting_in.rs"]
 mod getting_in;
+#[path = "server/heartbeat.rs"]
+mod heartbeat;
 #[path = "server/lagging.rs"]
 mod lagging;
 #[path = "server/playing.rs"]

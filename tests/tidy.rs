@@ -35,6 +35,7 @@ const CORES: &[&str] = &[
     "src/sim/",
     "src/http.rs",
     "src/time.rs",
+    "src/config/limits.rs",
     "protocol/src/",
 ];
 

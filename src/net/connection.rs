@@ -2,7 +2,6 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::Shared;
 use super::commands::Commands;
@@ -12,6 +11,10 @@ use super::tls::TlsError;
 use super::transport::{Buffers, Received, Socket, Transport};
 use crate::bridge::{Ask, Batch, ConnId, Part, RoomId};
 use crate::close_reason::CloseReason;
+use crate::config::limits::{
+    ANSWERS_BYTES_MAX, CLOSE_TIMEOUT, DISCARD_BYTES_MAX, LINGER, READ_BYTES_PER_TURN, READ_COST_BYTES,
+    USER_TIMEOUT_BEYOND_SLOW,
+};
 use crate::http::{Response, Status};
 use crate::metrics::Direction;
 use crate::session::{Pulse, Session, Turn};
@@ -76,6 +79,8 @@ pub struct Desk {
     pub compose: Vec<u8>,
     /// What composing found missing.
     pub missing: Missing,
+    /// Pings that this sweep may still send.
+    pub pings_left: usize,
 }
 
 /// Counted without atomics, reported once per turn.
@@ -88,6 +93,7 @@ pub struct Tally {
     sends: u64,
     skipped: u64,
     inputs_skipped: u64,
+    pings: u64,
     /// By how much the bytes in outboxes grew.
     outbox: i64,
 }
@@ -207,7 +213,7 @@ impl<S: Socket> Connection<S> {
     /// Ends what has waited too long. Called by the sweep.
     pub fn check_time(&mut self, desk: &mut Desk) -> Verdict {
         if let Some(goodbye) = &self.goodbye {
-            let patience = if goodbye.shut { LINGER } else { GOODBYE };
+            let patience = if goodbye.shut { LINGER } else { CLOSE_TIMEOUT };
             if desk.now >= goodbye.since + patience {
                 return self.gone();
             }
@@ -219,6 +225,10 @@ impl<S: Socket> Connection<S> {
         }
         let mut turn = turn(desk.now, &desk.shared, Pulse::default(), &mut self.outbox);
         self.session.handle_timeout(&mut turn);
+        if desk.pings_left > 0 && self.session.ping(&mut turn) {
+            desk.pings_left -= 1;
+            desk.tally.pings += 1;
+        }
         self.settle(desk)
     }
 
@@ -236,6 +246,11 @@ impl<S: Socket> Connection<S> {
         self.readable && self.held_back.is_empty() && !self.session.has_ask() && may_answer
     }
 
+    /// Whether both sides have said their last word, or the peer's is not waited for.
+    fn is_all_said(&self) -> bool {
+        self.session.closing().is_some() && !self.session.awaits_close()
+    }
+
     /// Whether the next bytes are of a TLS handshake that is to be answered.
     fn is_shaking(&self) -> bool {
         self.goodbye.is_none() && self.transport.is_handshaking()
@@ -244,7 +259,7 @@ impl<S: Socket> Connection<S> {
     /// Returns what it costs of the budget.
     fn read_once(&mut self, desk: &mut Desk, pulse: Pulse) -> io::Result<usize> {
         let mut buffers = std::mem::take(&mut desk.buffers);
-        let read = match self.goodbye.is_some() {
+        let read = match self.is_all_said() {
             true => self.discard_once(&mut buffers),
             false => self.receive_once(desk, pulse, &mut buffers),
         };
@@ -271,6 +286,9 @@ impl<S: Socket> Connection<S> {
         let Received { wire, filled, bytes, ended, fault } = received;
         if was_shaking && !self.is_shaking() {
             desk.shared.metrics.tls_handshakes.inc();
+        }
+        if let Some(goodbye) = &mut self.goodbye {
+            goodbye.discarded += wire;
         }
         if !bytes.is_empty() {
             self.hand_in(desk, pulse, bytes);
@@ -358,8 +376,12 @@ impl<S: Socket> Connection<S> {
         self.tune(desk);
         if self.session.closing().is_some() && self.goodbye.is_none() {
             self.goodbye = Some(Goodbye { since: desk.now, shut: false, discarded: 0 });
-            self.held_back = Vec::new();
             self.hearing = None;
+            // The peer's own close may be among it.
+            let mut held_back = std::mem::take(&mut self.held_back);
+            self.hand_in(desk, Pulse::default(), &mut held_back);
+        }
+        if self.is_all_said() {
             self.transport.finish(&mut self.outbox);
         }
         if !self.flush(desk) {
@@ -391,10 +413,12 @@ impl<S: Socket> Connection<S> {
         }
     }
 
-    /// Shuts down our side once all is sent, and is over once the peer has done the same.
+    /// Shuts down our side once all is said on both, and is over once the peer has shut down its own.
     fn say_goodbye(&mut self, desk: &mut Desk) -> Verdict {
+        let all_said = self.is_all_said();
         let Some(goodbye) = &mut self.goodbye else { return Verdict::Waits };
-        if self.outbox.is_empty() && !goodbye.shut {
+        // RFC 6455, 7.1.1: the server closes TCP first, after the peer's close frame.
+        if self.outbox.is_empty() && !goodbye.shut && all_said {
             let _ = self.transport.shutdown_write();
             *goodbye = Goodbye { since: desk.now, shut: true, ..*goodbye };
         }
@@ -474,7 +498,7 @@ impl Tally {
     pub fn report(&mut self, shared: &Shared) {
         let metrics = &shared.metrics;
         let tally = std::mem::take(self);
-        let Tally { bytes_in, bytes_out, messages_in, messages_out, sends, skipped, .. } = tally;
+        let Tally { bytes_in, bytes_out, messages_in, messages_out, sends, skipped, pings, .. } = tally;
         if sends + bytes_in + messages_in + messages_out + skipped + tally.inputs_skipped == 0
             && tally.outbox == 0
         {
@@ -487,6 +511,7 @@ impl Tally {
         metrics.send_syscalls.inc_by(sends);
         metrics.skipped_updates.inc_by(skipped);
         metrics.inputs_skipped.inc_by(tally.inputs_skipped);
+        metrics.pings.inc_by(pings);
         metrics.outbox_bytes.inc_by(tally.outbox);
     }
 }
@@ -501,18 +526,3 @@ fn write_https_wanted(out: &mut Vec<u8>) {
     let body = b"This port speaks TLS only: use https:// or wss://.\n";
     Response { status: Status::BAD_REQUEST, content_type, headers: &[] }.write(out, body);
 }
-
-/// What one connection may bring in one turn, before it goes to the end of the run queue.
-const READ_BYTES_PER_TURN: usize = 64 * 1024;
-/// A read costs at least this much of the budget, so that tiny ones count too.
-const READ_COST_BYTES: usize = 4 * 1024;
-/// Answers that may wait for a peer who is not a player.
-const ANSWERS_BYTES_MAX: usize = 256 * 1024;
-/// After the last word, input is discarded for so long …
-const LINGER: Duration = Duration::from_secs(1);
-/// … or so much of it.
-const DISCARD_BYTES_MAX: usize = 256 * 1024;
-/// The last word itself has to be taken in this time.
-const GOODBYE: Duration = Duration::from_secs(5);
-/// The kernel's own timer also ends living peers that stall, so it comes after ours.
-const USER_TIMEOUT_BEYOND_SLOW: Duration = Duration::from_secs(30);

@@ -18,6 +18,7 @@ use super::tls::Identity;
 use super::transport::{Buffers, Socket, Transport};
 use crate::bridge::{Ask, Batch, Command, ConnId, RoomId, SharedBatch};
 use crate::close_reason::CloseReason;
+use crate::config::limits::{PINGS_OVER_EVEN, PINGS_PER_SWEEP_MIN, TLS_HANDSHAKES_PER_TURN};
 use crate::metrics::Metrics;
 use crate::session::{Pulse, Session, Turn};
 use crate::time::Time;
@@ -61,6 +62,7 @@ impl<S: Socket> Hub<S> {
             buffers: Buffers::new(),
             compose: Vec::new(),
             missing: Missing::default(),
+            pings_left: 0,
             shared,
         };
         Hub {
@@ -203,7 +205,7 @@ impl<S: Socket> Hub<S> {
     /// TLS handshakes, until `out_of_time`: each is dear, and a flood of them must not delay who plays. While updates wait to be sent
     /// there is one a turn.
     pub fn shake_hands(&mut self, out_of_time: impl Fn() -> bool) {
-        let most = if self.is_fanning_out() { 1 } else { HANDSHAKES_PER_TURN };
+        let most = if self.is_fanning_out() { 1 } else { TLS_HANDSHAKES_PER_TURN };
         for step in 0..self.handshakes.len().min(most) {
             if step > 0 && out_of_time() {
                 return;
@@ -237,6 +239,10 @@ impl<S: Socket> Hub<S> {
         }
         self.desk.with_inputs = with_inputs;
         self.desk.commands.send();
+        if self.desk.commands.take_lost() {
+            // The simulation has ended, which it does not do by itself: a frozen game behind an open connection is worse than none.
+            self.tell_all(Session::failed);
+        }
     }
 
     /// Deadlines are coarse: a tenth of the table each tenth of a second. Returns whether it was time for that.
@@ -249,6 +255,7 @@ impl<S: Socket> Hub<S> {
         let until = (self.sweep_from + slots.div_ceil(SWEEP_PARTS)).min(slots);
         let share = if self.stopping.is_some() { 0..slots } else { self.sweep_from..until };
         self.sweep_from = if until == slots { 0 } else { until };
+        self.desk.pings_left = pings_of_a_sweep(slots, self.desk.shared.site.limits.ping_interval);
         for slot in share {
             if let Some(connection) = self.connections.at(slot) {
                 let (conn, verdict) = (connection.id, connection.check_time(&mut self.desk));
@@ -261,12 +268,7 @@ impl<S: Socket> Hub<S> {
     /// Tells every connection that the server goes away.
     pub fn go_away(&mut self) {
         self.stopping = Some(self.desk.now);
-        for slot in 0..self.connections.slots() {
-            if let Some(connection) = self.connections.at(slot) {
-                let (conn, verdict) = (connection.id, connection.tell(&mut self.desk, Session::going_away));
-                self.carry_out(conn, verdict);
-            }
-        }
+        self.tell_all(Session::going_away);
     }
 
     /// Adds what was counted in this turn to the metrics.
@@ -331,6 +333,15 @@ impl<S: Socket> Hub<S> {
         }
     }
 
+    fn tell_all(&mut self, say: impl Fn(&mut Session, &mut Turn)) {
+        for slot in 0..self.connections.slots() {
+            if let Some(connection) = self.connections.at(slot) {
+                let (conn, verdict) = (connection.id, connection.tell(&mut self.desk, &say));
+                self.carry_out(conn, verdict);
+            }
+        }
+    }
+
     fn tell(&mut self, conn: ConnId, say: impl FnOnce(&mut Session, &mut Turn)) {
         self.with(conn, |connection, desk| connection.tell(desk, say));
     }
@@ -375,9 +386,13 @@ fn pulse<S>(rooms: &[RoomSide], connection: &Connection<S>) -> Pulse {
     newest.map_or(Pulse::default(), |batch| Pulse { tick: batch.tick, due: batch.due })
 }
 
-/// Steps of TLS handshakes in a turn. One with an answer costs a fraction of a millisecond, so time ends most turns earlier; the count
-/// is for those who send their hello byte by byte.
-const HANDSHAKES_PER_TURN: usize = 64;
+/// Peers that fell silent together are not asked together: somewhat more than the even share of all slots, for each sweep.
+fn pings_of_a_sweep(slots: usize, interval: Option<Duration>) -> usize {
+    let Some(interval) = interval else { return 0 };
+    let sweeps = (interval.as_micros() / SWEEP_PERIOD.as_micros()).max(1) as usize;
+    (slots * PINGS_OVER_EVEN as usize).div_ceil(sweeps).max(PINGS_PER_SWEEP_MIN)
+}
+
 const SENDS_PER_SLICE: usize = 256;
 /// How often the sweep looks at a share of the table.
 pub const SWEEP_PERIOD: Duration = Duration::from_millis(100);

@@ -32,6 +32,7 @@ use mio::{Events, Interest, Poll, Token, Waker};
 
 use crate::bridge::{BATCHES_MAX, Command, SharedBatch};
 use crate::close_reason::CloseReason;
+use crate::config::limits::ACCEPTS_PER_TURN;
 use crate::metrics::{Metrics, RefuseReason};
 use crate::session::site::Site;
 use crate::time::Time;
@@ -256,7 +257,6 @@ const WAKER: Token = Token(usize::MAX);
 const LISTENER: Token = Token(usize::MAX - 1);
 
 const EVENTS_PER_TURN: usize = 1024;
-const ACCEPTS_PER_TURN: usize = 128;
 /// New connections on their way to another io thread; more are answered 503.
 const STREAMS_MAX: usize = 1024;
 /// A slice of the fan-out, or of TLS handshakes.

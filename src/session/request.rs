@@ -1,7 +1,7 @@
 //! The request that opens a connection: an upgrade, a page or the health.
 
 use super::site::{Page, start_of};
-use super::{Phase, Session, Turn, echo_socket, greeting};
+use super::{Phase, Session, Turn, echo, greeting};
 use crate::close_reason::CloseReason;
 use crate::http::{HEAD_BYTES_MAX, HttpError, RequestHead, Response, Status, write_status};
 use crate::websocket::handshake::{Refusal, Upgrade};
@@ -28,8 +28,8 @@ impl Session {
         };
         self.since = turn.now;
         match answer {
-            Answer::Play => self.phase = Phase::Hello(greeting(turn.now)),
-            Answer::Echo => self.phase = Phase::Echo(echo_socket()),
+            Answer::Play => self.phase = Phase::Hello(greeting(turn)),
+            Answer::Echo => self.phase = Phase::Echo(echo::socket()),
             Answer::Close(reason) => {
                 *input = &mut [];
                 self.close(reason, crate::bridge::Leave::Removed);

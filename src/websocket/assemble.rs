@@ -3,11 +3,13 @@
 //! All pieces of a message go to the end of one buffer, so what a peer can make us hold is its payload, however
 //! it slices it. The buffer grows with the bytes that arrive, never with the bytes that were announced.
 
+use serde::{Deserialize, Serialize};
+
 use super::frame::{Header, Opcode};
 use super::{Event, Limits, ReadError};
 
 /// The message that is being collected, if any.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Assembly {
     message: Message,
     /// Empty unless a message is collected or on loan.
@@ -17,7 +19,7 @@ pub(super) struct Assembly {
     fragments: u32,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 enum Message {
     #[default]
     None,

@@ -21,12 +21,14 @@ pub mod mask;
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use assemble::Assembly;
 pub use close::CloseCode;
 use frame::{FrameError, HEADER_BYTES_MAX, Header, Opcode};
 
 /// Which side of the connection we are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Role {
     /// We connected: what we read is bare, what we write is masked.
     Client,
@@ -35,7 +37,7 @@ pub enum Role {
 }
 
 /// What a peer may make us hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
     /// The payload of one message, over all of its fragments.
     pub message_bytes_max: usize,
@@ -130,7 +132,7 @@ impl From<FrameError> for ReadError {
     }
 }
 
-/// One side of a connection after its opening handshake. Plain data.
+/// One side of a connection after its opening handshake. Plain data: it can be written down at any moment, and goes on from there.
 ///
 /// ```
 /// use tickyard::websocket::{Event, Limits, Role, WebSocket};
@@ -147,7 +149,7 @@ impl From<FrameError> for ReadError {
 /// assert_eq!(heard, ["Hello", "World"]);
 /// # Ok::<(), tickyard::websocket::ReadError>(())
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct WebSocket {
     role: Role,
     limits: Limits,
@@ -163,14 +165,14 @@ pub struct WebSocket {
 }
 
 /// The start of a header. Invariant: `filled` is less than a whole header.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 struct Head {
     bytes: [u8; HEADER_BYTES_MAX],
     filled: usize,
 }
 
 /// What is known of a frame while its payload arrives.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Frame {
     opcode: Opcode,
     fin: bool,
@@ -209,7 +211,17 @@ impl WebSocket {
     /// `input` is unmasked there and lent from there; others are collected inside. After a close or an error the
     /// rest of the input is discarded, here and in all later calls.
     pub fn read<'a, 'b: 'a>(&'a mut self, input: &mut &'b mut [u8]) -> Result<Option<Event<'a>>, ReadError> {
-        let step = if self.ended { self.discard() } else { self.advance(input) };
+        self.read_counted(input, &mut 0)
+    }
+
+    /// Like [`Self::read`], and adds the frames that began to `frames`: a peer that is held to a rate pays for each, also for
+    /// those that are no message yet.
+    pub fn read_counted<'a, 'b: 'a>(
+        &'a mut self,
+        input: &mut &'b mut [u8],
+        frames: &mut u32,
+    ) -> Result<Option<Event<'a>>, ReadError> {
+        let step = if self.ended { self.discard() } else { self.advance(input, frames) };
         let Self { ended, control, assembly, .. } = self;
         let event = match step {
             Ok(Step::Starved) => Ok(None),
@@ -223,6 +235,32 @@ impl WebSocket {
             *input = &mut [];
         }
         event
+    }
+
+    /// Reads on after our own close frame, and returns whether the peer's is there. All else is passed over: it is neither
+    /// checked nor kept, because no data counts after a close (RFC 6455, 5.5.1 and 1.4).
+    pub fn read_close(&mut self, input: &mut &mut [u8]) -> Result<bool, ReadError> {
+        self.assembly = Assembly::default();
+        while !self.ended {
+            let mut frame = match self.frame.take() {
+                Some(frame) => frame,
+                None => match self.head.read(input)? {
+                    Some(header) => Frame::new(header),
+                    None => return Ok(false),
+                },
+            };
+            if frame.opcode == Opcode::Close {
+                self.ended = true;
+                break;
+            }
+            frame.left -= take(input, frame.left).len() as u64;
+            if frame.left > 0 {
+                self.frame = Some(frame);
+                return Ok(false);
+            }
+        }
+        *input = &mut [];
+        Ok(true)
     }
 
     /// Whether a close or an error was read. All further input is discarded.
@@ -242,13 +280,16 @@ impl WebSocket {
         Ok(Step::Starved)
     }
 
-    fn advance<'b>(&mut self, input: &mut &'b mut [u8]) -> Result<Step<'b>, ReadError> {
+    fn advance<'b>(&mut self, input: &mut &'b mut [u8], frames: &mut u32) -> Result<Step<'b>, ReadError> {
         self.assembly.forget_delivered();
         loop {
             let mut frame = match self.frame.take() {
                 Some(frame) => frame,
                 None => match self.head.read(input)? {
-                    Some(header) => self.begin(header)?,
+                    Some(header) => {
+                        *frames += 1;
+                        self.begin(header)?
+                    }
                     None => return Ok(Step::Starved),
                 },
             };
@@ -282,8 +323,7 @@ impl WebSocket {
         if !header.opcode.is_control() {
             self.assembly.check(header, self.limits)?;
         }
-        let key = header.mask.unwrap_or_default();
-        Ok(Frame { opcode: header.opcode, fin: header.fin, key, left: header.len, stored: false })
+        Ok(Frame::new(header))
     }
 
     fn store(&mut self, frame: &mut Frame, part: &[u8]) -> Result<(), ReadError> {
@@ -323,6 +363,11 @@ impl Head {
 }
 
 impl Frame {
+    fn new(header: Header) -> Self {
+        let key = header.mask.unwrap_or_default();
+        Self { opcode: header.opcode, fin: header.fin, key, left: header.len, stored: false }
+    }
+
     fn unmask(&mut self, part: &mut [u8]) {
         if self.key != [0; 4] {
             mask::apply(part, self.key);

@@ -231,7 +231,14 @@ impl Client {
             return false;
         }
         match self.socket.read() {
-            Ok(message) => self.take(message),
+            Ok(message) => {
+                let is_close = message.is_close();
+                self.take(message);
+                if is_close {
+                    // Its answer to the close is written, but waits for the next call.
+                    let _ = self.socket.flush();
+                }
+            }
             Err(Error::Io(error))
                 if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) =>
             {
@@ -304,7 +311,8 @@ impl Client {
             Message::Binary(bytes) => self.take_binary(&bytes),
             Message::Close(Some(frame)) => self.end = Some(End::Close(frame.code.into())),
             Message::Close(None) => self.end = Some(End::CloseOnly),
-            Message::Pong(_) => {}
+            // tungstenite answers pings by itself, with the next message or read.
+            Message::Pong(_) | Message::Ping(_) => {}
             other => panic!("{other:?}"),
         }
     }

@@ -122,6 +122,16 @@ fn counted(hub: &Hub<Line>, reason: CloseReason) -> u64 {
     hub.shared().metrics.closes.get(reason)
 }
 
+#[test]
+fn pings_are_spread_over_half_an_interval() {
+    let seconds = |secs| Some(Duration::from_secs(secs));
+    assert_eq!(pings_of_a_sweep(10_000, seconds(10)), 200);
+    assert_eq!(pings_of_a_sweep(10_001, seconds(10)), 201);
+    assert_eq!(pings_of_a_sweep(100, seconds(10)), PINGS_PER_SWEEP_MIN);
+    assert_eq!(pings_of_a_sweep(10_000, Some(Duration::from_millis(100))), 20_000);
+    assert_eq!(pings_of_a_sweep(10_000, None), 0);
+}
+
 const ASK: &[u8] = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
 #[test]
@@ -147,8 +157,8 @@ fn a_request_is_answered_and_the_line_closed() {
 mod over_tls {
     use super::*;
     use crate::bridge::{Part, Span};
+    use crate::config::limits::HANDSHAKE_TIMEOUT;
     use crate::net::tls::tests::{client, flight, identity, read};
-    use crate::session::REQUEST_TIMEOUT;
     use rustls::ClientConnection;
     use rustls::version::TLS13;
     use tickyard_protocol::types::{Seq, Tick};
@@ -167,20 +177,20 @@ mod over_tls {
     #[test]
     fn a_flood_of_hellos_gets_a_budget_a_turn_and_one_while_updates_wait() {
         let mut hub = hub(Some(identity("hub-flood")));
-        let lines: Vec<Line> = (0..2 * HANDSHAKES_PER_TURN + 9).map(|_| said_hello(&mut hub)).collect();
+        let lines: Vec<Line> = (0..2 * TLS_HANDSHAKES_PER_TURN + 9).map(|_| said_hello(&mut hub)).collect();
         hub.serve_run_queue();
         assert_eq!(answered(&lines), 0, "they stand in the other queue now");
         assert!(hub.is_busy());
 
         hub.shake_hands(|| false);
-        assert_eq!(answered(&lines), HANDSHAKES_PER_TURN);
+        assert_eq!(answered(&lines), TLS_HANDSHAKES_PER_TURN);
         hub.shake_hands(|| true);
-        assert_eq!(answered(&lines), HANDSHAKES_PER_TURN + 1, "at least one");
+        assert_eq!(answered(&lines), TLS_HANDSHAKES_PER_TURN + 1, "at least one");
 
         let nobody = ConnId { thread: 0, slot: 9999, generation: 0 };
         hub.take_batch(Arc::new(batch_for(nobody)));
         hub.shake_hands(|| false);
-        assert_eq!(answered(&lines), HANDSHAKES_PER_TURN + 2, "players come first");
+        assert_eq!(answered(&lines), TLS_HANDSHAKES_PER_TURN + 2, "players come first");
 
         hub.fan_out(|| false);
         for _ in 0..2 {
@@ -228,7 +238,7 @@ mod over_tls {
             now = now + Duration::from_millis(100);
         }
         assert_eq!(counted(&hub, CloseReason::HandshakeTimeout), 0);
-        assert!(now < START + REQUEST_TIMEOUT);
+        assert!(now < START + HANDSHAKE_TIMEOUT);
 
         for _ in 0..30 {
             now = now + Duration::from_millis(100);

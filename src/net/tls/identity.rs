@@ -62,6 +62,8 @@ fn configure(certificate: &Path, key: &Path) -> Result<ServerConfig, Error> {
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
+    // Ours first, as auditors ask for. All suites are good, and a phone without AES in hardware has little to decrypt.
+    config.ignore_client_order = true;
     Ok(config)
 }
 

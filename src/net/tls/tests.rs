@@ -326,7 +326,7 @@ fn memory_follows_what_came_and_never_what_was_announced() {
         assert_eq!(opened, Opened::Goes);
         taken += 1;
     }
-    assert!(taken * 6 <= KEPT_BYTES_MAX, "{taken} records");
+    assert!(taken * 6 <= TLS_KEPT_BYTES_MAX, "{taken} records");
     nothing_more_is_understood_or_said(server);
 }
 
