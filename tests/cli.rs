@@ -217,8 +217,10 @@ fn a_certificate_or_key_that_cannot_be_used_is_one_line_that_says_why() {
         ("cert.pem", "other-key.pem"),
         ("/dev/zero", "key.pem"),
     ];
-    let mut text =
-        transcripts(test, &[&["serve", "--tls-cert", "cert.pem"], &["serve", "--tls-key", "key.pem"]]);
+    let mut text = transcripts(
+        test,
+        &[&["serve", "--tls-cert", "cert.pem"], &["serve", "--tls-key", "key.pem"], &["serve", "--hsts"]],
+    );
     for (certificate, key) in pairs {
         text.push('\n');
         text.push_str(&transcript(&mut serve(test, &["--tls-cert", certificate, "--tls-key", key])));
@@ -246,6 +248,7 @@ fn a_mistake_in_the_environment_names_its_variable() {
         "HELLO_TIMEOUT",
         "ALLOW_ORIGIN",
         "LOG",
+        "HSTS",
         "LOG_JSON",
     ];
     for name in names {

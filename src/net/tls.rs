@@ -8,6 +8,7 @@
 //! when everybody comes back at once. So there is nothing to rotate, and a new certificate is seen by whoever connects next. 0-RTT
 //! is off: it can be replayed.
 
+mod expiry;
 mod identity;
 
 use std::fmt;

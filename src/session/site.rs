@@ -19,6 +19,8 @@ pub struct Site {
     pub pages: &'static [Page],
     /// Whether `/echo` is there.
     pub echo: bool,
+    /// Whether pages tell browsers to come over TLS only.
+    pub hsts: bool,
     /// Which pages may connect.
     pub origins: Origins,
     /// What each peer is held to.

@@ -33,6 +33,7 @@ pub(crate) fn site() -> Site {
         }],
         pages: PAGES,
         echo: true,
+        hsts: false,
         origins: Origins::Loopback,
         limits: Limits::default(),
         origin_warned: Warned::default(),

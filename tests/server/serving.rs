@@ -233,6 +233,7 @@ fn every_metric_moves_when_that_happens_what_it_counts() {
         "tickyard_closes_total{reason=\"plain_http\"}",
         "tickyard_closes_total{reason=\"tls_failed\"}",
         "tickyard_connections_refused_total{reason=\"no_descriptors\"}",
+        "tickyard_tls_certificate_expiry_seconds",
         "tickyard_tls_handshakes_total",
         "tickyard_tls_reloads_total{result=\"failed\"}",
         "tickyard_tls_reloads_total{result=\"ok\"}",

@@ -58,9 +58,21 @@ fn a_page_comes_whole_and_ends_with_a_goodbye() {
         // Without close_notify this would be an error: the page might be cut.
         stream.read_to_string(&mut page).unwrap();
         assert!(page.starts_with("HTTP/1.1 200 ") && page.ends_with("\r\n\r\nok\n"), "{page}");
+        assert!(!page.contains("Strict-Transport-Security"), "only when asked for: {page}");
         assert_eq!(stream.conn.protocol_version(), Some(name));
     }
     until("they are counted", || house.metrics().closes.get(CloseReason::HttpDone) == 2);
+}
+
+#[test]
+fn browsers_are_told_to_come_over_tls_only_if_that_is_wanted() {
+    let certificate = Certificate::new("tls-hsts");
+    let house = lab_with(&certificate, Config { hsts: true, ..config() }, Lab::default());
+    let mut stream = certificate.connect(house.address());
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    let mut page = String::new();
+    stream.read_to_string(&mut page).unwrap();
+    assert!(page.contains("\r\nStrict-Transport-Security: max-age=31536000\r\n"), "{page}");
 }
 
 #[test]
@@ -232,6 +244,8 @@ fn a_new_certificate_is_for_new_connections_and_one_that_cannot_be_used_for_nobo
     let counts =
         [ReloadResult::Ok, ReloadResult::Failed].map(|result| house.metrics().tls_reloads.get(result));
     assert_eq!(counts, [1, 2]);
+    // As rcgen makes them.
+    assert_eq!(house.metrics().tls_certificate_expiry.get(), 67_090_118_400);
     ada.leave();
 }
 

@@ -6,7 +6,7 @@ use super::super::limits;
 use super::*;
 
 /// Every knob, with a value that is not its default.
-const EVERY_KNOB: [(&str, &str); 22] = [
+const EVERY_KNOB: [(&str, &str); 23] = [
     ("listen", "0.0.0.0:8000"),
     ("admin", "[::1]:8001"),
     ("tick-rate", "60"),
@@ -27,6 +27,7 @@ const EVERY_KNOB: [(&str, &str); 22] = [
     ("allow-origin", "https://game.example"),
     ("tls-cert", "cert.pem"),
     ("tls-key", "key.pem"),
+    ("hsts", "true"),
     ("log", "warn"),
     ("log-json", "true"),
 ];
@@ -53,6 +54,7 @@ fn every_knob_turned() -> Config {
         allow_origin: vec!["https://game.example".to_owned()],
         tls_cert: Some("cert.pem".into()),
         tls_key: Some("key.pem".into()),
+        hsts: true,
         log: "warn".to_owned(),
         log_json: true,
     }
@@ -119,14 +121,14 @@ fn the_defaults_that_help_promises_are_the_defaults() {
         let help = arg.get_help().map(|help| help.to_string()).unwrap_or_default();
         let default = help.split_once("[default: ").and_then(|(_, rest)| rest.strip_suffix(']'));
         match (arg.get_long(), default) {
-            (Some("config" | "echo" | "allow-origin" | "tls-cert" | "tls-key" | "log-json"), _)
+            (Some("config" | "echo" | "allow-origin" | "tls-cert" | "tls-key" | "hsts" | "log-json"), _)
             | (None, _) => {}
             (Some(name), Some(default)) => args.push(format!("--{name}={default}")),
             (Some(name), None) => panic!("--{name} promises no default"),
         }
     }
 
-    assert_eq!(args.len(), EVERY_KNOB.len() - 5);
+    assert_eq!(args.len(), EVERY_KNOB.len() - 6);
     assert_eq!(flags(&args).into_config().unwrap(), Config::default());
 }
 
@@ -145,7 +147,7 @@ fn a_flag_wins_over_the_file_for_every_knob() {
                      ping-interval = \"off\"\nslow-timeout = \"1s\"\nhandshake-timeout = \"4s\"\n\
                      hello-timeout = \"2s\"\nmax-message-bytes = 8192\nmessages-per-second = 10\n\
                      bytes-per-second = 4096\nallow-origin = []\ntls-cert = \"a.pem\"\n\
-                     tls-key = \"b.pem\"\nlog = \"error\"\n\
+                     tls-key = \"b.pem\"\nhsts = false\nlog = \"error\"\n\
                      log-json = false\n";
         let below = file(lines).unwrap();
         let both = above.clone().or(below.clone()).over(Config::default());
