@@ -101,7 +101,7 @@ impl Bot {
 
     /// The TCP connection stands: asks for the upgrade.
     pub fn handle_connected(&mut self, out: &mut Frames) {
-        let key = self.talk.random.key();
+        let key = out.handshake_key();
         request(&self.talk.settings, key).write(&mut out.bytes);
         self.talk.stage = Stage::Opening { key, head: Vec::new(), scan: HeadScan::default() };
     }
@@ -138,9 +138,7 @@ impl Bot {
         let due = self.talk.due;
         self.talk.plan_next();
         match &mut self.talk.stage {
-            Stage::Playing(player) => {
-                player.handle_slot(now, due, writable, &mut self.talk.random, out, tally)
-            }
+            Stage::Playing(player) => player.handle_slot(now, due, writable, out, tally),
             Stage::Closing { since, .. } if tally.read_all_at.since(*since) > CLOSE_MAX => {
                 tally.errors.add(format!("closing: no end within {CLOSE_MAX:?}"));
                 self.talk.stage = Stage::Ended;
@@ -159,11 +157,11 @@ impl Bot {
         match std::mem::replace(&mut self.talk.stage, Stage::Ended) {
             Stage::Playing(mut player) => {
                 player.end(now, tally);
-                out.close(&mut self.talk.random, CloseCode::NORMAL, "");
+                out.close(CloseCode::NORMAL, "");
                 self.talk.stage = Stage::Closing { since: now, said: true };
             }
             Stage::Joining => {
-                out.close(&mut self.talk.random, CloseCode::NORMAL, "");
+                out.close(CloseCode::NORMAL, "");
                 self.talk.stage = Stage::Closing { since: now, said: true };
             }
             stage @ Stage::Closing { .. } => self.talk.stage = stage,
@@ -260,7 +258,7 @@ impl Talk {
             resume: &[],
             tags: vec![],
         };
-        out.binary(&mut self.random, |out| encode_client_control(&ClientControl::Hello(hello), out));
+        out.binary(|out| encode_client_control(&ClientControl::Hello(hello), out));
     }
 
     fn handle_event(&mut self, now: Time, event: Event, out: &mut Frames, tally: &mut Tally) {
@@ -269,7 +267,7 @@ impl Talk {
         }
         let heard = match event {
             Event::Binary(message) => self.handle_message(now, message, tally),
-            Event::Ping(payload) => return out.pong(&mut self.random, payload),
+            Event::Ping(payload) => return out.pong(payload),
             Event::Pong(_) => return,
             Event::Close(close) => return self.handle_close(now, close, out, tally),
             Event::Text(_) => return self.accuse(now, "a text message", CloseCode::UNSUPPORTED, out, tally),
@@ -335,11 +333,12 @@ impl Talk {
         tally.closes.add(what.clone());
         let code = close.map_or(CloseCode::NORMAL, |(code, _)| code);
         match self.stage {
-            Stage::Closing { said: true, .. } | Stage::Ended => return self.stage = Stage::Ended,
+            // RFC 6455, 7.1.1: now the server ends the connection; a client waits for it.
+            Stage::Closing { said: true, .. } | Stage::Ended => return,
             Stage::Closing { said: false, .. } => {}
             _ => tally.errors.add(format!("{}: {what}", self.stage_name())),
         }
-        out.close(&mut self.random, code, "");
+        out.close(code, "");
         self.stage = Stage::Closing { since: now, said: true };
     }
 
@@ -347,8 +346,11 @@ impl Talk {
     fn accuse(&mut self, now: Time, what: &str, code: CloseCode, out: &mut Frames, tally: &mut Tally) {
         let number = self.number;
         tally.violations.add(|| format!("bot {number}: {what}"));
-        out.close(&mut self.random, code, "");
-        self.stage = Stage::Closing { since: now, said: true };
+        // RFC 6455, 5.5.1: nothing is sent after a close frame, another one neither.
+        if !matches!(self.stage, Stage::Closing { said: true, .. } | Stage::Ended) {
+            out.close(code, "");
+            self.stage = Stage::Closing { since: now, said: true };
+        }
     }
 
     /// Slots follow each other at a fixed rate, however late they are served; jitter does not add up. All are due at whole

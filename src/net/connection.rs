@@ -53,6 +53,8 @@ pub struct Connection<S> {
 #[derive(Debug)]
 struct Goodbye {
     since: Time,
+    /// Nothing more will be said on either side but the end.
+    finished: bool,
     /// Our side is shut down; we wait for the peer's end, for a reset would take the close code with it.
     shut: bool,
     discarded: usize,
@@ -246,11 +248,6 @@ impl<S: Socket> Connection<S> {
         self.readable && self.held_back.is_empty() && !self.session.has_ask() && may_answer
     }
 
-    /// Whether both sides have said their last word, or the peer's is not waited for.
-    fn is_all_said(&self) -> bool {
-        self.session.closing().is_some() && !self.session.awaits_close()
-    }
-
     /// Whether the next bytes are of a TLS handshake that is to be answered.
     fn is_shaking(&self) -> bool {
         self.goodbye.is_none() && self.transport.is_handshaking()
@@ -259,7 +256,7 @@ impl<S: Socket> Connection<S> {
     /// Returns what it costs of the budget.
     fn read_once(&mut self, desk: &mut Desk, pulse: Pulse) -> io::Result<usize> {
         let mut buffers = std::mem::take(&mut desk.buffers);
-        let read = match self.is_all_said() {
+        let read = match self.goodbye.is_some() && !self.session.awaits_close() {
             true => self.discard_once(&mut buffers),
             false => self.receive_once(desk, pulse, &mut buffers),
         };
@@ -269,6 +266,9 @@ impl<S: Socket> Connection<S> {
             return Ok(0);
         };
         desk.tally.bytes_in += len as u64;
+        if let Some(goodbye) = &mut self.goodbye {
+            goodbye.discarded += len;
+        }
         // After a short read nothing is left, unless the end is there to be read.
         self.readable &= filled || self.ended;
         Ok(len.max(READ_COST_BYTES))
@@ -287,9 +287,6 @@ impl<S: Socket> Connection<S> {
         if was_shaking && !self.is_shaking() {
             desk.shared.metrics.tls_handshakes.inc();
         }
-        if let Some(goodbye) = &mut self.goodbye {
-            goodbye.discarded += wire;
-        }
         if !bytes.is_empty() {
             self.hand_in(desk, pulse, bytes);
         }
@@ -304,10 +301,8 @@ impl<S: Socket> Connection<S> {
 
     fn discard_once(&mut self, buffers: &mut Buffers) -> io::Result<Option<(usize, bool)>> {
         let Some((len, filled)) = self.transport.discard(buffers)? else { return Ok(None) };
-        match &mut self.goodbye {
-            _ if len == 0 => self.handle_end(),
-            Some(goodbye) => goodbye.discarded += len,
-            None => {}
+        if len == 0 {
+            self.handle_end();
         }
         Ok(Some((len, filled)))
     }
@@ -375,15 +370,13 @@ impl<S: Socket> Connection<S> {
         }
         self.tune(desk);
         if self.session.closing().is_some() && self.goodbye.is_none() {
-            self.goodbye = Some(Goodbye { since: desk.now, shut: false, discarded: 0 });
+            self.goodbye = Some(Goodbye { since: desk.now, finished: false, shut: false, discarded: 0 });
             self.hearing = None;
             // The peer's own close may be among it.
             let mut held_back = std::mem::take(&mut self.held_back);
             self.hand_in(desk, Pulse::default(), &mut held_back);
         }
-        if self.is_all_said() {
-            self.transport.finish(&mut self.outbox);
-        }
+        self.finish();
         if !self.flush(desk) {
             return self.fail(desk);
         }
@@ -391,6 +384,17 @@ impl<S: Socket> Connection<S> {
             return self.say_goodbye(desk);
         }
         self.rest()
+    }
+
+    /// Once the closing handshake is over, what belongs below it follows.
+    fn finish(&mut self) {
+        if let Some(goodbye) = &mut self.goodbye
+            && !goodbye.finished
+            && !self.session.awaits_close()
+        {
+            goodbye.finished = true;
+            self.transport.finish(&mut self.outbox);
+        }
     }
 
     /// Whether it has more to do at once.
@@ -415,10 +419,9 @@ impl<S: Socket> Connection<S> {
 
     /// Shuts down our side once all is said on both, and is over once the peer has shut down its own.
     fn say_goodbye(&mut self, desk: &mut Desk) -> Verdict {
-        let all_said = self.is_all_said();
         let Some(goodbye) = &mut self.goodbye else { return Verdict::Waits };
         // RFC 6455, 7.1.1: the server closes TCP first, after the peer's close frame.
-        if self.outbox.is_empty() && !goodbye.shut && all_said {
+        if self.outbox.is_empty() && !goodbye.shut && goodbye.finished {
             let _ = self.transport.shutdown_write();
             *goodbye = Goodbye { since: desk.now, shut: true, ..*goodbye };
         }

@@ -168,7 +168,12 @@ impl Session {
 
     /// The peer will send nothing more.
     pub fn handle_end(&mut self) {
-        self.close(CloseReason::PeerGone, Leave::Dropped);
+        self.cut(CloseReason::PeerGone);
+    }
+
+    /// The connection failed below this conversation.
+    pub fn cut(&mut self, reason: CloseReason) {
+        self.close(reason, Leave::Dropped);
         if let Phase::Parting(reason, _) = self.phase {
             self.phase = Phase::Closing(reason);
         }
@@ -337,12 +342,6 @@ impl Session {
     /// The connection took no bytes for too long.
     pub fn too_slow(&mut self) {
         self.close(CloseReason::Slow, Leave::Removed);
-    }
-
-    /// The connection failed below this conversation.
-    pub fn cut(&mut self, reason: CloseReason) {
-        self.close(reason, Leave::Dropped);
-        self.phase = Phase::Closing(self.closing().unwrap_or(reason));
     }
 
     /// The server stops.
