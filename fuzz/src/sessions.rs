@@ -233,6 +233,7 @@ fn site() -> Site {
         places: vec![Place { room: RoomId(7), game: "arena".into(), id: "arena-1".into(), input }],
         pages: PAGES,
         echo: true,
+        hsts: false,
         origins: Origins::Loopback,
         limits: Limits::default(),
         origin_warned: Warned::default(),

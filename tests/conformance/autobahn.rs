@@ -176,6 +176,7 @@ fn site() -> Site {
         places: Vec::new(),
         pages: &[],
         echo: true,
+        hsts: false,
         origins: Origins::Loopback,
         limits: tickyard::config::limits::Limits::default(),
         origin_warned: Warned::default(),

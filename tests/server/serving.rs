@@ -229,17 +229,11 @@ fn every_metric_moves_when_that_happens_what_it_counts() {
     let never = unmoved.iter().filter(|name| !seen.contains(*name) && !busy.contains(&name.as_str()));
     let never = never.filter(|name| !of_tls(name));
     let never: Vec<&String> = never.collect();
-    // Told at the stop; a fault of ours; with TLS only; a limit of the whole process.
+    // Told at the stop; a fault of ours; a limit of the whole process.
     let out_of_reach = [
         "tickyard_closes_total{reason=\"going_away\"}",
         "tickyard_closes_total{reason=\"internal\"}",
-        "tickyard_closes_total{reason=\"plain_http\"}",
-        "tickyard_closes_total{reason=\"tls_failed\"}",
         "tickyard_connections_refused_total{reason=\"no_descriptors\"}",
-        "tickyard_tls_certificate_expiry_seconds",
-        "tickyard_tls_handshakes_total",
-        "tickyard_tls_reloads_total{result=\"failed\"}",
-        "tickyard_tls_reloads_total{result=\"ok\"}",
     ];
     assert_eq!(never, out_of_reach);
     // Nobody is there: gauges are back at nothing.

@@ -287,6 +287,7 @@ fn shared() -> Shared {
         places: vec![Place { room: RoomId(0), game, id, input: input_fields() }],
         pages: PAGES,
         echo: true,
+        hsts: false,
         origins: Origins::Loopback,
         limits: Limits {
             hello_timeout: Duration::from_secs(3),
