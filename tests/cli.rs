@@ -1,7 +1,7 @@
 //! The `tickyard` command as people meet it: help, each mistake's one line, exit codes, and who wins when a knob is
 //! turned in several places.
 
-// A test that waits looks at the clock to give up in time.
+// A shell: what processes do takes real time.
 #![allow(clippy::disallowed_types)]
 
 use std::fmt::Write as _;
@@ -88,9 +88,12 @@ impl Running {
         }
     }
 
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
     fn end(mut self, signal: Signal) -> ExitStatus {
-        let id = Pid::from_child(&self.child);
-        kill_process(id, signal).unwrap();
+        self.signal(signal);
         // Its stdout closes when it has ended.
         while let Ok(line) = self.lines.recv_timeout(PATIENCE) {
             drop(line);
@@ -289,8 +292,10 @@ fn a_certificate_or_key_that_cannot_be_used_is_one_line_that_says_why() {
         ("cert.pem", "other-key.pem"),
         ("/dev/zero", "key.pem"),
     ];
-    let mut text =
-        transcripts(test, &[&["serve", "--tls-cert", "cert.pem"], &["serve", "--tls-key", "key.pem"]]);
+    let mut text = transcripts(
+        test,
+        &[&["serve", "--tls-cert", "cert.pem"], &["serve", "--tls-key", "key.pem"], &["serve", "--hsts"]],
+    );
     for (certificate, key) in pairs {
         text.push('\n');
         text.push_str(&transcript(&mut serve(test, &["--tls-cert", certificate, "--tls-key", key])));
@@ -321,6 +326,7 @@ fn a_mistake_in_the_environment_names_its_variable() {
         "HELLO_TIMEOUT",
         "ALLOW_ORIGIN",
         "LOG",
+        "HSTS",
         "LOG_JSON",
     ];
     for name in names {
@@ -400,4 +406,35 @@ fn a_signal_to_end_is_not_a_failure() {
 
         assert_eq!(server.end(signal).code(), Some(0), "{signal:?}");
     }
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once_and_others_do_nothing() {
+    let server = Running::start(serve("signals", &[]));
+    let banner = server.banner();
+    let address = banner.split("http://").nth(1).and_then(|rest| rest.split('/').next()).unwrap();
+    // It upgrades, and will not answer a close, so that the end takes its time.
+    let mut stubborn = TcpStream::connect(address).unwrap();
+    stubborn.set_read_timeout(Some(PATIENCE)).unwrap();
+    let request = format!(
+        "GET /play HTTP/1.1\r\nHost: {address}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+    );
+    stubborn.write_all(request.as_bytes()).unwrap();
+    let mut heard = Vec::new();
+    let mut hear = |end: &[u8]| {
+        let mut byte = [0];
+        while !heard.ends_with(end) {
+            stubborn.read_exact(&mut byte).unwrap();
+            heard.push(byte[0]);
+        }
+    };
+    hear(b"\r\n\r\n");
+
+    server.signal(Signal::HUP);
+    server.signal(Signal::PIPE);
+    server.signal(Signal::TERM);
+    hear(b"the server is going away");
+
+    assert_eq!(server.end(Signal::TERM).code(), Some(1), "it did not wait for the stubborn one");
 }

@@ -141,6 +141,11 @@ impl<S: Socket> Connection<S> {
         }
     }
 
+    /// The memory held for the peer: received, collected and waiting.
+    pub fn held_bytes(&self) -> usize {
+        self.outbox.held_bytes() + self.held_back.capacity() + self.session.held_bytes()
+    }
+
     /// The poller reported something.
     pub fn wake(&mut self, readable: bool, writable: bool, ended: bool) {
         self.readable |= readable || ended;

@@ -105,8 +105,8 @@ struct Play {
     room: RoomId,
     /// Index into the site's directory.
     place: usize,
-    /// The newest inputs, oldest first.
-    inputs: [Option<Input>; INPUTS_MAX],
+    /// The newest inputs, oldest first. Who sends none holds no memory for them.
+    inputs: Vec<Input>,
 }
 
 /// The room's newest tick and when it was due, for pongs.
@@ -254,14 +254,15 @@ impl Session {
     /// The oldest input that waits.
     pub fn take_input(&mut self) -> Option<(RoomId, Input)> {
         let Phase::Play(play) = &mut self.phase else { return None };
-        let input = play.inputs[0].take()?;
-        play.inputs.rotate_left(1);
-        Some((play.room, input))
+        if play.inputs.is_empty() {
+            return None;
+        }
+        Some((play.room, play.inputs.remove(0)))
     }
 
     /// Whether an input waits to be taken.
     pub fn has_input(&self) -> bool {
-        matches!(&self.phase, Phase::Play(play) if play.inputs[0].is_some())
+        matches!(&self.phase, Phase::Play(play) if !play.inputs.is_empty())
     }
 
     /// What was counted since the last call.
@@ -290,6 +291,17 @@ impl Session {
     /// Whether the session is over but for the peer's close frame: hand in what comes until it is there, for some seconds.
     pub fn awaits_close(&self) -> bool {
         matches!(self.phase, Phase::Parting(..))
+    }
+
+    /// The memory held for what the peer has begun to say.
+    pub fn held_bytes(&self) -> usize {
+        match &self.phase {
+            Phase::Request(request) => request.1.capacity(),
+            Phase::Hello(greeting) => greeting.socket.socket.held_bytes(),
+            Phase::Echo(socket) | Phase::Parting(_, socket) => socket.held_bytes(),
+            Phase::Play(play) => play.socket.socket.held_bytes(),
+            Phase::Closing(_) => 0,
+        }
     }
 
     /// Whether the session is of a WebSocket.
@@ -514,4 +526,4 @@ fn greeting(turn: &Turn) -> Box<Greeting> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -20,8 +20,9 @@ const ATTACKERS: u64 = 3;
 
 /// A server with somebody who plays on it.
 struct Scene {
-    house: House,
+    // It goes first: the server would wait for its answer to the last close.
     bystander: Client,
+    house: House,
     stamp: u64,
 }
 
