@@ -404,16 +404,4 @@ const SWEEP_PARTS: usize = 10;
 const STALL: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pings_are_spread_over_half_an_interval() {
-        let seconds = |secs| Some(Duration::from_secs(secs));
-        assert_eq!(pings_of_a_sweep(10_000, seconds(10)), 200);
-        assert_eq!(pings_of_a_sweep(10_001, seconds(10)), 201);
-        assert_eq!(pings_of_a_sweep(100, seconds(10)), PINGS_PER_SWEEP_MIN);
-        assert_eq!(pings_of_a_sweep(10_000, Some(Duration::from_millis(100))), 20_000);
-        assert_eq!(pings_of_a_sweep(10_000, None), 0);
-    }
-}
+mod tests;
