@@ -39,6 +39,11 @@ impl Outbox {
         self.bytes.len() - self.taken
     }
 
+    /// The memory that what waits takes.
+    pub fn held_bytes(&self) -> usize {
+        self.bytes.capacity()
+    }
+
     /// Where to append bytes for the peer.
     pub fn tail(&mut self) -> &mut Vec<u8> {
         if self.taken > 0 {
