@@ -1,54 +1,54 @@
-//! Silence, at the scale at which it matters.
+//! A hub among sockets made of memory: what it does in a turn, by hand and under a clock of our own.
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::rc::Rc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use super::*;
-use crate::config::limits::{CLOSE_TIMEOUT, IDLE_TIMEOUT, Limits, PING_INTERVAL};
-use crate::session::site::{Origins, Site, Warned};
+use crate::session::tests::site;
 
-const START: Time = Time::from_secs(100);
-const UPGRADE: &[u8] = b"GET /echo HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-    Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
-const PING: [u8; 2] = [0x89, 0];
-const PONG: [u8; 6] = [0x8a, 0x80, 0, 0, 0, 0];
+mod silence;
 
-/// A socket as its peer sees it.
-#[derive(Default)]
-struct Wire {
-    up: Vec<u8>,
-    down: Vec<u8>,
-    /// The peer takes nothing, and the kernel neither.
-    stuck: bool,
-}
-
+/// One end of a connection; the test holds the other.
 #[derive(Clone, Default)]
-struct Line(Rc<RefCell<Wire>>);
+struct Line(Rc<RefCell<Ends>>);
+
+#[derive(Default)]
+struct Ends {
+    /// To the server.
+    coming: VecDeque<u8>,
+    /// The peer sends nothing more.
+    ended: bool,
+    /// From the server.
+    going: Vec<u8>,
+    /// How much more of it the kernel takes.
+    room: usize,
+    shut: bool,
+}
 
 impl Read for Line {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let up = &mut self.0.borrow_mut().up;
-        if up.is_empty() {
+        let mut ends = self.0.borrow_mut();
+        if ends.coming.is_empty() && !ends.ended {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        let len = up.len().min(buffer.len());
-        buffer[..len].copy_from_slice(&up[..len]);
-        up.drain(..len);
-        Ok(len)
+        ends.coming.read(buffer)
     }
 }
 
 impl Write for Line {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let mut wire = self.0.borrow_mut();
-        if wire.stuck {
+        let mut ends = self.0.borrow_mut();
+        let taken = bytes.len().min(ends.room);
+        if taken == 0 {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        wire.down.extend_from_slice(bytes);
-        Ok(bytes.len())
+        ends.room -= taken;
+        ends.going.extend_from_slice(&bytes[..taken]);
+        Ok(taken)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -58,6 +58,7 @@ impl Write for Line {
 
 impl Socket for Line {
     fn shutdown_write(&mut self) -> io::Result<()> {
+        self.0.borrow_mut().shut = true;
         Ok(())
     }
 
@@ -66,118 +67,261 @@ impl Socket for Line {
     }
 }
 
-/// Peers who were upgraded at the same moment.
-struct Crowd {
-    hub: Hub<Line>,
-    lines: Vec<Line>,
+impl Line {
+    fn wide() -> Line {
+        let line = Line::default();
+        line.0.borrow_mut().room = usize::MAX;
+        line
+    }
+
+    fn say(&self, bytes: &[u8]) {
+        self.0.borrow_mut().coming.extend(bytes);
+    }
+
+    fn end(&self) {
+        self.0.borrow_mut().ended = true;
+    }
+
+    fn heard(&self) -> Vec<u8> {
+        std::mem::take(&mut self.0.borrow_mut().going)
+    }
 }
 
-impl Crowd {
-    fn of(count: usize) -> Crowd {
-        let site = Site {
-            places: vec![],
-            pages: &[],
-            echo: true,
-            origins: Origins::Loopback,
-            limits: Limits::default(),
-            origin_warned: Warned::default(),
-        };
-        let shared = Shared {
-            site,
-            metrics: Arc::new(Metrics::new()),
-            connections_max: count,
-            tls: None,
-            slow_timeout: Duration::from_secs(60),
-            origin: Instant::now(),
-            stop: AtomicBool::new(false),
-        };
-        let (commands, _) = crossbeam_channel::bounded(1);
-        let mut hub = Hub::new(0, Arc::new(shared), commands, START);
-        let lines: Vec<Line> = (0..count).map(|_| Line::default()).collect();
-        for line in &lines {
-            line.0.borrow_mut().up.extend_from_slice(UPGRADE);
-            hub.shared().metrics.connections.inc();
-            hub.admit(line.clone());
-        }
-        hub.serve_run_queue();
-        let heard = lines.iter().map(|line| std::mem::take(&mut line.0.borrow_mut().down));
-        assert!(heard.into_iter().all(|down| down.starts_with(b"HTTP/1.1 101 ")));
-        Crowd { hub, lines }
-    }
+const START: Time = Time::from_secs(100);
 
-    /// Goes on in steps of a sweep; peers that `answer` say so at once. How many pings each sweep sent.
-    fn pass(&mut self, sweeps: usize, answers: impl Fn(usize) -> bool) -> Vec<usize> {
-        (0..sweeps).map(|_| self.sweep(&answers)).collect()
-    }
+fn hub(tls: Option<Identity>) -> Hub<Line> {
+    let shared = Shared {
+        site: site(),
+        metrics: Arc::default(),
+        connections_max: 1000,
+        tls,
+        slow_timeout: Duration::from_secs(60),
+        origin: Instant::now(),
+        ends: super::super::ends::Ends::default(),
+        stop: AtomicBool::new(false),
+    };
+    // Whatever is asked of the simulation gets lost.
+    let (commands, _) = crossbeam_channel::unbounded();
+    Hub::new(0, Arc::new(shared), commands, START)
+}
 
-    fn sweep(&mut self, answers: impl Fn(usize) -> bool) -> usize {
-        self.hub.set_now(self.hub.now() + SWEEP_PERIOD);
-        assert!(self.hub.sweep());
-        let mut pings = 0;
-        for (slot, line) in self.lines.iter().enumerate() {
-            let mut wire = line.0.borrow_mut();
-            if std::mem::take(&mut wire.down) == PING {
-                pings += 1;
-                if answers(slot) {
-                    wire.up.extend_from_slice(&PONG);
-                    drop(wire);
-                    self.hub.wake(slot, true, false, false);
-                }
-            }
-        }
-        self.hub.serve_run_queue();
-        self.hub.report();
-        pings
-    }
+fn admit(hub: &mut Hub<Line>, line: &Line) -> usize {
+    let slot = hub.next_id().slot as usize;
+    hub.shared().metrics.connections.inc();
+    let peer = hub.shared().site.addresses.arrive("127.0.0.1:40000".parse().unwrap()).unwrap();
+    hub.admit(line.clone(), peer);
+    slot
+}
 
-    fn idle(&self) -> u64 {
-        self.hub.shared().metrics.closes.get(CloseReason::Idle)
-    }
+/// All but the fan-out.
+fn turn(hub: &mut Hub<Line>, now: Time) {
+    hub.set_now(now);
+    hub.serve_run_queue();
+    hub.shake_hands(|| false);
+    hub.sweep();
+    hub.report();
+}
+
+fn counted(hub: &Hub<Line>, reason: CloseReason) -> u64 {
+    hub.shared().metrics.closes.get(reason)
 }
 
 #[test]
-fn ten_thousand_silent_peers_are_asked_one_after_the_other_and_stay() {
-    const COUNT: usize = 10_000;
-    let sweeps = |time: Duration| (time.as_millis() / SWEEP_PERIOD.as_millis()) as usize;
-    let mut crowd = Crowd::of(COUNT);
-    assert_eq!(crowd.pass(sweeps(PING_INTERVAL) - 1, |_| true).iter().sum::<usize>(), 0);
-    let first = crowd.pass(sweeps(PING_INTERVAL), |_| true);
-    assert_eq!(first.iter().sum::<usize>(), COUNT, "each is asked once in an interval");
-    let most = COUNT * PINGS_OVER_EVEN as usize / sweeps(PING_INTERVAL);
-    assert_eq!(first.iter().max(), Some(&most), "{first:?}");
-
-    let later = crowd.pass(3 * sweeps(PING_INTERVAL), |_| true);
-    assert!(later.iter().max() <= Some(&most), "{later:?}");
-    assert_eq!((crowd.hub.len(), crowd.idle()), (COUNT, 0));
-    let sent = crowd.hub.shared().metrics.pings.get() as usize;
-    assert_eq!(sent, COUNT + later.iter().sum::<usize>());
-}
-
-#[test]
-fn who_vanished_is_ended_at_the_idle_timeout_whether_bytes_wait_for_it_or_not() {
-    let mut crowd = Crowd::of(3);
-    // One answers; one has gone; and one has gone when an echo of its own was on its way.
-    let echo = [0x82, 0x81, 0, 0, 0, 0, 7];
-    crowd.lines[2].0.borrow_mut().up.extend_from_slice(&echo);
-    crowd.lines[2].0.borrow_mut().stuck = true;
-    crowd.hub.wake(2, true, false, false);
-    crowd.hub.serve_run_queue();
-
-    let sweeps = |time: Duration| (time.as_millis() / SWEEP_PERIOD.as_millis()) as usize;
-    let pings: usize = crowd.pass(sweeps(IDLE_TIMEOUT) - 1, |slot| slot == 0).iter().sum();
-    assert!(pings >= 4, "{pings}: two are asked, and asked again");
-    assert_eq!(crowd.hub.len(), 3);
-    // A second for the sweep to come round, and the time that a close frame is waited for.
-    crowd.pass(sweeps(CLOSE_TIMEOUT) + 2 * SWEEP_PARTS, |slot| slot == 0);
-    assert_eq!((crowd.hub.len(), crowd.idle()), (1, 2));
-}
-
-#[test]
-fn the_share_of_a_sweep_follows_the_table_and_the_interval() {
+fn pings_are_spread_over_half_an_interval() {
     let seconds = |secs| Some(Duration::from_secs(secs));
     assert_eq!(pings_of_a_sweep(10_000, seconds(10)), 200);
     assert_eq!(pings_of_a_sweep(10_001, seconds(10)), 201);
     assert_eq!(pings_of_a_sweep(100, seconds(10)), PINGS_PER_SWEEP_MIN);
     assert_eq!(pings_of_a_sweep(10_000, Some(Duration::from_millis(100))), 20_000);
     assert_eq!(pings_of_a_sweep(10_000, None), 0);
+}
+
+const ASK: &[u8] = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n";
+
+#[test]
+fn a_request_is_answered_and_the_line_closed() {
+    let mut hub = hub(None);
+    let line = Line::wide();
+    let slot = admit(&mut hub, &line);
+    line.say(ASK);
+    turn(&mut hub, START);
+    let page = line.heard();
+    assert!(page.starts_with(b"HTTP/1.1 200 ") && page.ends_with(b"ok\n"));
+    assert!(line.0.borrow().shut && hub.len() == 1);
+
+    line.end();
+    hub.wake(slot, true, false, true);
+    turn(&mut hub, START);
+    assert!(hub.is_empty() && !hub.is_busy());
+    assert_eq!(counted(&hub, CloseReason::HttpDone), 1);
+    assert_eq!(hub.shared().metrics.connections.get(), 0);
+}
+
+#[cfg(feature = "tls")]
+mod over_tls {
+    use super::*;
+    use crate::bridge::{Part, Span};
+    use crate::config::limits::HANDSHAKE_TIMEOUT;
+    use crate::net::tls::tests::{client, flight, identity, read};
+    use rustls::ClientConnection;
+    use rustls::version::TLS13;
+    use tickyard_protocol::types::{Seq, Tick};
+
+    fn said_hello(hub: &mut Hub<Line>) -> Line {
+        let line = Line::wide();
+        line.say(&flight(&mut client(&TLS13, &[])));
+        admit(hub, &line);
+        line
+    }
+
+    fn answered(lines: &[Line]) -> usize {
+        lines.iter().filter(|line| !line.0.borrow().going.is_empty()).count()
+    }
+
+    #[test]
+    fn a_flood_of_hellos_gets_a_budget_a_turn_and_one_while_updates_wait() {
+        let mut hub = hub(Some(identity("hub-flood")));
+        let lines: Vec<Line> = (0..2 * TLS_HANDSHAKES_PER_TURN + 9).map(|_| said_hello(&mut hub)).collect();
+        hub.serve_run_queue();
+        assert_eq!(answered(&lines), 0, "they stand in the other queue now");
+        assert!(hub.is_busy());
+
+        hub.shake_hands(|| false);
+        assert_eq!(answered(&lines), TLS_HANDSHAKES_PER_TURN);
+        hub.shake_hands(|| true);
+        assert_eq!(answered(&lines), TLS_HANDSHAKES_PER_TURN + 1, "at least one");
+
+        let nobody = ConnId { thread: 0, slot: 9999, generation: 0 };
+        hub.take_batch(Arc::new(batch_for(nobody)));
+        hub.shake_hands(|| false);
+        assert_eq!(answered(&lines), TLS_HANDSHAKES_PER_TURN + 2, "players come first");
+
+        hub.fan_out(|| false);
+        for _ in 0..2 {
+            turn(&mut hub, START);
+        }
+        assert_eq!(answered(&lines), lines.len());
+        assert!(!hub.is_busy());
+    }
+
+    fn batch_for(conn: ConnId) -> Batch {
+        let part = Part {
+            conn,
+            seq: Seq(0),
+            depth: 0,
+            heard: 0,
+            own: Span::default(),
+            own_changed: Tick(0),
+            view: None,
+            reliable: Span::default(),
+            reliable_first: 1,
+            reliable_count: 0,
+        };
+        Batch {
+            room: Some(RoomId(0)),
+            tick: Tick(1),
+            tick_rate: 20,
+            parts: vec![part],
+            threads: vec![Span { start: 0, end: 1 }],
+            ..Batch::default()
+        }
+    }
+
+    #[test]
+    fn a_handshake_that_drips_is_cut_at_the_same_time_as_one_that_is_silent() {
+        let mut hub = hub(Some(identity("hub-drip")));
+        let (dripping, silent) = (Line::wide(), Line::wide());
+        let slot = admit(&mut hub, &dripping);
+        admit(&mut hub, &silent);
+        let hello = flight(&mut client(&TLS13, &[]));
+        let mut now = START;
+        for &byte in &hello[..99] {
+            dripping.say(&[byte]);
+            hub.wake(slot, true, false, false);
+            turn(&mut hub, now);
+            now = now + Duration::from_millis(100);
+        }
+        assert_eq!(counted(&hub, CloseReason::HandshakeTimeout), 0);
+        assert!(now < START + HANDSHAKE_TIMEOUT);
+
+        for _ in 0..30 {
+            now = now + Duration::from_millis(100);
+            turn(&mut hub, now);
+        }
+        // Without keys there is nothing that could be said.
+        assert!(dripping.0.borrow().shut && silent.0.borrow().shut);
+        assert_eq!([dripping.heard(), silent.heard()], [b"", b""]);
+        assert_eq!(counted(&hub, CloseReason::HandshakeTimeout), 2);
+        assert!(hub.is_empty());
+    }
+
+    /// A client that has its keys, and its line.
+    fn connected(hub: &mut Hub<Line>) -> (Line, ClientConnection, usize) {
+        let (line, mut client) = (Line::wide(), client(&TLS13, &["http/1.1"]));
+        let slot = admit(hub, &line);
+        while client.is_handshaking() {
+            line.say(&flight(&mut client));
+            hub.wake(slot, true, false, false);
+            turn(hub, START);
+            read(&mut client, &line.heard());
+        }
+        line.say(&flight(&mut client));
+        hub.wake(slot, true, false, false);
+        turn(hub, START);
+        (line, client, slot)
+    }
+
+    #[test]
+    fn what_a_slow_reader_asked_for_comes_whole_and_ends_with_a_goodbye() {
+        let mut hub = hub(Some(identity("hub-slow")));
+        let (line, mut client, slot) = connected(&mut hub);
+        assert_eq!(hub.shared().metrics.tls_handshakes.get(), 1);
+        line.0.borrow_mut().room = 0;
+        client.writer().write_all(ASK).unwrap();
+        line.say(&flight(&mut client));
+        hub.wake(slot, true, false, false);
+        turn(&mut hub, START);
+        let waiting = hub.shared().metrics.outbox_bytes.get();
+        assert!(waiting > 0);
+
+        let mut page = vec![];
+        for taken in 0..waiting {
+            assert!(!line.0.borrow().shut, "after {taken} bytes of {waiting}");
+            line.0.borrow_mut().room = 1;
+            hub.wake(slot, false, true, false);
+            turn(&mut hub, START);
+            page.extend(read(&mut client, &line.heard()));
+        }
+        assert!(page.starts_with(b"HTTP/1.1 200 ") && page.ends_with(b"ok\n"));
+        assert!(client.process_new_packets().unwrap().peer_has_closed());
+        assert!(line.0.borrow().shut);
+        assert_eq!(hub.shared().metrics.outbox_bytes.get(), 0);
+    }
+
+    #[test]
+    fn a_goodbye_of_tls_is_the_end_though_tcp_goes_on() {
+        let mut hub = hub(Some(identity("hub-goodbye")));
+        let (line, mut client, slot) = connected(&mut hub);
+        client.send_close_notify();
+        line.say(&flight(&mut client));
+        hub.wake(slot, true, false, false);
+        turn(&mut hub, START);
+        assert!(hub.is_empty() && line.0.borrow().shut);
+        assert_eq!(counted(&hub, CloseReason::PeerGone), 1);
+        read(&mut client, &line.heard());
+        assert!(client.process_new_packets().unwrap().peer_has_closed());
+    }
+
+    #[test]
+    fn many_records_of_one_read_are_all_answered_though_no_edge_comes() {
+        let mut hub = hub(Some(identity("hub-records")));
+        let (line, mut client, slot) = connected(&mut hub);
+        for part in ASK.chunks(3) {
+            client.writer().write_all(part).unwrap();
+        }
+        line.say(&flight(&mut client));
+        hub.wake(slot, true, false, false);
+        turn(&mut hub, START);
+        assert!(read(&mut client, &line.heard()).ends_with(b"ok\n"));
+    }
 }
