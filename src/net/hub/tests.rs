@@ -10,6 +10,8 @@ use std::time::Instant;
 use super::*;
 use crate::session::tests::site;
 
+mod silence;
+
 /// One end of a connection; the test holds the other.
 #[derive(Clone, Default)]
 struct Line(Rc<RefCell<Ends>>);
