@@ -99,7 +99,7 @@ Examples:
   swarm                                             500 bots for 30 seconds against a server on this machine
   swarm --bots 5000 --ramp 10s --for 1m             more of them
   swarm --bots 20 --for 5s --json report.json       a short check for a build
-  swarm --url wss://127.0.0.1:7443 --ca cert.pem    over TLS, with a certificate that nobody else trusts
+  swarm --url wss://localhost:7443 --ca cert.pem    over TLS, with a certificate that nobody else trusts
   taskset -c 1 swarm --bots 5000 --check 100        on a core of its own, with fewer worlds to compare
   swarm --behaviour hostile --bots 1000 --for 1m    does the server stand a thousand peers who misbehave?";
 
