@@ -10,8 +10,6 @@ mod frames;
 #[path = "autobahn/utf8.rs"]
 mod utf8;
 
-use std::time::Duration;
-
 use tickyard::session::site::{Origins, Site, Warned};
 use tickyard::session::{Pulse, Session, Turn};
 use tickyard::time::Time;
@@ -179,8 +177,7 @@ fn site() -> Site {
         pages: &[],
         echo: true,
         origins: Origins::Loopback,
-        hello_timeout: Duration::from_secs(10),
-        idle_timeout: Duration::from_secs(30),
+        limits: tickyard::config::limits::Limits::default(),
         origin_warned: Warned::default(),
     }
 }

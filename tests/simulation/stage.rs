@@ -298,6 +298,7 @@ fn shared() -> Shared {
     };
     Shared {
         site,
+        tls: None,
         metrics: Arc::new(Metrics::new()),
         connections_max: PEERS_MAX,
         slow_timeout: Duration::from_secs(4),
