@@ -114,7 +114,7 @@ What is measured, after the ramp:
 At the end the bots stop, and each checked world is compared with fresh snapshots and with newcomers' worlds.
 
 With --behaviour hostile, what is reported is how the server ended each kind of peer. One that was closed is back within two
-seconds with its next attack; all of them send at most 16 MiB a second. A kind is broken if it was ended otherwise than the
+seconds with its next attack; all together connect at most 4,000 times and flood at most 16 MiB a second. A kind is broken if it was ended otherwise than the
 protocol says, too late, or never; the server's limits are taken to be its defaults.
 
 Exit code: 0 passed, 1 the server or the run is broken (a run that the swarm spoiled itself is not valid), 2 bad usage.
