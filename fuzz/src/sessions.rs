@@ -235,6 +235,7 @@ fn site() -> Site {
         places: vec![Place { room: RoomId(7), game: "arena".into(), id: "arena-1".into(), input }],
         pages: PAGES,
         echo: true,
+        hsts: false,
         origins: Origins::LOOPBACK,
         addresses: Addresses::default(),
         limits: Limits::default(),
