@@ -23,7 +23,7 @@ pub struct Peer {
     pub ear: Ear,
     pub manners: Manners,
     /// Bytes to send, and how many of them in one step.
-    outgoing: Vec<u8>,
+    pub outgoing: Vec<u8>,
     tempo: usize,
     /// Bytes to read in one step.
     appetite: usize,
@@ -338,8 +338,11 @@ impl Peer {
             "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc",
             "GET /play HTTP/1.1\r\nHost: a\r\n\r\n",
             "\x16\x03\x01\x02\x00\x01\x00\x01",
+            "GET / HTTP/1.1\r\n\r\n",
+            &format!("GET /{}", "x".repeat(9000)),
+            &String::from_utf8_lossy(&upgrade("/play")).replace("\r\n\r\n", "\r\nOrigin: null\r\n\r\n"),
         ];
-        self.outgoing = requests[self.random.below(6) as usize].as_bytes().to_vec();
+        self.outgoing = requests[self.random.below(9) as usize].as_bytes().to_vec();
     }
 
     fn break_a_rule(&mut self) {

@@ -11,6 +11,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
+use tickyard::addresses::Addresses;
 use tickyard::bridge::{Ask, BATCHES_MAX, Batch, Command, ConnId, RoomId, SharedBatch};
 use tickyard::close_reason::CloseReason;
 use tickyard::config::limits::{ANSWERS_BYTES_MAX, Limits, READ_BYTES_PER_TURN};
@@ -18,9 +19,11 @@ use tickyard::game::Random;
 use tickyard::game::arena::Arena;
 use tickyard::metrics::Metrics;
 use tickyard::net::Shared;
+use tickyard::net::ends::Ends;
 use tickyard::net::hub::Hub;
 use tickyard::protocol::types::PlayerId;
-use tickyard::session::site::{Origins, Page, Place, Site, Warned};
+use tickyard::session::origins::Origins;
+use tickyard::session::site::{Page, Place, Site, Warned};
 use tickyard::sim::{AnyRoom, Room, RoomConfig};
 use tickyard::time::Time;
 
@@ -116,6 +119,7 @@ impl Stage {
             self.step();
         }
         assert_eq!(self.hub.len(), 0, "everybody is gone in the end");
+        assert!(self.shared.site.addresses.is_empty(), "nobody is counted in the end");
         assert_eq!(self.room.players(), 0, "every seat is free in the end");
         assert_eq!(self.shared.metrics.outbox_bytes.get(), 0);
         self.history.sort_unstable();
@@ -130,11 +134,21 @@ impl Stage {
         let (wire, server_end) = Wire::new(4096 << self.random.below(4));
         let conn = self.hub.next_id();
         self.shared.metrics.connections.inc();
-        self.hub.admit(server_end);
+        // Every second one comes through a proxy, which may say whose connection it is.
+        let by_proxy = self.random.below(2) == 0;
+        let host = if by_proxy { [10, 0, 0, 1] } else { [192, 0, 2, self.random.below(4) as u8] };
+        let introduction = (by_proxy && self.random.below(2) == 0)
+            .then(|| format!("PROXY TCP4 192.0.2.{} 192.0.2.9 1 2\r\n", self.random.below(4)));
+        let peer = self.shared.site.addresses.arrive((host, 40_000).into()).expect("there is room");
+        self.hub.admit(server_end, peer);
         self.accepted += 1;
         let earlier = self.ledgers.insert(conn, Ledger::default());
         assert!(earlier.is_none(), "each connection has an id of its own");
-        self.peers.push(make(conn, wire, self.random.bits()));
+        let mut peer = make(conn, wire, self.random.bits());
+        if let Some(introduction) = introduction {
+            peer.outgoing.splice(..0, introduction.into_bytes());
+        }
+        self.peers.push(peer);
     }
 
     fn step(&mut self) {
@@ -304,7 +318,8 @@ fn shared() -> Shared {
         places: vec![Place { room: RoomId(0), game, id, input: input_fields() }],
         pages: PAGES,
         echo: true,
-        origins: Origins::Loopback,
+        origins: Origins::LOOPBACK,
+        addresses: Addresses::new(PEERS_MAX, false, vec!["10.0.0.0/8".parse().expect("a network")]),
         limits: Limits {
             hello_timeout: Duration::from_secs(3),
             ping_interval: Some(Duration::from_millis(1500)),
@@ -320,6 +335,7 @@ fn shared() -> Shared {
         connections_max: PEERS_MAX,
         slow_timeout: Duration::from_secs(4),
         origin: Instant::now(),
+        ends: Ends::default(),
         stop: AtomicBool::new(false),
     }
 }
