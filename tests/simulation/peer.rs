@@ -23,7 +23,7 @@ pub struct Peer {
     pub ear: Ear,
     pub manners: Manners,
     /// Bytes to send, and how many of them in one step.
-    pub outgoing: Vec<u8>,
+    outgoing: Vec<u8>,
     tempo: usize,
     /// Bytes to read in one step.
     appetite: usize,
@@ -201,6 +201,11 @@ impl Peer {
             saw_all: false,
             echoes: Vec::new(),
         }
+    }
+
+    /// A proxy says something before all else.
+    pub fn introduce(&mut self, header: &str) {
+        self.outgoing.splice(..0, header.bytes());
     }
 
     /// Does what it does in a step of time.
@@ -419,6 +424,11 @@ impl Peer {
 
     /// Looks back, when all is over.
     pub fn check_end(&self) {
+        if self.ear.status == Some(503) {
+            // At the door: nobody who is in is told this.
+            assert!(self.manners != Manners::Resident && self.ear.player.is_none());
+            return;
+        }
         match self.manners {
             Manners::Resident => assert_eq!(self.ear.closed, Some(Some(1001)), "the server went away"),
             Manners::Guest => {
