@@ -210,6 +210,10 @@ impl Peer {
 
     /// Does what it does in a step of time.
     pub fn act(&mut self, now: Time) {
+        // What it says may cross what it is told.
+        if self.random.below(2) == 0 {
+            self.send();
+        }
         self.listen(now);
         if self.ear.closed.is_some() && self.manners != Manners::None && !self.has_ended {
             // RFC 6455, 5.5.1: a close is answered with one; RFC 6455, 7.1.1: the server ends TCP first.
