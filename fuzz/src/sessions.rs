@@ -250,6 +250,7 @@ fn site() -> Site {
         places: vec![Place { room: RoomId(7), game: "arena".into(), id: "arena-1".into(), input }],
         pages: PAGES,
         echo: true,
+        hsts: false,
         origins: Origins::LOOPBACK,
         addresses: Addresses::new(1, true, vec!["192.0.2.0/24".parse().expect("a network")]),
         limits: Limits::default(),

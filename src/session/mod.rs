@@ -523,4 +523,4 @@ fn greeting(turn: &Turn) -> Box<Greeting> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -20,6 +20,8 @@ pub struct Site {
     pub pages: &'static [Page],
     /// Whether `/echo` is there.
     pub echo: bool,
+    /// Whether pages tell browsers to come over TLS only.
+    pub hsts: bool,
     /// Which pages may connect.
     pub origins: Origins,
     /// Whose connection is whose, and how many there may be.

@@ -183,6 +183,7 @@ fn site() -> Site {
         places: Vec::new(),
         pages: &[],
         echo: true,
+        hsts: false,
         origins: Origins::LOOPBACK,
         addresses: tickyard::addresses::Addresses::default(),
         limits: tickyard::config::limits::Limits::default(),

@@ -336,6 +336,7 @@ fn shared() -> Shared {
         places: vec![Place { room: RoomId(0), game, id, input: input_fields() }],
         pages: PAGES,
         echo: true,
+        hsts: false,
         origins: Origins::LOOPBACK,
         addresses: Addresses::new(ADDRESS_MAX, false, vec!["10.0.0.0/8".parse().expect("a network")]),
         limits: Limits {

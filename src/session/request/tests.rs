@@ -16,6 +16,7 @@ fn site() -> Site {
         places: vec![],
         pages: PAGES,
         echo: true,
+        hsts: false,
         origins: Origins { on_loopback: true, ..Origins::default() },
         addresses: Addresses::new(1, false, vec!["10.0.0.0/8".parse().unwrap()]),
         limits: Limits::default(),
