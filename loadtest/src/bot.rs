@@ -12,7 +12,7 @@ use crate::random::Random;
 use crate::record::RECORDED_BOT;
 use std::rc::Rc;
 use std::time::Duration;
-use tickyard::http::HeadScan;
+use tickyard::http::{HeadScan, HttpError};
 use tickyard::time::Time;
 use tickyard::websocket::handshake::{Request, ResponseError};
 use tickyard::websocket::{CloseCode, Event, Limits, Role, WebSocket};
@@ -237,7 +237,10 @@ impl Talk {
         let (agreed, used) = match scan.response(head) {
             Ok(None) => return None,
             Ok(Some((response, used))) => (request(&self.settings, *key).check(&response), used),
-            Err(error) => return Some(Err(format!("{error:?}"))),
+            Err(HttpError::NotHttp) => {
+                return Some(Err("the server does not speak HTTP there: is it wss://?".into()));
+            }
+            Err(error) => return Some(Err(format!("the server answered with {error}"))),
         };
         Some(match agreed {
             Ok(()) => Ok(head.split_off(used)),

@@ -95,6 +95,7 @@ fn hub(tls: Option<Identity>) -> Hub<Line> {
         tls,
         slow_timeout: Duration::from_secs(60),
         origin: Instant::now(),
+        ends: Default::default(),
         stop: AtomicBool::new(false),
     };
     // Whatever is asked of the simulation gets lost.
@@ -105,7 +106,7 @@ fn hub(tls: Option<Identity>) -> Hub<Line> {
 fn admit(hub: &mut Hub<Line>, line: &Line) -> usize {
     let slot = hub.next_id().slot as usize;
     hub.shared().metrics.connections.inc();
-    hub.admit(line.clone());
+    hub.admit(line.clone(), Peer::new(([192, 0, 2, 1], 4000).into()));
     slot
 }
 
