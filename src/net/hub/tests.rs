@@ -95,7 +95,7 @@ fn hub(tls: Option<Identity>) -> Hub<Line> {
         tls,
         slow_timeout: Duration::from_secs(60),
         origin: Instant::now(),
-        ends: Default::default(),
+        ends: super::super::ends::Ends::default(),
         stop: AtomicBool::new(false),
     };
     // Whatever is asked of the simulation gets lost.
@@ -106,7 +106,8 @@ fn hub(tls: Option<Identity>) -> Hub<Line> {
 fn admit(hub: &mut Hub<Line>, line: &Line) -> usize {
     let slot = hub.next_id().slot as usize;
     hub.shared().metrics.connections.inc();
-    hub.admit(line.clone(), Peer::new(([192, 0, 2, 1], 4000).into()));
+    let peer = hub.shared().site.addresses.arrive("127.0.0.1:40000".parse().unwrap()).unwrap();
+    hub.admit(line.clone(), peer);
     slot
 }
 
