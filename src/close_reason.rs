@@ -23,6 +23,8 @@ pub enum CloseReason {
     Idle,
     /// The system would not let us watch the socket: dropped.
     Internal,
+    /// A compressed message that is broken (1007).
+    InvalidDeflate,
     /// Text that is not UTF-8 (1007).
     InvalidUtf8,
     /// The peer closed in order (1000, 1001 or any other valid code).
@@ -59,6 +61,7 @@ impl CloseReason {
         CloseReason::HttpDone,
         CloseReason::Idle,
         CloseReason::Internal,
+        CloseReason::InvalidDeflate,
         CloseReason::InvalidUtf8,
         CloseReason::NormalByPeer,
         CloseReason::PeerGone,
@@ -84,6 +87,7 @@ impl CloseReason {
             CloseReason::HttpDone => "http_done",
             CloseReason::Idle => "idle",
             CloseReason::Internal => "internal",
+            CloseReason::InvalidDeflate => "invalid_deflate",
             CloseReason::InvalidUtf8 => "invalid_utf8",
             CloseReason::NormalByPeer => "normal_by_peer",
             CloseReason::PeerGone => "peer_gone",

@@ -14,6 +14,7 @@ use clap::FromArgMatches;
 use tracing_subscriber::EnvFilter;
 
 use crate::error::Error;
+pub use crate::session::site::Compression;
 
 mod explain;
 mod flags;
@@ -21,7 +22,7 @@ mod values;
 
 pub use explain::explain;
 pub use flags::{Flags, command};
-use values::{Connections, IoThreads, LogFilter, Origin, Players, TickRate, Timeout};
+use values::{Connections, Deflate, IoThreads, LogFilter, Origin, Players, TickRate, Timeout};
 
 /// What a server runs with. Start from [`Config::default`] or [`Config::from_args`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +37,9 @@ pub struct Config {
     pub io_threads: usize,
     /// Whether `GET /echo` is there, a WebSocket that returns each message. For conformance suites, so off.
     pub echo: bool,
+    /// What is compressed for clients that offer it. Off: state is small and packed already, each message would cost time on the
+    /// io thread, and what compresses secrets together with what others choose leaks their length.
+    pub deflate: Compression,
     /// Connections open at once, those to pages included. More are turned away with 503.
     pub connections_max: usize,
     /// Players the arena is laid out for: its cell size follows, so that a view holds about 50 entities.
@@ -95,6 +99,7 @@ impl Config {
                 .parse::<Origin>()
                 .or_else(|why| wrong("allow_origin", why).map(|()| Origin(String::new())))?;
         }
+        Deflate::check(self.deflate).or_else(|why| wrong("deflate", why))?;
         LogFilter::check(&self.log).or_else(|why| wrong("log", why))?;
         self.check_relations()
     }
@@ -145,6 +150,7 @@ impl Default for Config {
             tick_rate: 20,
             io_threads: 1,
             echo: false,
+            deflate: Compression::Off,
             connections_max: 10_000,
             players: 1_000,
             capacity: 10_000,

@@ -251,6 +251,7 @@ fn site(config: &Config, address: SocketAddr, places: Vec<Place>) -> Site {
         places,
         pages: PAGES,
         echo: config.echo,
+        deflate: config.deflate,
         origins,
         hello_timeout: config.hello_timeout,
         idle_timeout: config.idle_timeout,

@@ -10,7 +10,8 @@ use serde::Deserialize;
 use super::Config;
 use super::explain::explain_file;
 use super::values::{
-    Address, Admin, Connections, IoThreads, LogFilter, Origin, Players, Seed, Switch, TickRate, Timeout,
+    Address, Admin, Connections, Deflate, IoThreads, LogFilter, Origin, Players, Seed, Switch, TickRate,
+    Timeout,
 };
 use crate::error::Error;
 
@@ -76,6 +77,9 @@ struct Knobs {
     #[arg(long, env = "TICKYARD_ECHO", hide_env = true, value_name = "BOOL", num_args = 0..=1, require_equals = true)]
     #[arg(default_missing_value = "true", hide_possible_values = true)]
     echo: Option<Switch>,
+    /// Compress for clients that offer it: off, on (large messages), state (ticks too) [default: off]
+    #[arg(long, env = "TICKYARD_DEFLATE", hide_env = true, value_name = "WHAT", num_args = 0..=1, default_missing_value = "on")]
+    deflate: Option<Deflate>,
     /// Connections open at once; more are answered 503 [default: 10000]
     #[arg(long, env = "TICKYARD_MAX_CONNECTIONS", hide_env = true, value_name = "COUNT")]
     max_connections: Option<Connections>,
@@ -124,6 +128,7 @@ impl Knobs {
             tick_rate: self.tick_rate.or(below.tick_rate),
             io_threads: self.io_threads.or(below.io_threads),
             echo: self.echo.or(below.echo),
+            deflate: self.deflate.or(below.deflate),
             max_connections: self.max_connections.or(below.max_connections),
             players: self.players.or(below.players),
             capacity: self.capacity.or(below.capacity),
@@ -146,6 +151,7 @@ impl Knobs {
             tick_rate: self.tick_rate.map_or(config.tick_rate, |it| it.0 as u16),
             io_threads: self.io_threads.map_or(config.io_threads, |it| it.0 as usize),
             echo: self.echo.map_or(config.echo, |it| it.0),
+            deflate: self.deflate.map_or(config.deflate, |it| it.0),
             connections_max: self.max_connections.map_or(config.connections_max, |it| it.0 as usize),
             players: self.players.map_or(config.players, |it| it.0 as u32),
             capacity: self.capacity.map_or(config.capacity, |it| it.0 as u32),

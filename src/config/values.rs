@@ -10,6 +10,9 @@ use serde::de::{self, Deserializer, Visitor};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
+use crate::session::site::Compression;
+use crate::websocket::deflate::IS_BUILT_IN;
+
 pub(super) type TickRate = Whole<1, 60>;
 pub(super) type IoThreads = Whole<1, 64>;
 pub(super) type Connections = Whole<1, 1_000_000>;
@@ -129,6 +132,38 @@ impl FromStr for Switch {
     }
 }
 
+/// What is compressed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Deflate(pub(super) Compression);
+
+impl Deflate {
+    pub(super) fn check(compression: Compression) -> Result<(), String> {
+        match compression == Compression::Off || IS_BUILT_IN {
+            true => Ok(()),
+            false => {
+                Err("this build cannot compress: it was made without the cargo feature \"deflate\""
+                    .to_owned())
+            }
+        }
+    }
+}
+
+impl FromStr for Deflate {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Deflate, String> {
+        let compression = match text {
+            "state" => Compression::State,
+            _ => match text.parse() {
+                Ok(Switch(true)) => Compression::On,
+                Ok(Switch(false)) => Compression::Off,
+                Err(_) => return Err(format!("\"{text}\" is neither off, nor on, nor state")),
+            },
+        };
+        Deflate::check(compression).map(|()| Deflate(compression))
+    }
+}
+
 /// The origin of a page exactly as a browser sends it, so that comparing bytes is enough.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Origin(pub(super) String);
@@ -200,7 +235,7 @@ macro_rules! knob_in_a_file {
 }
 
 knob_in_a_file!([const LOW: u64, const HIGH: u64] Whole<LOW, HIGH>, [] Timeout, [] Address, [] Admin, [] Switch);
-knob_in_a_file!([] Origin, [] LogFilter);
+knob_in_a_file!([] Deflate, [] Origin, [] LogFilter);
 
 /// A value of a TOML file as the text that one would give a flag.
 struct Scalar;

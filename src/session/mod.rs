@@ -29,6 +29,7 @@ use crate::bridge::{Ask, Leave, RemovedWhy, RoomId};
 use crate::close_reason::CloseReason;
 use crate::http::{HEAD_BYTES_MAX, HeadScan};
 use crate::time::Time;
+use crate::websocket::deflate::{Agreement, Writer};
 use crate::websocket::frame::{Opcode, write_close, write_frame};
 use crate::websocket::{CloseCode, Event, Limits, ReadError, Role, WebSocket};
 use rate::Rate;
@@ -65,17 +66,25 @@ enum Phase {
     /// Upgraded on `/play`; the hello is awaited.
     Hello(Box<Greeting>),
     /// Upgraded on `/echo`.
-    Echo(Box<WebSocket>),
+    Echo(Box<Echo>),
     /// Has asked for a seat or sits on one.
     Play(Box<Play>),
     /// All has been said; what still comes is discarded.
     Closing(CloseReason),
 }
 
+/// What a session on `/echo` keeps.
+#[derive(Debug)]
+struct Echo {
+    socket: WebSocket,
+    writer: Writer,
+}
+
 /// What a session whose hello is awaited keeps.
 #[derive(Debug)]
 struct Greeting {
     socket: WebSocket,
+    writer: Writer,
     rate: Rate,
 }
 
@@ -83,6 +92,7 @@ struct Greeting {
 #[derive(Debug)]
 struct Play {
     socket: WebSocket,
+    writer: Writer,
     room: RoomId,
     /// Index into the site's directory.
     place: usize,
@@ -137,8 +147,8 @@ impl Session {
                     Ok(Some(hello)) => self.start_play(turn, hello),
                     Err(end) => self.end(turn, end),
                 },
-                Phase::Echo(socket) => {
-                    if let Err(end) = echo(socket, turn.out, input, &mut self.counts) {
+                Phase::Echo(it) => {
+                    if let Err(end) = echo(it, turn.out, input, &mut self.counts) {
                         self.end(turn, end);
                     }
                 }
@@ -245,8 +255,8 @@ impl Session {
 
     /// The room gave a seat; `welcome` is the encoded message.
     pub fn joined(&mut self, welcome: &[u8], out: &mut Vec<u8>) {
-        if let Phase::Play(_) = &self.phase {
-            write_frame(out, Opcode::Binary, welcome, None);
+        if let Phase::Play(play) = &mut self.phase {
+            play.writer.write(out, Opcode::Binary, welcome, None);
             self.counts.messages_out += 1;
         }
     }
@@ -359,6 +369,7 @@ impl From<ReadError> for End {
         let (reason, text) = match error {
             ReadError::TooLong => (CloseReason::TooBig, "message too long"),
             ReadError::TooFragmented => (CloseReason::Rate, "too many fragments"),
+            ReadError::Deflate => (CloseReason::InvalidDeflate, "broken compression"),
             ReadError::Utf8 | ReadError::CloseReason => (CloseReason::InvalidUtf8, "invalid UTF-8"),
             _ => (CloseReason::ProtocolError, "broken frame"),
         };
@@ -371,7 +382,7 @@ fn read_hello(
     turn: &mut Turn,
     input: &mut &mut [u8],
 ) -> Result<Option<play::Hello>, End> {
-    let Greeting { socket, rate } = greeting;
+    let Greeting { socket, rate, .. } = greeting;
     match socket.read(input)? {
         None => Ok(None),
         Some(Event::Ping(payload) | Event::Pong(payload)) if !rate.take(turn.now, payload.len()) => {
@@ -389,7 +400,7 @@ fn read_hello(
 }
 
 fn echo(
-    socket: &mut WebSocket,
+    Echo { socket, writer }: &mut Echo,
     out: &mut Vec<u8>,
     input: &mut &mut [u8],
     counts: &mut Counts,
@@ -397,8 +408,8 @@ fn echo(
     let mut pong = None;
     while let Some(event) = socket.read(input)? {
         match event {
-            Event::Text(text) => write_frame(out, Opcode::Text, text.as_bytes(), None),
-            Event::Binary(bytes) => write_frame(out, Opcode::Binary, bytes, None),
+            Event::Text(text) => writer.write(out, Opcode::Text, text.as_bytes(), None),
+            Event::Binary(bytes) => writer.write(out, Opcode::Binary, bytes, None),
             Event::Ping(payload) => {
                 // RFC 6455, 5.5.3: only the newest ping needs an answer.
                 pong = Some(payload.to_vec());
@@ -471,12 +482,17 @@ const PLAY_LIMITS: Limits = Limits { message_bytes_max: MESSAGE_BYTES_MAX, fragm
 /// What `/echo` takes: the sizes that conformance suites send.
 const ECHO_LIMITS: Limits = Limits { message_bytes_max: 16 * 1024 * 1024, fragments_max: 65_536 };
 
-fn greeting(now: Time) -> Box<Greeting> {
-    Box::new(Greeting { socket: WebSocket::new(Role::Server, PLAY_LIMITS), rate: Rate::new(now) })
+fn greeting(now: Time, deflate: Option<Agreement>) -> Box<Greeting> {
+    Box::new(Greeting {
+        socket: WebSocket::new(Role::Server, PLAY_LIMITS).with_deflate(deflate),
+        writer: Writer::new(deflate, Role::Server),
+        rate: Rate::new(now),
+    })
 }
 
-fn echo_socket() -> Box<WebSocket> {
-    Box::new(WebSocket::new(Role::Server, ECHO_LIMITS))
+fn echo_socket(deflate: Option<Agreement>) -> Box<Echo> {
+    let socket = WebSocket::new(Role::Server, ECHO_LIMITS).with_deflate(deflate);
+    Box::new(Echo { socket, writer: Writer::new(deflate, Role::Server) })
 }
 
 #[cfg(test)]

@@ -68,11 +68,12 @@ impl Session {
         else {
             unreachable!("only the hello phase reads a hello");
         };
-        let Greeting { socket, rate } = *greeting;
+        let Greeting { socket, writer, rate } = *greeting;
         let place = hello.place(turn.site);
         self.since = turn.now;
         self.phase = Phase::Play(Box::new(Play {
             socket,
+            writer,
             room: turn.site.room(place.as_ref().copied().unwrap_or_default()),
             place: place.as_ref().copied().unwrap_or_default(),
             rate,

@@ -1,9 +1,10 @@
 //! The request that opens a connection: an upgrade, a page or the health.
 
-use super::site::{Page, start_of};
+use super::site::{Compression, Page, start_of};
 use super::{Phase, Session, Turn, echo_socket, greeting};
 use crate::close_reason::CloseReason;
 use crate::http::{HEAD_BYTES_MAX, HttpError, RequestHead, Response, Status, write_status};
+use crate::websocket::deflate::{Agreement, Terms};
 use crate::websocket::handshake::{Refusal, Upgrade};
 use tickyard_protocol::message::SUBPROTOCOL;
 
@@ -28,8 +29,8 @@ impl Session {
         };
         self.since = turn.now;
         match answer {
-            Answer::Play => self.phase = Phase::Hello(greeting(turn.now)),
-            Answer::Echo => self.phase = Phase::Echo(echo_socket()),
+            Answer::Play(deflate) => self.phase = Phase::Hello(greeting(turn.now, deflate)),
+            Answer::Echo(deflate) => self.phase = Phase::Echo(echo_socket(deflate)),
             Answer::Close(reason) => {
                 *input = &mut [];
                 self.close(reason, crate::bridge::Leave::Removed);
@@ -45,8 +46,8 @@ impl Session {
 }
 
 enum Answer {
-    Play,
-    Echo,
+    Play(Option<Agreement>),
+    Echo(Option<Agreement>),
     Close(CloseReason),
 }
 
@@ -64,19 +65,29 @@ fn refusal(error: HttpError, turn: &mut Turn) -> Answer {
 
 fn answer(head: &RequestHead, turn: &mut Turn) -> Answer {
     match head.path {
-        "/play" => upgrade(head, turn, &[SUBPROTOCOL], Answer::Play),
-        "/echo" if turn.site.echo => upgrade(head, turn, &[], Answer::Echo),
+        // Between two messages of a player nothing is kept.
+        "/play" => upgrade(head, turn, &[SUBPROTOCOL], Terms::NoTakeover, Answer::Play),
+        "/echo" if turn.site.echo => upgrade(head, turn, &[], Terms::AsOffered, Answer::Echo),
         _ => page(head, turn),
     }
 }
 
-fn upgrade(head: &RequestHead, turn: &mut Turn, protocols: &[&'static str], then: Answer) -> Answer {
-    let checked = Upgrade::check(head, protocols);
+fn upgrade(
+    head: &RequestHead,
+    turn: &mut Turn,
+    protocols: &[&'static str],
+    terms: Terms,
+    then: fn(Option<Agreement>) -> Answer,
+) -> Answer {
+    let checked = Upgrade::check(head, protocols).map(|upgrade| match turn.site.deflate {
+        Compression::Off => upgrade,
+        Compression::On | Compression::State => upgrade.with_deflate(head, terms),
+    });
     if let Ok(upgrade) = &checked
         && turn.site.origins.allow(&head.headers)
     {
         upgrade.write(turn.out);
-        return then;
+        return then(upgrade.deflate());
     }
     match checked {
         Err(refusal @ Refusal::NotUpgrade) => {

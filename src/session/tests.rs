@@ -12,6 +12,7 @@ use tickyard_protocol::types::{CellId, Seq};
 use super::site::{Origins, Page, Place, Warned};
 use super::*;
 use crate::bridge::{Join, Message};
+use crate::session::site::Compression;
 
 const START: Time = Time::from_secs(100);
 const MASK: [u8; 4] = [1, 2, 3, 4];
@@ -27,6 +28,7 @@ fn site() -> Site {
         }],
         pages: PAGES,
         echo: true,
+        deflate: Compression::Off,
         origins: Origins::Loopback,
         hello_timeout: Duration::from_secs(10),
         idle_timeout: Duration::from_secs(30),

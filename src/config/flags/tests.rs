@@ -3,14 +3,16 @@ use std::time::Duration;
 use clap::FromArgMatches;
 
 use super::*;
+use crate::config::Compression;
 
 /// Every knob, with a value that is not its default.
-const EVERY_KNOB: [(&str, &str); 15] = [
+const EVERY_KNOB: [(&str, &str); 16] = [
     ("listen", "0.0.0.0:8000"),
     ("admin", "[::1]:8001"),
     ("tick-rate", "60"),
     ("io-threads", "4"),
     ("echo", "true"),
+    ("deflate", "state"),
     ("max-connections", "20000"),
     ("players", "500"),
     ("capacity", "600"),
@@ -30,6 +32,7 @@ fn every_knob_turned() -> Config {
         tick_rate: 60,
         io_threads: 4,
         echo: true,
+        deflate: Compression::State,
         connections_max: 20_000,
         players: 500,
         capacity: 600,
