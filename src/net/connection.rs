@@ -18,6 +18,8 @@ use crate::close_reason::CloseReason;
 use crate::metrics::Direction;
 use crate::session::{Pulse, Session, Turn};
 use crate::time::Time;
+use crate::websocket::deflate::SharedWriter;
+use crate::websocket::frame::SERVER_HEADER_BYTES_MAX;
 
 /// A socket with its session.
 #[derive(Debug)]
@@ -78,6 +80,8 @@ pub struct Desk {
     pub receive: Box<[u8]>,
     /// Where messages are composed.
     pub compose: Vec<u8>,
+    /// Compresses what was composed, where `--deflate` says so.
+    pub deflate: SharedWriter,
     /// What composing found missing.
     pub missing: Missing,
 }
@@ -179,10 +183,15 @@ impl Connection {
             }
             return Verdict::Waits;
         }
-        let Desk { compose: buffer, missing, .. } = desk;
+        let Desk { compose: buffer, deflate, missing, .. } = desk;
         missing.clear();
         if let Some(start) = compose(history, part, hearing, missing, buffer) {
-            let sent = self.outbox.send(desk.now, &buffer[start..], &mut &self.stream);
+            let compressed = self
+                .session
+                .state_window_bits(&desk.shared.site)
+                .and_then(|bits| deflate.write(bits, &buffer[SERVER_HEADER_BYTES_MAX..]));
+            let message = compressed.unwrap_or(&buffer[start..]);
+            let sent = self.outbox.send(desk.now, message, &mut &self.stream);
             desk.tally.messages_out += 1;
             match sent {
                 Ok(flushed) => self.note_flushed(desk, flushed),

@@ -30,6 +30,7 @@ use crate::metrics::{Metrics, RefuseReason};
 use crate::session::site::Site;
 use crate::session::{Pulse, Session, Turn};
 use crate::time::Time;
+use crate::websocket::deflate::SharedWriter;
 use acceptor::{Accepted, Acceptor};
 use commands::Commands;
 use connection::{Connection, Desk, Tally, Verdict};
@@ -124,6 +125,7 @@ impl IoThread {
             tally: Tally::default(),
             receive: vec![0; RECEIVE_BYTES].into(),
             compose: Vec::new(),
+            deflate: SharedWriter::default(),
             missing: Missing::default(),
             shared,
         };

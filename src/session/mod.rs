@@ -33,7 +33,7 @@ use crate::websocket::deflate::{Agreement, Writer};
 use crate::websocket::frame::{Opcode, write_close, write_frame};
 use crate::websocket::{CloseCode, Event, Limits, ReadError, Role, WebSocket};
 use rate::Rate;
-use site::Site;
+use site::{Compression, Site};
 
 /// One connection's conversation.
 #[derive(Debug)]
@@ -251,6 +251,14 @@ impl Session {
     /// Whether the session is of a player: small buffers suit it.
     pub fn is_on_play(&self) -> bool {
         matches!(self.phase, Phase::Hello(_) | Phase::Play(_))
+    }
+
+    /// How far back a compressed tick may refer, if the state of ticks is to be compressed for this player.
+    pub fn state_window_bits(&self, site: &Site) -> Option<u8> {
+        match (&self.phase, site.deflate) {
+            (Phase::Play(play), Compression::State) => play.writer.fresh_window_bits(),
+            _ => None,
+        }
     }
 
     /// The room gave a seat; `welcome` is the encoded message.

@@ -12,7 +12,6 @@ use tickyard_protocol::types::{CellId, Seq};
 use super::site::{Origins, Page, Place, Warned};
 use super::*;
 use crate::bridge::{Join, Message};
-use crate::session::site::Compression;
 
 const START: Time = Time::from_secs(100);
 const MASK: [u8; 4] = [1, 2, 3, 4];

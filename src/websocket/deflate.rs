@@ -13,7 +13,7 @@ mod absent;
 mod codec;
 pub mod offer;
 
-use super::frame::{Opcode, write_compressed, write_frame};
+use super::frame::{Opcode, SERVER_HEADER_BYTES_MAX, fill_compressed_header, write_compressed, write_frame};
 use super::{ReadError, Role};
 #[cfg(not(feature = "deflate"))]
 use absent as codec;
@@ -69,6 +69,11 @@ impl Writer {
         }
     }
 
+    /// How far back a message may refer, if messages may be compressed, and each stands for itself.
+    pub fn fresh_window_bits(&self) -> Option<u8> {
+        self.0.as_ref().filter(|way| way.window.is_none()).map(|way| way.window_bits)
+    }
+
     /// The heap memory held for what the next messages may refer to.
     pub fn held_bytes(&self) -> usize {
         self.0.as_ref().map_or(0, Way::held_bytes)
@@ -87,6 +92,33 @@ impl Writer {
         }
         way.remember(message);
         Some(compressed)
+    }
+}
+
+/// Writes messages that stand for themselves, for many clients with one compressor, so that in steady state nothing is
+/// allocated. Holds no memory before the first.
+#[derive(Debug, Default)]
+pub struct SharedWriter {
+    deflater: codec::Deflater,
+    frame: Vec<u8>,
+}
+
+impl SharedWriter {
+    /// A server's binary message as a compressed frame; `None`: it is better sent as it is.
+    pub fn write(&mut self, window_bits: u8, message: &[u8]) -> Option<&[u8]> {
+        // The one compressor looks back as far as it likes; within a message that is never beyond its start.
+        let is_worth_it = (SHARED_BYTES_MIN..=1 << window_bits).contains(&message.len());
+        if !is_worth_it {
+            return None;
+        }
+        self.frame.clear();
+        self.frame.resize(SERVER_HEADER_BYTES_MAX, 0);
+        self.deflater.deflate(message, &mut self.frame);
+        if self.frame.len() - SERVER_HEADER_BYTES_MAX >= message.len() {
+            return None;
+        }
+        let start = fill_compressed_header(&mut self.frame, Opcode::Binary);
+        Some(&self.frame[start..])
     }
 }
 
@@ -125,6 +157,9 @@ impl Way {
 
 /// Shorter messages are sent as they are: what they save is less than what compressing costs both sides.
 pub const DEFLATE_BYTES_MIN: usize = 64;
+
+/// The same for state, which is packed already and of which a small message is all news.
+pub const SHARED_BYTES_MIN: usize = 256;
 
 /// Longer messages are sent as they are: compressing is the slowest thing that happens on an io thread.
 pub const DEFLATE_BYTES_MAX: usize = 1024 * 1024;

@@ -207,9 +207,18 @@ pub fn write_close(out: &mut Vec<u8>, close: Option<(CloseCode, &str)>, mask: Op
 ///
 /// If there is no room for the header.
 pub fn fill_server_header(buffer: &mut [u8], opcode: Opcode) -> usize {
+    fill_header(buffer, false, opcode)
+}
+
+/// The same for a message whose payload was compressed.
+pub(super) fn fill_compressed_header(buffer: &mut [u8], opcode: Opcode) -> usize {
+    fill_header(buffer, true, opcode)
+}
+
+fn fill_header(buffer: &mut [u8], compressed: bool, opcode: Opcode) -> usize {
     let (space, payload) = buffer.split_at_mut(SERVER_HEADER_BYTES_MAX);
     let (bytes, len) =
-        Header { fin: true, compressed: false, opcode, mask: None, len: payload.len() as u64 }.encode();
+        Header { fin: true, compressed, opcode, mask: None, len: payload.len() as u64 }.encode();
     let start = SERVER_HEADER_BYTES_MAX - len;
     space[start..].copy_from_slice(&bytes[..len]);
     start

@@ -75,6 +75,19 @@ pub(super) fn deflate(window_bits: u8, context: &[u8], message: &[u8], out: &mut
     run(&mut deflater, message, out);
 }
 
+/// A compressor that is used again.
+#[derive(Debug, Default)]
+pub(super) struct Deflater(Option<Compress>);
+
+impl Deflater {
+    /// The same without a context, into the largest window.
+    pub(super) fn deflate(&mut self, message: &[u8], out: &mut Vec<u8>) {
+        let deflater = self.0.get_or_insert_with(|| Compress::new(Compression::fast(), false));
+        deflater.reset();
+        run(deflater, message, out);
+    }
+}
+
 /// RFC 7692, 7.2.1: ends with an empty block without compression, of which the last four bytes are left out.
 fn run(deflater: &mut Compress, message: &[u8], out: &mut Vec<u8>) {
     let before = deflater.total_in();
