@@ -13,6 +13,7 @@ mod bot;
 mod check;
 mod ear;
 mod frames;
+mod link;
 mod measure;
 mod mind;
 mod player;
@@ -25,6 +26,8 @@ mod swarm;
 mod target;
 #[cfg(test)]
 mod testing;
+mod tls;
+mod tunnel;
 mod wheel;
 mod world;
 
@@ -49,9 +52,15 @@ use tickyard::descriptors;
 #[derive(Debug, Parser)]
 #[command(version, before_help = EXAMPLES, after_help = EXPLANATION)]
 struct Flags {
-    /// The server to play on
+    /// The server to play on, at ws:// or wss://
     #[arg(long, default_value = "ws://127.0.0.1:7070/play")]
     url: String,
+    /// Who may vouch for a wss:// server: certificates in a PEM file [default: those that this machine trusts]
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
+    /// Go through this HTTP proxy (CONNECT), at http://host:port
+    #[arg(long, value_name = "URL")]
+    proxy: Option<String>,
     /// How many bots
     #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     bots: u32,
@@ -83,6 +92,7 @@ Examples:
   swarm                                             500 bots for 30 seconds against a server on this machine
   swarm --bots 5000 --ramp 10s --for 1m             more of them
   swarm --bots 20 --for 5s --json report.json       a short check for a build
+  swarm --url wss://127.0.0.1:7443 --ca cert.pem    over TLS, with a certificate that nobody else trusts
   taskset -c 1 swarm --bots 5000 --check 100        on a core of its own, with fewer worlds to compare";
 
 const EXPLANATION: &str = "\
@@ -177,7 +187,7 @@ fn plan(flags: Flags) -> Result<Plan, String> {
     if flags.record.is_some() && checked == 0 {
         return Err("--record needs a bot that keeps a world: raise --check".to_string());
     }
-    let target = Target::parse(&flags.url)?;
+    let target = Target::parse(&flags.url, flags.proxy.as_deref(), flags.ca.as_deref())?;
     let settings = Settings {
         host: target.host.clone(),
         target: target.path.clone(),

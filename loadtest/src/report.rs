@@ -334,7 +334,7 @@ mod tests {
     fn plan() -> Plan {
         Plan {
             url: "ws://127.0.0.1:7070/play".into(),
-            target: Target::parse("ws://127.0.0.1:7070/play").unwrap(),
+            target: Target::parse("ws://127.0.0.1:7070/play", None, None).unwrap(),
             bots: 2,
             checked: 1,
             ramp: Duration::from_secs(1),

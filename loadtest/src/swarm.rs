@@ -8,6 +8,7 @@
 use crate::alarm::Alarm;
 use crate::bot::{Bot, Settings};
 use crate::frames::Frames;
+use crate::link::Link;
 use crate::measure::Tally;
 use crate::target::Target;
 use crate::wheel::Wheel;
@@ -55,12 +56,17 @@ pub struct Swarm {
     due: VecDeque<u32>,
     buffer: Vec<u8>,
     frames: Frames,
+    /// For bots with a link: what the socket's bytes mean, and what goes to the socket.
+    plain: Vec<u8>,
+    sealed: Vec<u8>,
 }
 
 struct Connection {
     bot: Bot,
     stream: Option<TcpStream>,
     connected: bool,
+    /// A proxy's tunnel and TLS, for those who need them.
+    link: Option<Box<Link>>,
     /// What the socket did not take. While there is any, inputs are skipped.
     unsent: Vec<u8>,
 }
@@ -85,6 +91,8 @@ impl Swarm {
             due: VecDeque::new(),
             buffer: vec![0; READ_BYTES],
             frames: Frames::default(),
+            plain: Vec::new(),
+            sealed: Vec::new(),
         })
     }
 
@@ -97,7 +105,13 @@ impl Swarm {
     pub fn add(&mut self, connect_at: Time, checked: bool, guest: bool) {
         let number = self.connections.len() as u32;
         let bot = Bot::new(&self.settings, number, checked, guest, connect_at);
-        self.connections.push(Connection { bot, stream: None, connected: false, unsent: Vec::new() });
+        self.connections.push(Connection {
+            bot,
+            stream: None,
+            connected: false,
+            link: None,
+            unsent: Vec::new(),
+        });
         self.wheel.set(number, connect_at);
     }
 
@@ -201,7 +215,10 @@ impl Swarm {
             }
             connection.connected = true;
             self.reached = true;
-            connection.bot.handle_connected(&mut self.frames);
+            connection.link = self.target.route.begin(&mut self.sealed);
+            if connection.link.is_none() {
+                connection.bot.handle_connected(&mut self.frames);
+            }
             self.flush(who);
         } else if event.is_writable() && !connection.unsent.is_empty() {
             self.flush(who);
@@ -221,9 +238,13 @@ impl Swarm {
                 Ok(0) => return self.end(who, None),
                 Ok(len) => {
                     self.tally.received(len, connection.bot.is_checked());
-                    let bytes = &mut self.buffer[..len];
-                    connection.bot.handle_bytes(now, bytes, &mut self.frames, &mut self.tally);
-                    self.flush(who);
+                    if connection.link.is_some() {
+                        self.read_through_link(who, now, len);
+                    } else {
+                        let bytes = &mut self.buffer[..len];
+                        connection.bot.handle_bytes(now, bytes, &mut self.frames, &mut self.tally);
+                        self.flush(who);
+                    }
                     if len < READ_BYTES && !ending {
                         return;
                     }
@@ -235,32 +256,75 @@ impl Swarm {
         }
     }
 
-    /// Sends what the bot has to say, behind what is left from before.
-    fn flush(&mut self, who: usize) {
-        let connection = &mut self.connections[who];
-        let (bytes, messages) = (self.frames.bytes.len(), self.frames.messages);
-        let result = connection.send(&self.frames.bytes);
-        self.frames.clear();
-        if bytes > 0 {
-            self.tally.sent(messages, bytes);
+    /// The socket's bytes are sealed, or are still about the way to the server.
+    fn read_through_link(&mut self, who: usize, now: Time, len: usize) {
+        let Connection { bot, link: Some(link), .. } = &mut self.connections[who] else { return };
+        let was_open = link.is_open();
+        self.plain.clear();
+        let result = link.receive(&self.buffer[..len], &mut self.plain);
+        let peer_closed = link.has_peer_closed();
+        if link.is_open() && !was_open && result.is_ok() {
+            bot.handle_connected(&mut self.frames);
         }
+        bot.handle_bytes(now, &mut self.plain, &mut self.frames, &mut self.tally);
+        self.flush(who);
         match result {
-            Err(error) => self.end(who, Some(error)),
-            Ok(()) if connection.bot.is_ended() => connection.stream = None,
+            Err(error) => self.hang_up(who, Some(error)),
+            Ok(()) if peer_closed => self.end(who, None),
             Ok(()) => {}
         }
     }
 
-    fn end(&mut self, who: usize, error: Option<io::Error>) {
+    /// Sends what the bot and its link have to say, behind what is left from before.
+    fn flush(&mut self, who: usize) {
         let connection = &mut self.connections[who];
-        connection.stream = None;
-        let text = error.as_ref().map(in_words);
+        let bytes = match &mut connection.link {
+            None => &self.frames.bytes,
+            Some(link) => {
+                link.send(&self.frames.bytes, &mut self.sealed);
+                &self.sealed
+            }
+        };
+        let result = connection.send(bytes);
+        if !bytes.is_empty() {
+            self.tally.sent(self.frames.messages, bytes.len());
+        }
+        self.frames.clear();
+        self.sealed.clear();
+        match result {
+            Err(error) => self.end(who, Some(error)),
+            Ok(()) if connection.bot.is_ended() => self.hang_up(who, None),
+            Ok(()) => {}
+        }
+    }
+
+    /// The socket has ended: in order, or with `error`.
+    fn end(&mut self, who: usize, error: Option<io::Error>) {
+        let mut text = error.as_ref().map(in_words);
         if !self.reached
             && let Some(error) = error
         {
             self.broken.get_or_insert_with(|| self.target.cannot_connect(&error));
         }
-        connection.bot.handle_end(text, &mut self.tally);
+        if let Some(place) = self.connections[who].link.as_ref().and_then(|link| link.place()) {
+            let what = text.as_deref().unwrap_or("the connection was closed");
+            text = Some(format!("{what} {place}"));
+        }
+        self.hang_up(who, text);
+    }
+
+    /// Gives the socket back. `why`: it ends before its time.
+    fn hang_up(&mut self, who: usize, why: Option<String>) {
+        let connection = &mut self.connections[who];
+        if let Some(link) = connection.link.take() {
+            link.close(&mut self.sealed);
+            // Nobody waits for it.
+            let _ = connection.send(&self.sealed);
+            self.sealed.clear();
+        }
+        connection.stream = None;
+        connection.unsent = Vec::new();
+        connection.bot.handle_end(why, &mut self.tally);
     }
 }
 

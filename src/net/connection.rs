@@ -1,18 +1,14 @@
 //! One socket, its session and what waits for it: bytes in, bytes out, goodbye.
 
-use std::io::{self, Read};
-use std::net::Shutdown;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
-
-use mio::Registry;
-use mio::net::TcpStream;
-use socket2::SockRef;
 
 use super::Shared;
 use super::commands::Commands;
 use super::fanout::{Hearing, History, Missing, compose};
 use super::outbox::{Flushed, Outbox};
+use super::transport::Socket;
 use crate::bridge::{Ask, Batch, ConnId, Part, RoomId};
 use crate::close_reason::CloseReason;
 use crate::metrics::Direction;
@@ -23,12 +19,12 @@ use crate::websocket::frame::SERVER_HEADER_BYTES_MAX;
 
 /// A socket with its session.
 #[derive(Debug)]
-pub struct Connection {
+pub struct Connection<S> {
     /// Its name for the simulation.
     pub id: ConnId,
     /// The conversation.
     pub session: Session,
-    stream: TcpStream,
+    socket: S,
     outbox: Outbox,
     /// From the welcome to the last word.
     hearing: Option<Box<Hearing>>,
@@ -72,8 +68,6 @@ pub struct Desk {
     pub with_inputs: Vec<ConnId>,
     /// Connections that wait for room for an ask.
     pub with_asks: Vec<ConnId>,
-    /// Where sockets are registered.
-    pub registry: Registry,
     /// What was counted since the last report.
     pub tally: Tally,
     /// The one receive buffer.
@@ -111,13 +105,13 @@ pub enum Verdict {
     Gone(CloseReason),
 }
 
-impl Connection {
+impl<S: Socket> Connection<S> {
     /// A socket that has just been accepted, and is registered under the slot of `id`.
-    pub fn new(id: ConnId, stream: TcpStream, now: Time) -> Connection {
+    pub fn new(id: ConnId, socket: S, now: Time) -> Connection<S> {
         Connection {
             id,
             session: Session::new(now),
-            stream,
+            socket,
             outbox: Outbox::default(),
             hearing: None,
             outbox_counted: 0,
@@ -130,11 +124,6 @@ impl Connection {
             listed: false,
             tuned: false,
         }
-    }
-
-    /// The socket, to take it off the poller.
-    pub fn stream(&mut self) -> &mut TcpStream {
-        &mut self.stream
     }
 
     /// The poller reported something.
@@ -191,7 +180,7 @@ impl Connection {
                 .state_window_bits(&desk.shared.site)
                 .and_then(|bits| deflate.write(bits, &buffer[SERVER_HEADER_BYTES_MAX..]));
             let message = compressed.unwrap_or(&buffer[start..]);
-            let sent = self.outbox.send(desk.now, message, &mut &self.stream);
+            let sent = self.outbox.send(desk.now, message, &mut self.socket);
             desk.tally.messages_out += 1;
             match sent {
                 Ok(flushed) => self.note_flushed(desk, flushed),
@@ -245,7 +234,7 @@ impl Connection {
 
     fn read_once(&mut self, desk: &mut Desk, pulse: Pulse) -> io::Result<usize> {
         let mut receive = std::mem::take(&mut desk.receive);
-        let read = read_once(&mut self.stream, &mut receive);
+        let read = read_once(&mut self.socket, &mut receive);
         if let Ok(Some(len)) = read {
             desk.tally.bytes_in += len as u64;
             // After a short read nothing is left, unless the end is there to be read.
@@ -349,7 +338,7 @@ impl Connection {
     fn say_goodbye(&mut self, desk: &mut Desk) -> Verdict {
         let Some(goodbye) = &mut self.goodbye else { return Verdict::Waits };
         if self.outbox.is_empty() && !goodbye.shut {
-            let _ = self.stream.shutdown(Shutdown::Write);
+            let _ = self.socket.shutdown_write();
             *goodbye = Goodbye { since: desk.now, shut: true, ..*goodbye };
         }
         let heard_the_end = self.ended && !self.readable;
@@ -365,7 +354,7 @@ impl Connection {
         if self.outbox.is_empty() || self.full {
             return true;
         }
-        match self.outbox.flush(desk.now, &mut &self.stream) {
+        match self.outbox.flush(desk.now, &mut self.socket) {
             Ok(flushed) => {
                 self.note_flushed(desk, flushed);
                 true
@@ -405,14 +394,8 @@ impl Connection {
             return;
         }
         self.tuned = true;
-        let socket = SockRef::from(&self.stream);
         let user_timeout = desk.shared.slow_timeout + USER_TIMEOUT_BEYOND_SLOW;
-        let tuned = socket
-            .set_tcp_nodelay(true)
-            .and_then(|()| socket.set_send_buffer_size(SEND_BUFFER_BYTES))
-            .and_then(|()| socket.set_tcp_notsent_lowat(NOTSENT_LOWAT_BYTES))
-            .and_then(|()| socket.set_tcp_user_timeout(Some(user_timeout)));
-        if let Err(error) = tuned {
+        if let Err(error) = self.socket.tune(user_timeout) {
             tracing::debug!(%error, "cannot set a socket option");
         }
     }
@@ -456,9 +439,9 @@ fn turn<'a>(now: Time, shared: &'a Arc<Shared>, pulse: Pulse, outbox: &'a mut Ou
 }
 
 /// `None`: nothing is there.
-fn read_once(stream: &mut TcpStream, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+fn read_once(socket: &mut impl Socket, buffer: &mut [u8]) -> io::Result<Option<usize>> {
     loop {
-        match stream.read(buffer) {
+        match socket.read(buffer) {
             Ok(len) => return Ok(Some(len)),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -481,5 +464,3 @@ const DISCARD_BYTES_MAX: usize = 256 * 1024;
 const GOODBYE: Duration = Duration::from_secs(5);
 /// The kernel's own timer also ends living peers that stall, so it comes after ours.
 const USER_TIMEOUT_BEYOND_SLOW: Duration = Duration::from_secs(30);
-const SEND_BUFFER_BYTES: usize = 16 * 1024;
-const NOTSENT_LOWAT_BYTES: u32 = 4 * 1024;

@@ -1,0 +1,356 @@
+//! All connections of an io thread and the rooms they hear: the work of its loop, without the poller.
+//!
+//! The io thread tells a [`Hub`] what the poller and the channels brought, and calls the parts of a turn in order. The sockets may be
+//! anything that is a [`Socket`], so a test drives the same code without a kernel. It looks at no clock; [`Hub::set_now`] brings the time.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel::Sender;
+
+use super::Shared;
+use super::commands::Commands;
+use super::connection::{Connection, Desk, Tally, Verdict};
+use super::fanout::{History, Missing};
+use super::table::Table;
+use super::transport::Socket;
+use crate::bridge::{Ask, Batch, Command, ConnId, RoomId, SharedBatch};
+use crate::close_reason::CloseReason;
+use crate::metrics::Metrics;
+use crate::session::{Pulse, Session, Turn};
+use crate::time::Time;
+use crate::websocket::deflate::SharedWriter;
+
+/// The connections of an io thread, and what it knows of the rooms.
+#[derive(Debug)]
+pub struct Hub<S> {
+    index: u16,
+    desk: Desk,
+    connections: Table<Connection<S>>,
+    run_queue: VecDeque<ConnId>,
+    /// By room: they are numbered from 0.
+    rooms: Vec<RoomSide>,
+    /// The room whose turn it is to be sent first.
+    first_room: usize,
+    swept: Time,
+    sweep_from: usize,
+    stopping: Option<Time>,
+}
+
+/// A room as an io thread knows it.
+#[derive(Debug, Default)]
+struct RoomSide {
+    history: History,
+    /// The next part of the newest batch to be sent, and how many are left; it wraps, so that who was last is first.
+    next: usize,
+    left: usize,
+}
+
+impl<S: Socket> Hub<S> {
+    /// Nobody there yet; `commands` is the way to the simulation.
+    pub fn new(index: u16, shared: Arc<Shared>, commands: Sender<Vec<Command>>, now: Time) -> Hub<S> {
+        let desk = Desk {
+            now,
+            commands: Commands::new(commands),
+            with_inputs: Vec::new(),
+            with_asks: Vec::new(),
+            tally: Tally::default(),
+            receive: vec![0; RECEIVE_BYTES].into(),
+            compose: Vec::new(),
+            deflate: SharedWriter::default(),
+            missing: Missing::default(),
+            shared,
+        };
+        Hub {
+            index,
+            desk,
+            connections: Table::new(index),
+            run_queue: VecDeque::new(),
+            rooms: Vec::new(),
+            first_room: 0,
+            swept: now,
+            sweep_from: 0,
+            stopping: None,
+        }
+    }
+
+    /// What all io threads share.
+    pub fn shared(&self) -> &Arc<Shared> {
+        &self.desk.shared
+    }
+
+    /// Now, as of this turn.
+    pub fn now(&self) -> Time {
+        self.desk.now
+    }
+
+    /// A turn begins.
+    pub fn set_now(&mut self, now: Time) {
+        if now.since(self.desk.now) > STALL {
+            // The process was held up: hear first what came meanwhile, before anybody is accused of silence.
+            self.swept = now + STALL;
+        }
+        self.desk.now = now;
+    }
+
+    /// The id that the next connection gets; its slot is the poller's token.
+    pub fn next_id(&self) -> ConnId {
+        self.connections.next_id()
+    }
+
+    /// Takes a connection under [`Hub::next_id`]. It is already counted as open.
+    pub fn admit(&mut self, socket: S) {
+        let connection = self.connections.insert(|id| Connection::new(id, socket, self.desk.now));
+        if self.stopping.is_some() {
+            connection.tell(&mut self.desk, Session::going_away);
+        }
+        // Most requests are there already: no need to wait for the poller to say so.
+        enqueue(&mut self.run_queue, connection);
+    }
+
+    /// The poller reported something about a slot.
+    pub fn wake(&mut self, slot: usize, readable: bool, writable: bool, ended: bool) {
+        if let Some(connection) = self.connections.at(slot) {
+            connection.wake(readable, writable, ended);
+            enqueue(&mut self.run_queue, connection);
+        }
+    }
+
+    /// Takes what a room has said: its news at once, the rest with the fan-out.
+    pub fn take_batch(&mut self, batch: SharedBatch) {
+        self.take_news(&batch);
+        self.start_fanout(batch);
+    }
+
+    /// Whether there is work that waits for nothing.
+    pub fn is_busy(&self) -> bool {
+        !self.run_queue.is_empty() || self.rooms.iter().any(|room| room.left > 0)
+    }
+
+    /// Whether the simulation did not take everything: try again soon.
+    pub fn asks_wait(&self) -> bool {
+        self.desk.commands.are_blocked() || !self.desk.with_asks.is_empty()
+    }
+
+    /// How many connections there are.
+    pub fn len(&self) -> usize {
+        self.connections.len()
+    }
+
+    /// Whether there is no connection.
+    pub fn is_empty(&self) -> bool {
+        self.connections.is_empty()
+    }
+
+    /// Since when every connection knows that the server goes away.
+    pub fn stopping(&self) -> Option<Time> {
+        self.stopping
+    }
+
+    /// Each connection that stood in the queue gets one turn.
+    pub fn serve_run_queue(&mut self) {
+        for _ in 0..self.run_queue.len() {
+            let Some(conn) = self.run_queue.pop_front() else { return };
+            let Some(connection) = self.connections.find(conn) else { continue };
+            connection.queued = false;
+            let pulse = pulse(&self.rooms, connection);
+            let verdict = connection.work(&mut self.desk, pulse);
+            self.carry_out(conn, verdict);
+        }
+    }
+
+    /// Sends a slice of what is to be sent, so that reading goes on in between; `out_of_time` ends it early.
+    pub fn fan_out(&mut self, out_of_time: impl Fn() -> bool) {
+        let mut sent = 0;
+        // In turns: a room that is never done must not keep the others waiting.
+        let Some(first) = (self.first_room + 1).checked_rem(self.rooms.len()) else { return };
+        self.first_room = first;
+        for at in (first..self.rooms.len()).chain(0..first) {
+            let side = &mut self.rooms[at];
+            if side.left == 0 {
+                continue;
+            }
+            let Some(batch) = side.history.newest().cloned() else { continue };
+            let parts = batch.parts_of(self.index);
+            while side.left > 0 {
+                if sent == SENDS_PER_SLICE || (sent % 32 == 31 && out_of_time()) {
+                    return;
+                }
+                let part = &parts[side.next];
+                side.next = (side.next + 1) % parts.len();
+                side.left -= 1;
+                sent += 1;
+                let Some(connection) = self.connections.find(part.conn) else { continue };
+                let room = RoomId(at as u32);
+                if let Verdict::Gone(reason) = connection.publish(&mut self.desk, room, &side.history, part) {
+                    remove(&mut self.connections, &mut self.desk, part.conn, reason);
+                }
+            }
+            let shared = &self.desk.shared;
+            shared.metrics.fanout.observe(shared.now().since(batch.due));
+        }
+    }
+
+    /// One send per turn: inputs are collected last, so that the newest ones go.
+    pub fn send_commands(&mut self) {
+        if !self.desk.commands.unblock() {
+            return;
+        }
+        for conn in std::mem::take(&mut self.desk.with_asks) {
+            let Some(connection) = self.connections.find(conn) else { continue };
+            let pulse = pulse(&self.rooms, connection);
+            let verdict = connection.resume(&mut self.desk, pulse);
+            self.carry_out(conn, verdict);
+        }
+        let mut with_inputs = std::mem::take(&mut self.desk.with_inputs);
+        for conn in with_inputs.drain(..) {
+            let Some(connection) = self.connections.find(conn) else { continue };
+            connection.listed = false;
+            while let Some((room, input)) = connection.session.take_input() {
+                self.desk.commands.push(connection.id, room, Ask::Input(input));
+            }
+        }
+        self.desk.with_inputs = with_inputs;
+        self.desk.commands.send();
+    }
+
+    /// Deadlines are coarse: a tenth of the table each tenth of a second. Returns whether it was time for that.
+    pub fn sweep(&mut self) -> bool {
+        if self.desk.now < self.swept + SWEEP_PERIOD {
+            return false;
+        }
+        self.swept = self.desk.now;
+        let slots = self.connections.slots();
+        let until = (self.sweep_from + slots.div_ceil(SWEEP_PARTS)).min(slots);
+        let share = if self.stopping.is_some() { 0..slots } else { self.sweep_from..until };
+        self.sweep_from = if until == slots { 0 } else { until };
+        for slot in share {
+            if let Some(connection) = self.connections.at(slot) {
+                let (conn, verdict) = (connection.id, connection.check_time(&mut self.desk));
+                self.carry_out(conn, verdict);
+            }
+        }
+        true
+    }
+
+    /// Tells every connection that the server goes away.
+    pub fn go_away(&mut self) {
+        self.stopping = Some(self.desk.now);
+        for slot in 0..self.connections.slots() {
+            if let Some(connection) = self.connections.at(slot) {
+                let (conn, verdict) = (connection.id, connection.tell(&mut self.desk, Session::going_away));
+                self.carry_out(conn, verdict);
+            }
+        }
+    }
+
+    /// Adds what was counted in this turn to the metrics.
+    pub fn report(&mut self) {
+        self.desk.tally.report(&self.desk.shared);
+    }
+
+    /// Seats given, refused and taken away come first: they must not be lost with a batch that is overtaken.
+    fn take_news(&mut self, batch: &Batch) {
+        let index = self.index;
+        for joined in batch.joined.iter().filter(|joined| joined.conn.thread == index) {
+            self.with(joined.conn, |connection, desk| connection.joined(desk, batch.slice(joined.welcome)));
+        }
+        for refused in batch.refused.iter().filter(|refused| refused.conn.thread == index) {
+            self.tell(refused.conn, |session, turn| {
+                session.refused(turn, refused.code, &refused.text, refused.retry_after_millis);
+            });
+        }
+        for removed in batch.removed.iter().filter(|removed| removed.conn.thread == index) {
+            self.tell(removed.conn, |session, turn| session.removed(turn, removed.why));
+        }
+    }
+
+    /// Makes a batch the one that is sent. Whom the last one has not reached is served from this one.
+    fn start_fanout(&mut self, batch: SharedBatch) {
+        let Some(room) = batch.room else { return };
+        let at = room.0 as usize;
+        if at >= self.rooms.len() {
+            self.rooms.resize_with(at + 1, RoomSide::default);
+        }
+        let side = &mut self.rooms[at];
+        if let Some(last) = side.history.newest() {
+            let parts = last.parts_of(self.index);
+            self.desk.shared.metrics.overtaken_updates.inc_by(side.left as u64);
+            for at in 0..side.left {
+                let part = &parts[(side.next + at) % parts.len()];
+                if let Some(connection) = self.connections.find(part.conn) {
+                    connection.skip(&mut self.desk, last, part);
+                }
+            }
+        }
+        let parts = batch.parts_of(self.index).len();
+        side.next = if side.left == 0 || parts == 0 { 0 } else { side.next % parts };
+        side.left = parts;
+        side.history.push(batch);
+    }
+
+    fn carry_out(&mut self, conn: ConnId, verdict: Verdict) {
+        match verdict {
+            Verdict::Waits => {}
+            Verdict::Again => {
+                if let Some(connection) = self.connections.find(conn) {
+                    enqueue(&mut self.run_queue, connection);
+                }
+            }
+            Verdict::Gone(reason) => remove(&mut self.connections, &mut self.desk, conn, reason),
+        }
+    }
+
+    fn tell(&mut self, conn: ConnId, say: impl FnOnce(&mut Session, &mut Turn)) {
+        self.with(conn, |connection, desk| connection.tell(desk, say));
+    }
+
+    fn with(&mut self, conn: ConnId, deed: impl FnOnce(&mut Connection<S>, &mut Desk) -> Verdict) {
+        if let Some(connection) = self.connections.find(conn) {
+            let verdict = deed(connection, &mut self.desk);
+            self.carry_out(conn, verdict);
+        }
+    }
+}
+
+fn enqueue<S>(run_queue: &mut VecDeque<ConnId>, connection: &mut Connection<S>) {
+    if !connection.queued {
+        connection.queued = true;
+        run_queue.push_back(connection.id);
+    }
+}
+
+/// Closing a socket also takes it off the poller.
+fn remove<S: Socket>(
+    connections: &mut Table<Connection<S>>,
+    desk: &mut Desk,
+    conn: ConnId,
+    reason: CloseReason,
+) {
+    let Some(mut connection) = connections.remove(conn) else { return };
+    connection.count_outbox_as(desk, 0);
+    count_end(&desk.shared.metrics, reason);
+    tracing::debug!(reason = reason.name(), slot = conn.slot, "a connection ended");
+}
+
+/// Counts the end of an open connection.
+pub fn count_end(metrics: &Metrics, reason: CloseReason) {
+    metrics.connections.dec();
+    metrics.closes.inc(reason);
+}
+
+fn pulse<S>(rooms: &[RoomSide], connection: &Connection<S>) -> Pulse {
+    let side = connection.session.room().and_then(|room| rooms.get(room.0 as usize));
+    let newest = side.and_then(|side| side.history.newest());
+    newest.map_or(Pulse::default(), |batch| Pulse { tick: batch.tick, due: batch.due })
+}
+
+/// One receive buffer per thread; what is cut off at its end is kept by its session.
+const RECEIVE_BYTES: usize = 64 * 1024;
+const SENDS_PER_SLICE: usize = 256;
+/// How often the sweep looks at a share of the table.
+pub const SWEEP_PERIOD: Duration = Duration::from_millis(100);
+const SWEEP_PARTS: usize = 10;
+/// A turn that comes so late was held up by something else.
+const STALL: Duration = Duration::from_secs(1);
