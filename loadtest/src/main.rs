@@ -61,6 +61,9 @@ struct Flags {
     /// Go through this HTTP proxy (CONNECT), at http://host:port
     #[arg(long, value_name = "URL")]
     proxy: Option<String>,
+    /// Have the server compress (permessage-deflate); one that does not fails the run
+    #[arg(long)]
+    deflate: bool,
     /// How many bots
     #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     bots: u32,
@@ -193,6 +196,7 @@ fn plan(flags: Flags) -> Result<Plan, String> {
         target: target.path.clone(),
         game: flags.game,
         seed: flags.seed,
+        deflate: flags.deflate,
     };
     Ok(Plan {
         url: flags.url,

@@ -1,8 +1,8 @@
 """Holds a server to RFC 7692 (permessage-deflate), with the Python library `websockets`.
 
-    python3 deflate_peer.py --url ws://127.0.0.1:7070
+    python3 deflate_peer.py --url ws://127.0.0.1:7070 --swarm target/release/swarm
 
-The server runs with --echo and --deflate state.
+The server runs with --echo and --deflate state. The swarm meets a server of that library that does not compress.
 """
 
 from __future__ import annotations
@@ -12,9 +12,12 @@ import asyncio
 import itertools
 import os
 import sys
+from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.server import ServerConnection
+from websockets.asyncio.server import serve as serve_on
 from websockets.extensions import permessage_deflate as deflate
 from websockets.typing import Subprotocol
 
@@ -23,14 +26,14 @@ import tickyard_wire as wire
 PATIENCE = 20.0
 SIZES = (0, 1, 63, 64, 125, 1000, 65535, 65536, 200_000, 2 * 1024 * 1024)
 PIECES = (1, 7, 1000)
-BITS = (None, 9, 12, 15)
+BITS = (None, 9, 15)
 
 
 class Peer:
     """The checks, and what came of them."""
 
-    def __init__(self, url: str) -> None:
-        self.url = url
+    def __init__(self, url: str, swarm: str | None) -> None:
+        self.url, self.swarm = url, swarm
         self.passed = self.failed = 0
 
     async def check(self, name: str, body: Callable[[], Awaitable[None]]) -> None:
@@ -61,6 +64,8 @@ class Peer:
         await self.check("RSV1 without an agreement", self.not_agreed)
         await self.check("a player", self.player)
         await self.check("a window of 2^8 is declined", self.declined)
+        if self.swarm:
+            await self.check("the swarm without compression", self.swarm_without)
 
     def open(self, path: str, offer: object = None, protocols: list[str] | None = None) -> connect:
         """A connection with this offer of compression."""
@@ -144,9 +149,34 @@ class Peer:
             expect(await socket.recv(), "x" * 1000)
 
 
+    async def swarm_without(self) -> None:
+        """RFC 6455, 7.4.1: a client that needs an extension and does not get it closes with 1010 and says which."""
+        assert self.swarm
+        ends: list[tuple[int | None, str | None]] = []
+        offers: list[str | None] = []
+
+        async def serve(socket: ServerConnection) -> None:
+            offers.append(socket.request.headers.get("Sec-WebSocket-Extensions") if socket.request else None)
+            await socket.wait_closed()
+            ends.append((socket.close_code, socket.close_reason))
+
+        protocols = [Subprotocol(wire.SUBPROTOCOL)]
+        async with serve_on(serve, "127.0.0.1", 0, compression=None, subprotocols=protocols) as server:
+            port = next(iter(server.sockets)).getsockname()[1]
+            command = ["--deflate", "--bots", "1", "--for", "1s", "--url", f"ws://127.0.0.1:{port}/play"]
+            swarm = await asyncio.create_subprocess_exec(self.swarm, *command, stdout=PIPE, stderr=PIPE)
+            said, _ = await swarm.communicate()
+        expect((offers, ends), (["permessage-deflate"], [(1010, "permessage-deflate")]))
+        expect(swarm.returncode, 1)
+        expect("the server does not compress" in said.decode(), True)
+
+
+TEXT = "".join(f"{at * at % 997} " for at in range(50_000))
+
+
 def text(size: int) -> str:
     """Letters that compress somewhat, and repeat from message to message."""
-    return "".join(f"{at * at % 997} " for at in range(size))[:size]
+    return (TEXT * (size // len(TEXT) + 1))[:size]
 
 
 async def pieces(message: str, size: int) -> AsyncIterator[str]:
@@ -176,7 +206,9 @@ def main() -> int:
     """The command line."""
     parser = argparse.ArgumentParser(description="Judges a server's compression with the library websockets.")
     parser.add_argument("--url", required=True, help="as in ws://127.0.0.1:7070")
-    peer = Peer(parser.parse_args().url.rstrip("/"))
+    parser.add_argument("--swarm", help="the swarm's binary, to see what it does where nothing is compressed")
+    options = parser.parse_args()
+    peer = Peer(options.url.rstrip("/"), options.swarm)
     asyncio.run(peer.all())
     print(f"deflate: {peer.passed} passed, {peer.failed} failed")
     return 1 if peer.failed or not peer.passed else 0
