@@ -9,16 +9,17 @@ use crate::config::Config;
 /// `listen` and `admin` carry the real ports, also where 0 was asked for.
 pub fn banner(config: &Config, listen: SocketAddr, admin: Option<SocketAddr>) -> String {
     let here = reachable(listen);
+    let (http, ws) = if config.tls_cert.is_some() { ("https", "wss") } else { ("http", "ws") };
     let mut text = format!("tickyard {}\n\n", env!("CARGO_PKG_VERSION"));
     let mut line = |name: &str, value: String| {
         let _ = writeln!(text, "  {name:<9}{value}");
     };
-    line("play", format!("http://{here}/"));
-    line("clients", format!("ws://{here}/play"));
+    line("play", format!("{http}://{here}/"));
+    line("clients", format!("{ws}://{here}/play"));
     if config.echo {
-        line("echo", format!("ws://{here}/echo"));
+        line("echo", format!("{ws}://{here}/echo"));
     }
-    line("health", format!("http://{here}/healthz"));
+    line("health", format!("{http}://{here}/healthz"));
     match admin {
         Some(admin) => line("metrics", format!("http://{}/metrics", reachable(admin))),
         None => line("metrics", "off".to_owned()),
@@ -27,19 +28,19 @@ pub fn banner(config: &Config, listen: SocketAddr, admin: Option<SocketAddr>) ->
         "room",
         format!("{} ticks a second, {} seats, seed {}", config.tick_rate, config.capacity, config.seed),
     );
-    for note in notes(listen, admin) {
+    for note in notes(http, listen, admin) {
         let _ = write!(text, "\n{note}\n");
     }
     text.push_str("\nCtrl-C stops it.\n");
     text
 }
 
-fn notes(listen: SocketAddr, admin: Option<SocketAddr>) -> Vec<String> {
+fn notes(http: &str, listen: SocketAddr, admin: Option<SocketAddr>) -> Vec<String> {
     let mut notes = Vec::new();
     if listen.ip().is_unspecified() {
         let port = listen.port();
         notes.push(format!(
-            "It listens on every address of this machine: others play at http://<this machine's address>:{port}/"
+            "It listens on every address of this machine: others play at {http}://<this machine's address>:{port}/"
         ));
     }
     if let Some(admin) = admin

@@ -7,6 +7,7 @@
 //! A command is addressed to a room and comes from a connection; a batch is what one room has to say at one publication, shared by
 //! all io threads. Neither side ever waits for the other; `docs/architecture.md` says what happens when a channel is full.
 
+use serde::{Deserialize, Serialize};
 use std::ops::Range;
 use std::sync::Arc;
 use tickyard_protocol::message::{Input, RefusalCode};
@@ -27,7 +28,7 @@ pub struct ConnId {
 }
 
 /// A room of this process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct RoomId(pub u32);
 
 /// What an io thread asks of a room. The list of commands that a room drains in a tick is its journal.
@@ -42,7 +43,7 @@ pub struct Command {
 }
 
 /// What is asked of a room.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Ask {
     /// Reliable messages up to this number were heard.
     Ack(u32),
@@ -61,7 +62,7 @@ pub enum Ask {
 }
 
 /// Who wants in.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Join {
     /// The name to show; empty: the room chooses.
     pub name: String,
@@ -70,7 +71,7 @@ pub struct Join {
 }
 
 /// How a player left.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Leave {
     /// The connection ended without a word.
     Dropped,
@@ -81,7 +82,7 @@ pub enum Leave {
 }
 
 /// A reliable message from a player.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Message {
     /// 1, 2, 3 … per session.
     pub number: u32,

@@ -2,12 +2,14 @@
 //!
 //! A closed list: each end of a connection is counted under exactly one of these names and logged with it.
 
+use serde::{Deserialize, Serialize};
+
 /// Why a connection ended. Each one that was accepted ends for exactly one reason.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum CloseReason {
     /// The request was not a valid upgrade: answered with an HTTP status (400, 403, 405, 426 …).
     BadHandshake,
-    /// The first message was not a hello that can be read (1008).
+    /// The first message was not a hello that can be read, or there was none in the first 32 KiB (1008).
     BadHello,
     /// A message of the game protocol was malformed, unknown or not allowed at that time (1008).
     BadMessage,
@@ -21,7 +23,7 @@ pub enum CloseReason {
     HttpDone,
     /// Nothing heard for `--idle-timeout` (1008).
     Idle,
-    /// The system would not let us watch the socket: dropped.
+    /// A fault of ours: the simulation is gone (1011), or the system would not let us watch the socket (dropped).
     Internal,
     /// A compressed message that is broken (1007).
     InvalidDeflate,
@@ -31,9 +33,11 @@ pub enum CloseReason {
     NormalByPeer,
     /// The peer ended TCP without a close frame: FIN, reset or a network error.
     PeerGone,
+    /// HTTP without TLS on a port that speaks TLS (400).
+    PlainHttp,
     /// A frame broke RFC 6455 (1002).
     ProtocolError,
-    /// More messages, bytes or pings a second than a player may send, or more fragments in a message (1008).
+    /// More frames of any kind or bytes a second than a player may send, or more fragments in a message (1008).
     Rate,
     /// `Refused` was the answer to the hello: outdated, unknown game … (4001), or full (1013).
     Refused,
@@ -43,6 +47,8 @@ pub enum CloseReason {
     RoomFailed,
     /// No progress in writing for `--slow-timeout`: dropped, for a close frame would only wait as well.
     Slow,
+    /// TLS failed, in the handshake or later: no common version or suite, a forged record, noise (a TLS alert).
+    TlsFailed,
     /// A message over the limit (1009).
     TooBig,
     /// A text message where only binary ones are understood (1003).
@@ -65,12 +71,14 @@ impl CloseReason {
         CloseReason::InvalidUtf8,
         CloseReason::NormalByPeer,
         CloseReason::PeerGone,
+        CloseReason::PlainHttp,
         CloseReason::ProtocolError,
         CloseReason::Rate,
         CloseReason::Refused,
         CloseReason::ReliableOverflow,
         CloseReason::RoomFailed,
         CloseReason::Slow,
+        CloseReason::TlsFailed,
         CloseReason::TooBig,
         CloseReason::Unsupported,
     ];
@@ -91,12 +99,14 @@ impl CloseReason {
             CloseReason::InvalidUtf8 => "invalid_utf8",
             CloseReason::NormalByPeer => "normal_by_peer",
             CloseReason::PeerGone => "peer_gone",
+            CloseReason::PlainHttp => "plain_http",
             CloseReason::ProtocolError => "protocol_error",
             CloseReason::Rate => "rate",
             CloseReason::Refused => "refused",
             CloseReason::ReliableOverflow => "reliable_overflow",
             CloseReason::RoomFailed => "room_failed",
             CloseReason::Slow => "slow",
+            CloseReason::TlsFailed => "tls_failed",
             CloseReason::TooBig => "too_big",
             CloseReason::Unsupported => "unsupported",
         }

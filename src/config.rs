@@ -2,8 +2,8 @@
 //!
 //! [`Config`] is what the server runs with. [`Flags`] is the same list as people write it: each knob is a flag, an
 //! environment variable and a key of the configuration file, from one declaration, so none of the three can lack
-//! one. A flag wins over the environment, the environment over the file, the file over the default. Limits that
-//! nobody should have to turn are constants in the modules which keep them.
+//! one. A flag wins over the environment, the environment over the file, the file over the default. What one peer may cost
+//! stands in [`limits`], also what nobody should have to turn.
 
 use std::io::IsTerminal;
 use std::net::SocketAddr;
@@ -18,11 +18,16 @@ pub use crate::session::site::Compression;
 
 mod explain;
 mod flags;
+pub mod limits;
 mod values;
 
 pub use explain::explain;
 pub use flags::{Flags, command};
-use values::{Connections, Deflate, IoThreads, LogFilter, Origin, Players, TickRate, Timeout};
+use limits::{Budget, Limits};
+use values::{
+    Connections, Deflate, FrameRate, IoThreads, LogFilter, MessageBytes, Origin, Players, Speed, TickRate,
+    Timeout,
+};
 
 /// What a server runs with. Start from [`Config::default`] or [`Config::from_args`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,16 +53,32 @@ pub struct Config {
     pub capacity: u32,
     /// Seed of a room's random source. Fixed, so that two runs with the same commands are the same run.
     pub seed: u64,
-    /// A connection which sends nothing for this long is closed. Clients ping every few seconds.
+    /// A connection which sends nothing for this long is closed.
     pub idle_timeout: Duration,
-    /// A connection which takes none of the bytes that wait for it for this long is closed. Longer than a phone needs
-    /// to come out of a tunnel.
+    /// A WebSocket from which nothing was heard for this long is sent a ping, which clients answer by themselves; `None`:
+    /// nobody is asked, and who has nothing to say is closed after `idle_timeout`. At most a third of that is wise.
+    pub ping_interval: Option<Duration>,
+    /// A connection which takes none of the bytes that wait for it for this long is closed.
     pub slow_timeout: Duration,
+    /// Time from the accept to the end of the request.
+    pub handshake_timeout: Duration,
     /// Time from a connection's upgrade to its hello.
     pub hello_timeout: Duration,
+    /// The longest message that a player may send, over all of its fragments.
+    pub message_bytes_max: usize,
+    /// Frames that a player may send per second, of any kind: an unfragmented message is one, so is a ping. Four seconds' worth
+    /// may come at once.
+    pub messages_per_second: u32,
+    /// Bytes that a player may send per second. Four seconds' worth may come at once.
+    pub bytes_per_second: u32,
     /// Origins of pages that may connect beside the server's own, as in `https://game.example`. Empty: while listening on
     /// loopback, all pages from this machine.
     pub allow_origin: Vec<String>,
+    /// The certificate chain, as PEM, with which players are met over TLS; needs [`Config::tls_key`]. Without the two players connect over plain
+    /// TCP: fine on one machine, and behind a proxy that speaks TLS for us.
+    pub tls_cert: Option<PathBuf>,
+    /// The private key of [`Config::tls_cert`], as PEM.
+    pub tls_key: Option<PathBuf>,
     /// Which log lines are written, as in `info` or `tickyard=debug`.
     pub log: String,
     /// Whether log lines are JSON objects.
@@ -89,7 +110,12 @@ impl Config {
             ("capacity", Players::check(self.capacity.into())),
             ("idle_timeout", Timeout::check(self.idle_timeout)),
             ("slow_timeout", Timeout::check(self.slow_timeout)),
+            ("ping_interval", self.ping_interval.map_or(Ok(()), Timeout::check)),
+            ("handshake_timeout", Timeout::check(self.handshake_timeout)),
             ("hello_timeout", Timeout::check(self.hello_timeout)),
+            ("message_bytes_max", MessageBytes::check(self.message_bytes_max as u64)),
+            ("messages_per_second", FrameRate::check(self.messages_per_second.into())),
+            ("bytes_per_second", Speed::check(self.bytes_per_second.into())),
         ];
         for (name, result) in ranges {
             result.or_else(|why| wrong(name, why))?;
@@ -119,12 +145,68 @@ impl Config {
         Ok(())
     }
 
+    /// What a session is held to.
+    pub fn limits(&self) -> Limits {
+        Limits {
+            handshake_timeout: self.handshake_timeout,
+            hello_timeout: self.hello_timeout,
+            idle_timeout: self.idle_timeout,
+            ping_interval: self.ping_interval,
+            message_bytes_max: self.message_bytes_max,
+            frames: Budget::per_second(self.messages_per_second),
+            bytes: Budget::per_second(self.bytes_per_second),
+        }
+    }
+
+    /// What is allowed and yet not wise, one line each.
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        match self.ping_interval {
+            Some(ping) if ping > self.idle_timeout / 2 => warnings.push(format!(
+                "--ping-interval {ping:?} is more than half of --idle-timeout {:?}: one late answer ends a silent player",
+                self.idle_timeout
+            )),
+            _ => {}
+        }
+        warnings
+    }
+
     fn check_relations(&self) -> Result<(), Error> {
+        if let Some(ping) = self.ping_interval
+            && ping >= self.idle_timeout
+        {
+            return Err(Error::Config(format!(
+                "--ping-interval {ping:?} is not below --idle-timeout {:?}, so silent players would be closed unasked: a third of \
+                 it is right, or pass --ping-interval off",
+                self.idle_timeout
+            )));
+        }
+        let burst = self.limits().bytes.burst;
+        if self.message_bytes_max > burst as usize {
+            return Err(Error::Config(format!(
+                "--max-message-bytes {} could never be sent: it is more than the {burst} bytes that --bytes-per-second {} lets \
+                 through at once",
+                self.message_bytes_max, self.bytes_per_second
+            )));
+        }
         if self.players > self.capacity {
             return Err(Error::Config(format!(
                 "--players {} is more than --capacity {}: raise --capacity, the number of seats",
                 self.players, self.capacity
             )));
+        }
+        match (&self.tls_cert, &self.tls_key) {
+            (Some(_), None) => {
+                return Err(Error::Config(
+                    "--tls-cert needs --tls-key, the file with its private key".to_owned(),
+                ));
+            }
+            (None, Some(_)) => {
+                return Err(Error::Config(
+                    "--tls-key needs --tls-cert, the file with its certificate".to_owned(),
+                ));
+            }
+            _ => {}
         }
         if let Some(admin) = self.admin
             && admin.port() == self.listen.port()
@@ -155,10 +237,17 @@ impl Default for Config {
             players: 1_000,
             capacity: 10_000,
             seed: 1,
-            idle_timeout: Duration::from_secs(30),
-            slow_timeout: Duration::from_secs(60),
-            hello_timeout: Duration::from_secs(10),
+            idle_timeout: limits::IDLE_TIMEOUT,
+            ping_interval: Some(limits::PING_INTERVAL),
+            slow_timeout: limits::SLOW_TIMEOUT,
+            handshake_timeout: limits::HANDSHAKE_TIMEOUT,
+            hello_timeout: limits::HELLO_TIMEOUT,
+            message_bytes_max: limits::MESSAGE_BYTES_MAX,
+            messages_per_second: limits::MESSAGES_PER_SECOND,
+            bytes_per_second: limits::BYTES_PER_SECOND,
             allow_origin: Vec::new(),
+            tls_cert: None,
+            tls_key: None,
             log: "info".to_owned(),
             log_json: false,
         }

@@ -8,8 +8,12 @@
 
 use std::fmt::{self, Write};
 
+use serde::{Deserialize, Serialize};
+
+pub use crate::config::limits::{HEAD_BYTES_MAX, HEADERS_MAX};
+
 /// Finds the end of a head that arrives in pieces, so that dripped bytes cost no more than a whole head.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct HeadScan {
     /// All before is looked at: no NUL, no lone CR or LF, no end of the head.
     scanned: usize,
@@ -380,11 +384,6 @@ fn split_target(target: &str) -> Result<(&str, Option<&str>), HttpError> {
 fn is_host_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:[]".contains(&byte)
 }
-
-/// The longest head.
-pub const HEAD_BYTES_MAX: usize = 8 * 1024;
-/// The most header fields in one head.
-pub const HEADERS_MAX: usize = 100;
 
 const SINGLES: [&str; 7] = [
     "authorization",

@@ -37,6 +37,10 @@ pub struct Metrics {
     pub bytes: Counters<Direction>,
     /// WebSocket messages, control frames left out.
     pub messages: Counters<Direction>,
+    /// TLS handshakes that came to an end.
+    pub tls_handshakes: Counter,
+    /// Certificates read again.
+    pub tls_reloads: Counters<ReloadResult>,
     /// System calls that wrote to game sockets.
     pub send_syscalls: Counter,
     /// Bytes that wait in outboxes now.
@@ -57,6 +61,8 @@ pub struct Metrics {
     pub players: Gauge,
     /// Inputs taken from clients.
     pub inputs: Counter,
+    /// Pings sent to peers that were silent.
+    pub pings: Counter,
     /// Inputs dropped because newer ones waited behind them.
     pub inputs_skipped: Counter,
     /// Inputs dropped because their number was not above the last one's.
@@ -100,6 +106,8 @@ impl Metrics {
             ),
             messages: list
                 .add("messages", "WebSocket messages received (in) and sent (out), control frames left out"),
+            tls_handshakes: list.add("tls_handshakes", "TLS handshakes completed"),
+            tls_reloads: list.add("tls_reloads", "How often certificate and key were read again, by result"),
             send_syscalls: list.add("send_syscalls", "System calls that wrote to game sockets"),
             outbox_bytes: list
                 .add_bytes("outbox", "Bytes that wait now because clients do not read fast enough"),
@@ -128,6 +136,7 @@ impl Metrics {
             players: list
                 .add("players", "Players in rooms now"),
             inputs: list.add("inputs", "Inputs that reached their room"),
+            pings: list.add("pings", "Pings sent to peers that had been silent for the ping interval"),
             inputs_skipped: list
                 .add("inputs_skipped", "Inputs dropped because newer ones of the same player waited behind them"),
             inputs_repeated: list
@@ -286,6 +295,16 @@ label!(
         Full = "full",
         /// The process has no descriptor left.
         NoDescriptors = "no_descriptors",
+    }
+);
+
+label!(
+    /// What came of reading the certificate and its key again.
+    ReloadResult, "result", {
+        /// They could not be used: those from before stay.
+        Failed = "failed",
+        /// New connections get the new ones.
+        Ok = "ok",
     }
 );
 

@@ -15,7 +15,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use mio::net::TcpListener;
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use socket2::{Domain, Protocol, Socket, Type};
 use tickyard_protocol::fields::Fields;
@@ -27,7 +27,8 @@ use crate::config::Config;
 use crate::descriptors;
 use crate::error::Error;
 use crate::game::Game;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, ReloadResult};
+use crate::net::tls::Identity;
 use crate::net::{Entrance, IoThread, Shared};
 use crate::pages::PAGES;
 use crate::session::site::{Origins, Place, Site, Warned};
@@ -49,6 +50,7 @@ pub struct Server {
     config: Config,
     listener: Socket,
     address: SocketAddr,
+    tls: Option<Identity>,
     places: Vec<Place>,
     rooms: Vec<Box<dyn AnyRoom>>,
 }
@@ -64,14 +66,18 @@ pub struct Running {
 }
 
 impl Server {
-    /// Takes the address that the configuration names; from now on it is this server's.
+    /// Takes the address that the configuration names; from now on it is this server's. Reads the certificate, if there is to be TLS.
     pub fn bind(config: Config) -> Result<Server, Error> {
         config.check()?;
+        let tls = match (&config.tls_cert, &config.tls_key) {
+            (Some(certificate), Some(key)) => Some(Identity::load(certificate, key)?),
+            _ => None,
+        };
         let not_listening = |source| Error::Listen { flag: "--listen", address: config.listen, source };
         let listener = listen(config.listen).map_err(not_listening)?;
         let address = listener.local_addr().map_err(not_listening)?;
         let address = address.as_socket().unwrap_or(config.listen);
-        Ok(Server { config, listener, address, places: Vec::new(), rooms: Vec::new() })
+        Ok(Server { config, listener, address, tls, places: Vec::new(), rooms: Vec::new() })
     }
 
     /// Where it listens, with the real port.
@@ -116,7 +122,7 @@ impl Server {
         self
     }
 
-    /// Serves until SIGINT or SIGTERM, having printed where. A second signal ends the process at once.
+    /// Serves until SIGINT or SIGTERM, having printed where. A second signal ends the process at once. SIGHUP reads the certificate again.
     pub fn run(self) -> Result<(), Error> {
         let signals = |source| Error::System { doing: "listen for signals", source };
         let stopping = Arc::new(AtomicBool::new(false));
@@ -124,11 +130,10 @@ impl Server {
             signal_hook::flag::register_conditional_shutdown(signal, 1, Arc::clone(&stopping))
                 .map_err(signals)?;
         }
-        let mut waiting = Signals::new([SIGINT, SIGTERM]).map_err(signals)?;
+        let mut waiting = Signals::new([SIGHUP, SIGINT, SIGTERM]).map_err(signals)?;
         let (signalled, signal) = crossbeam_channel::bounded(1);
         let wait = move || {
-            waiting.forever().next();
-            let _ = signalled.send(());
+            waiting.forever().try_for_each(|signal| signalled.send(signal)).unwrap_or_default();
         };
         thread::Builder::new().name("signals".to_owned()).spawn(wait).map_err(signals)?;
 
@@ -137,8 +142,10 @@ impl Server {
         print(&banner(&config, running.address(), running.admin_address()));
         // A frozen game behind an open port is worse than none: whoever started us can start us again.
         let ended = loop {
-            if signal.recv_timeout(HEALTH_PERIOD).is_ok() {
-                break Ok(());
+            match signal.recv_timeout(HEALTH_PERIOD) {
+                Ok(SIGHUP) => running.reload_tls_and_log(),
+                Ok(_) => break Ok(()),
+                Err(_) => {}
             }
             if let Some(fault) = running.fault() {
                 break Err(Error::System { doing: "go on serving", source: std::io::Error::other(fault) });
@@ -152,10 +159,13 @@ impl Server {
 
     /// Serves on threads of its own from now on.
     pub fn start(self) -> Result<Running, Error> {
-        let Server { config, listener, address, places, rooms } = self;
+        let Server { config, listener, address, tls, places, rooms } = self;
         let system = |doing| move |source| Error::System { doing, source };
         let reserved = descriptors::reserved(config.io_threads, config.admin.is_some());
         if let Some(warning) = descriptors::shortage(descriptors::raise(), reserved, config.connections_max) {
+            tracing::warn!("{warning}");
+        }
+        for warning in config.warnings() {
             tracing::warn!("{warning}");
         }
         let metrics = Arc::new(Metrics::new());
@@ -164,6 +174,7 @@ impl Server {
             site: site(&config, address, places),
             metrics: Arc::clone(&metrics),
             connections_max: config.connections_max,
+            tls,
             slow_timeout: config.slow_timeout,
             origin: Instant::now(),
             stop: AtomicBool::new(false),
@@ -211,6 +222,26 @@ impl Running {
         &self.shared.metrics
     }
 
+    /// Reads the certificate and its key again. New connections are met with the new ones, the others go on as they are. If they cannot be used,
+    /// those from before stay, and the error says why. Without TLS there is nothing to do.
+    pub fn reload_tls(&self) -> Result<(), Error> {
+        let Some(tls) = &self.shared.tls else { return Ok(()) };
+        let read = tls.reload();
+        let result = if read.is_ok() { ReloadResult::Ok } else { ReloadResult::Failed };
+        self.shared.metrics.tls_reloads.inc(result);
+        read
+    }
+
+    fn reload_tls_and_log(&self) {
+        match self.reload_tls() {
+            _ if self.shared.tls.is_none() => {
+                tracing::info!("SIGHUP: without --tls-cert there is nothing to read again")
+            }
+            Ok(()) => tracing::info!("the certificate was read again; new connections get it"),
+            Err(error) => tracing::warn!("the certificate stays as it was: {error}"),
+        }
+    }
+
     /// Why it is of no use any longer, if that is so: a thread has ended by a fault of ours, or no game is left.
     pub fn fault(&self) -> Option<&'static str> {
         let ticks = self.ticker.as_ref().is_some_and(|ticker| !ticker.is_finished());
@@ -253,8 +284,7 @@ fn site(config: &Config, address: SocketAddr, places: Vec<Place>) -> Site {
         echo: config.echo,
         deflate: config.deflate,
         origins,
-        hello_timeout: config.hello_timeout,
-        idle_timeout: config.idle_timeout,
+        limits: config.limits(),
         origin_warned: Warned::default(),
     }
 }

@@ -185,6 +185,51 @@ fn a_mistake_in_the_file_is_one_line_with_its_place() {
 }
 
 #[test]
+fn a_certificate_or_key_that_cannot_be_used_is_one_line_that_says_why() {
+    let test = "certificates";
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let other = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let key = made.signing_key.serialize_pem();
+    write_file(test, "cert.pem", &made.cert.pem());
+    write_file(test, "key.pem", &key);
+    write_file(test, "other-key.pem", &other.signing_key.serialize_pem());
+    write_file(test, "page.pem", "<html></html>\n");
+    write_file(test, "broken-cert.pem", "-----BEGIN CERTIFICATE-----\nAAAA*\n-----END CERTIFICATE-----\n");
+    write_file(test, "wrong-cert.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
+    write_file(test, "cut-key.pem", &key[..key.len() - 40]);
+    write_file(test, "wrong-key.pem", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n");
+    write_file(
+        test,
+        "locked-key.pem",
+        "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n",
+    );
+    let pairs = [
+        ("missing.pem", "key.pem"),
+        ("cert.pem", "missing.pem"),
+        ("page.pem", "key.pem"),
+        ("cert.pem", "page.pem"),
+        ("key.pem", "cert.pem"),
+        ("broken-cert.pem", "key.pem"),
+        ("wrong-cert.pem", "key.pem"),
+        ("cert.pem", "cut-key.pem"),
+        ("cert.pem", "wrong-key.pem"),
+        ("cert.pem", "locked-key.pem"),
+        ("cert.pem", "other-key.pem"),
+        ("/dev/zero", "key.pem"),
+    ];
+    let mut text =
+        transcripts(test, &[&["serve", "--tls-cert", "cert.pem"], &["serve", "--tls-key", "key.pem"]]);
+    for (certificate, key) in pairs {
+        text.push('\n');
+        text.push_str(&transcript(&mut serve(test, &["--tls-cert", certificate, "--tls-key", key])));
+    }
+    for line in key.lines().filter(|line| !line.starts_with("-----")) {
+        assert!(!text.contains(&line[..16]), "the key is a secret");
+    }
+    insta::assert_snapshot!(text);
+}
+
+#[test]
 fn a_mistake_in_the_environment_names_its_variable() {
     let names = [
         "LISTEN",
@@ -261,6 +306,15 @@ fn flag_beats_environment_beats_file_beats_default() {
     let mut with_flag = serve(test, &["--config", "tickyard.toml", "--tick-rate", "50"]);
     with_flag.env("TICKYARD_TICK_RATE", "40");
     assert_eq!(ticks(with_flag), "50");
+}
+
+#[test]
+fn a_signal_to_read_again_ends_nothing() {
+    let server = Running::start(serve("hangup", &[]));
+    server.banner();
+    kill_process(Pid::from_child(&server.child), Signal::HUP).unwrap();
+
+    assert_eq!(server.end(Signal::TERM).code(), Some(0));
 }
 
 #[test]

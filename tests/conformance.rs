@@ -1,8 +1,11 @@
 //! RFC 6455, by section: given these bytes, exactly these events, however the network cuts them.
 //!
 //! [`expect`] feeds each input whole, in single bytes, with one cut and with two cuts at every place; what comes
-//! out must not depend on it. `peer` puts tungstenite, which is not ours, on the other end.
+//! out must not depend on it. `peer` puts tungstenite, which is not ours, on the other end; `autobahn` has the
+//! cases of the Autobahn testsuite by their numbers.
 
+#[path = "conformance/autobahn.rs"]
+mod autobahn;
 #[path = "conformance/peer.rs"]
 mod peer;
 #[path = "conformance/random.rs"]

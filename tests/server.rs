@@ -5,11 +5,17 @@
 // Tests are shells: they look at the clock to give up in time.
 #![allow(clippy::disallowed_types)]
 
+#[path = "server/attacks.rs"]
+mod attacks;
 #[path = "server/bounds.rs"]
 mod bounds;
+#[path = "server/closing.rs"]
+mod closing;
 mod common;
 #[path = "server/getting_in.rs"]
 mod getting_in;
+#[path = "server/heartbeat.rs"]
+mod heartbeat;
 #[path = "server/lagging.rs"]
 mod lagging;
 #[path = "server/playing.rs"]
@@ -22,3 +28,6 @@ mod sharing;
 mod stopping;
 #[path = "server/ticking.rs"]
 mod ticking;
+#[cfg(feature = "tls")]
+#[path = "server/tls.rs"]
+mod tls;

@@ -104,7 +104,7 @@ impl Bot {
 
     /// The TCP connection stands: asks for the upgrade.
     pub fn handle_connected(&mut self, out: &mut Frames) {
-        let key = self.talk.random.key();
+        let key = out.handshake_key();
         request(&self.talk.settings, key).write(&mut out.bytes);
         self.talk.stage = Stage::Opening { key, head: Vec::new(), scan: HeadScan::default() };
     }
@@ -141,9 +141,7 @@ impl Bot {
         let due = self.talk.due;
         self.talk.plan_next();
         match &mut self.talk.stage {
-            Stage::Playing(player) => {
-                player.handle_slot(now, due, writable, &mut self.talk.random, out, tally)
-            }
+            Stage::Playing(player) => player.handle_slot(now, due, writable, out, tally),
             Stage::Closing { since, .. } if tally.read_all_at.since(*since) > CLOSE_MAX => {
                 tally.errors.add(format!("closing: no end within {CLOSE_MAX:?}"));
                 self.talk.stage = Stage::Ended;
@@ -162,11 +160,11 @@ impl Bot {
         match std::mem::replace(&mut self.talk.stage, Stage::Ended) {
             Stage::Playing(mut player) => {
                 player.end(now, tally);
-                out.close(&mut self.talk.random, CloseCode::NORMAL, "");
+                out.close(CloseCode::NORMAL, "");
                 self.talk.stage = Stage::Closing { since: now, said: true };
             }
             Stage::Joining => {
-                out.close(&mut self.talk.random, CloseCode::NORMAL, "");
+                out.close(CloseCode::NORMAL, "");
                 self.talk.stage = Stage::Closing { since: now, said: true };
             }
             stage @ Stage::Closing { .. } => self.talk.stage = stage,
@@ -240,9 +238,12 @@ impl Bot {
     }
 }
 
+/// The frames behind the response, and what was agreed on about compression.
+type Opened = (Vec<u8>, Option<Agreement>);
+
 impl Talk {
-    /// Takes a part of the response. `Some`: the frames after it and what was agreed on, or why it is none.
-    fn open(&mut self, bytes: &[u8]) -> Option<Result<(Vec<u8>, Option<Agreement>), String>> {
+    /// Takes a part of the response. `Some`: what it opened, or why nothing.
+    fn open(&mut self, bytes: &[u8]) -> Option<Result<Opened, String>> {
         let Stage::Opening { key, head, scan } = &mut self.stage else { return None };
         head.extend_from_slice(bytes);
         let (agreed, used) = match scan.response(head) {
@@ -267,7 +268,7 @@ impl Talk {
     /// RFC 6455, 7.4.1: a client that goes without an extension which it needs says which.
     fn miss_deflate(&mut self, now: Time, out: &mut Frames, tally: &mut Tally) {
         tally.errors.add("handshake: the server does not compress, and --deflate needs it to".to_string());
-        out.close(&mut self.random, CloseCode::EXTENSION, offer::NAME);
+        out.close(CloseCode::EXTENSION, offer::NAME);
         self.stage = Stage::Closing { since: now, said: true };
     }
 
@@ -283,7 +284,7 @@ impl Talk {
             resume: &[],
             tags: vec![],
         };
-        out.binary(&mut self.random, |out| encode_client_control(&ClientControl::Hello(hello), out));
+        out.binary(|out| encode_client_control(&ClientControl::Hello(hello), out));
     }
 
     fn handle_event(&mut self, now: Time, event: Event, out: &mut Frames, tally: &mut Tally) {
@@ -292,7 +293,7 @@ impl Talk {
         }
         let heard = match event {
             Event::Binary(message) => self.handle_message(now, message, tally),
-            Event::Ping(payload) => return out.pong(&mut self.random, payload),
+            Event::Ping(payload) => return out.pong(payload),
             Event::Pong(_) => return,
             Event::Close(close) => return self.handle_close(now, close, out, tally),
             Event::Text(_) => return self.accuse(now, "a text message", CloseCode::UNSUPPORTED, out, tally),
@@ -358,11 +359,12 @@ impl Talk {
         tally.closes.add(what.clone());
         let code = close.map_or(CloseCode::NORMAL, |(code, _)| code);
         match self.stage {
-            Stage::Closing { said: true, .. } | Stage::Ended => return self.stage = Stage::Ended,
+            // RFC 6455, 7.1.1: now the server ends the connection; a client waits for it.
+            Stage::Closing { said: true, .. } | Stage::Ended => return,
             Stage::Closing { said: false, .. } => {}
             _ => tally.errors.add(format!("{}: {what}", self.stage_name())),
         }
-        out.close(&mut self.random, code, "");
+        out.close(code, "");
         self.stage = Stage::Closing { since: now, said: true };
     }
 
@@ -370,8 +372,11 @@ impl Talk {
     fn accuse(&mut self, now: Time, what: &str, code: CloseCode, out: &mut Frames, tally: &mut Tally) {
         let number = self.number;
         tally.violations.add(|| format!("bot {number}: {what}"));
-        out.close(&mut self.random, code, "");
-        self.stage = Stage::Closing { since: now, said: true };
+        // RFC 6455, 5.5.1: nothing is sent after a close frame, another one neither.
+        if !matches!(self.stage, Stage::Closing { said: true, .. } | Stage::Ended) {
+            out.close(code, "");
+            self.stage = Stage::Closing { since: now, said: true };
+        }
     }
 
     /// Slots follow each other at a fixed rate, however late they are served; jitter does not add up. All are due at whole

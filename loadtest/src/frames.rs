@@ -1,6 +1,6 @@
 //! Messages on their way out: framed, masked, and counted.
 
-use crate::random::Random;
+use crate::keys::Keys;
 use tickyard::websocket::CloseCode;
 use tickyard::websocket::frame::{Opcode, write_close, write_frame};
 
@@ -12,25 +12,31 @@ pub struct Frames {
     /// How many messages that is.
     pub messages: u64,
     scratch: Vec<u8>,
+    keys: Keys,
 }
 
 impl Frames {
     /// Adds a binary message that `write` writes.
-    pub fn binary(&mut self, random: &mut Random, write: impl FnOnce(&mut Vec<u8>)) {
+    pub fn binary(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
         self.scratch.clear();
         write(&mut self.scratch);
-        write_frame(&mut self.bytes, Opcode::Binary, &self.scratch, Some(random.mask()));
+        write_frame(&mut self.bytes, Opcode::Binary, &self.scratch, Some(self.keys.mask()));
         self.messages += 1;
     }
 
     /// Adds the answer to a WebSocket ping.
-    pub fn pong(&mut self, random: &mut Random, payload: &[u8]) {
-        write_frame(&mut self.bytes, Opcode::Pong, payload, Some(random.mask()));
+    pub fn pong(&mut self, payload: &[u8]) {
+        write_frame(&mut self.bytes, Opcode::Pong, payload, Some(self.keys.mask()));
     }
 
     /// Adds a close frame.
-    pub fn close(&mut self, random: &mut Random, code: CloseCode, reason: &str) {
-        write_close(&mut self.bytes, Some((code, reason)), Some(random.mask()));
+    pub fn close(&mut self, code: CloseCode, reason: &str) {
+        write_close(&mut self.bytes, Some((code, reason)), Some(self.keys.mask()));
+    }
+
+    /// The key of an opening handshake.
+    pub fn handshake_key(&mut self) -> [u8; 16] {
+        self.keys.handshake_key()
     }
 
     /// Forgets what was sent.

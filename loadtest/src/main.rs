@@ -13,6 +13,8 @@ mod bot;
 mod check;
 mod ear;
 mod frames;
+mod hostile;
+mod keys;
 mod link;
 mod measure;
 mod mind;
@@ -33,6 +35,7 @@ mod world;
 
 use bot::Settings;
 use clap::Parser;
+use hostile::{Behaviour, Kind};
 use progress::Progress;
 use record::Recording;
 use report::Report;
@@ -64,6 +67,10 @@ struct Flags {
     /// Have the server compress (permessage-deflate); one that does not fails the run
     #[arg(long)]
     deflate: bool,
+    /// What they do: play; hostile, a mix of peers that misbehave and judge how the server answers; or one kind of them, whose names an
+    /// unknown one lists
+    #[arg(long, default_value = "play", value_parser = Behaviour::parse)]
+    behaviour: Behaviour,
     /// How many bots
     #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     bots: u32,
@@ -96,7 +103,8 @@ Examples:
   swarm --bots 5000 --ramp 10s --for 1m             more of them
   swarm --bots 20 --for 5s --json report.json       a short check for a build
   swarm --url wss://127.0.0.1:7443 --ca cert.pem    over TLS, with a certificate that nobody else trusts
-  taskset -c 1 swarm --bots 5000 --check 100        on a core of its own, with fewer worlds to compare";
+  taskset -c 1 swarm --bots 5000 --check 100        on a core of its own, with fewer worlds to compare
+  swarm --behaviour hostile --bots 1000 --for 1m    does the server stand a thousand peers who misbehave?";
 
 const EXPLANATION: &str = "\
 What is measured, after the ramp:
@@ -108,15 +116,20 @@ What is measured, after the ramp:
   bytes per change bytes that the checked bots received, for each row that changed before their eyes
 At the end the bots stop, and each checked world is compared with fresh snapshots and with newcomers' worlds.
 
+With --behaviour hostile, what is reported is how the server ended each kind of peer. One that was closed is back within two
+seconds with its next attack; all of them send at most 16 MiB a second. A kind is broken if it was ended otherwise than the
+protocol says, too late, or never; the server's limits are taken to be its defaults.
+
 Exit code: 0 passed, 1 the server or the run is broken (a run that the swarm spoiled itself is not valid), 2 bad usage.
 ";
 
 fn main() -> ExitCode {
     let flags = Flags::parse();
-    let (json, record) = (flags.json.clone(), flags.record.clone());
-    let (exit_code, result) = match plan(flags) {
-        Err(error) => (2, Err(error)),
-        Ok(plan) => (1, play(&plan, json, record)),
+    let (json, record, behaviour) = (flags.json.clone(), flags.record.clone(), flags.behaviour.clone());
+    let (exit_code, result) = match (plan(flags), behaviour) {
+        (Err(error), _) => (2, Err(error)),
+        (Ok(plan), Behaviour::Play) => (1, play(&plan, json, record)),
+        (Ok(plan), Behaviour::Hostile(kinds)) => (1, attack(&plan, &kinds, json)),
     };
     match result {
         Ok(true) => ExitCode::SUCCESS,
@@ -130,13 +143,7 @@ fn main() -> ExitCode {
 
 /// Runs and reports. `Ok(false)`: not passed.
 fn play(plan: &Plan, json: Option<PathBuf>, record: Option<PathBuf>) -> Result<bool, String> {
-    let interrupted = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM] {
-        // A second signal ends at once.
-        let second = flag::register_conditional_shutdown(signal, 130, Arc::clone(&interrupted));
-        let first = flag::register(signal, Arc::clone(&interrupted));
-        second.and(first).map_err(|error| format!("cannot listen for signals: {error}"))?;
-    }
+    let interrupted = listen_for_signals()?;
     let mut progress = Progress::new();
     let outcome = run::run(plan, &interrupted, &mut progress);
     progress.finish();
@@ -145,18 +152,41 @@ fn play(plan: &Plan, json: Option<PathBuf>, record: Option<PathBuf>) -> Result<b
         save(recording, &path)?;
     }
     let report = Report::new(plan, &outcome);
-    show(&report, json)?;
+    show(|colored| report.to_text(colored), &report.to_json(), json)?;
     Ok(report.passed)
 }
 
-fn show(report: &Report, json: Option<PathBuf>) -> Result<(), String> {
+/// Misbehaves and reports. `Ok(false)`: the server did not do what it owes.
+fn attack(plan: &Plan, kinds: &[Kind], json: Option<PathBuf>) -> Result<bool, String> {
+    let interrupted = listen_for_signals()?;
+    let mut progress = Progress::new();
+    let report = hostile::run(plan, kinds, &interrupted, &mut progress);
+    progress.finish();
+    let report = report?;
+    show(|colored| report.to_text(colored), &report.to_json(), json)?;
+    Ok(report.passed)
+}
+
+/// True once a signal asks for the end.
+fn listen_for_signals() -> Result<Arc<AtomicBool>, String> {
+    let interrupted = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        // A second signal ends at once.
+        let second = flag::register_conditional_shutdown(signal, 130, Arc::clone(&interrupted));
+        let first = flag::register(signal, Arc::clone(&interrupted));
+        second.and(first).map_err(|error| format!("cannot listen for signals: {error}"))?;
+    }
+    Ok(interrupted)
+}
+
+fn show(text: impl Fn(bool) -> String, report: &str, json: Option<PathBuf>) -> Result<(), String> {
     let mut stdout = std::io::stdout();
     let to_stdout = json.as_ref().is_some_and(|path| path.as_os_str() == "-");
     let colored = stdout.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    let text = if to_stdout { report.to_json() } else { report.to_text(colored) };
+    let text = if to_stdout { report.to_owned() } else { text(colored) };
     stdout.write_all(text.as_bytes()).map_err(|error| format!("cannot write the report: {error}"))?;
     match json {
-        Some(path) if !to_stdout => std::fs::write(&path, report.to_json())
+        Some(path) if !to_stdout => std::fs::write(&path, report)
             .map_err(|error| format!("cannot write --json {}: {error}", path.display())),
         _ => Ok(()),
     }
@@ -191,6 +221,9 @@ fn plan(flags: Flags) -> Result<Plan, String> {
         return Err("--record needs a bot that keeps a world: raise --check".to_string());
     }
     let target = Target::parse(&flags.url, flags.proxy.as_deref(), flags.ca.as_deref())?;
+    if flags.behaviour != Behaviour::Play {
+        check_hostile(&flags, &target)?;
+    }
     let settings = Settings {
         host: target.host.clone(),
         target: target.path.clone(),
@@ -208,6 +241,19 @@ fn plan(flags: Flags) -> Result<Plan, String> {
         record: flags.record.is_some(),
         settings,
     })
+}
+
+fn check_hostile(flags: &Flags, target: &Target) -> Result<(), String> {
+    if target.route.tunnel_to.is_some() || target.route.tls.is_some() {
+        return Err(
+            "--behaviour: who misbehaves does so on the socket itself, at a ws:// URL without --proxy"
+                .to_string(),
+        );
+    }
+    if flags.record.is_some() {
+        return Err("--record needs a bot that plays: leave --behaviour out".to_string());
+    }
+    Ok(())
 }
 
 /// Descriptors that are no bots: files, the poller, the newcomers who compare worlds at the end.

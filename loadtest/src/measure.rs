@@ -229,6 +229,7 @@ pub struct Reasons(pub BTreeMap<String, u64>);
 impl Reasons {
     /// Adds one. After a hundred different reasons, new ones are counted together.
     pub fn add(&mut self, reason: String) {
+        let reason = printable(&reason);
         let full = self.0.len() >= 100 && !self.0.contains_key(&reason);
         let reason = if full { "other".to_string() } else { reason };
         *self.0.entry(reason).or_default() += 1;
@@ -254,10 +255,18 @@ impl Violations {
     pub fn add(&mut self, say: impl FnOnce() -> String) {
         self.count += 1;
         if self.spelt.len() < SPELT_MAX {
-            self.spelt.push(say());
+            self.spelt.push(printable(&say()));
         }
     }
 }
+
+/// What a server says may be long, and may be meant for the terminal.
+fn printable(text: &str) -> String {
+    let shown = text.chars().take(TEXT_CHARS_MAX);
+    shown.map(|letter| if letter.is_control() { char::REPLACEMENT_CHARACTER } else { letter }).collect()
+}
+
+const TEXT_CHARS_MAX: usize = 300;
 
 /// The CPU time that this process has used.
 pub fn cpu_time() -> Duration {
@@ -309,6 +318,18 @@ mod tests {
         (0..25).for_each(|number| violations.add(|| format!("number {number}")));
         assert_eq!((violations.count, violations.spelt.len()), (25, SPELT_MAX));
         assert_eq!(violations.spelt[0], "number 0");
+    }
+
+    #[test]
+    fn what_a_server_says_is_shown_in_one_line_of_some_length() {
+        let mut reasons = Reasons::default();
+        reasons.add("refused: \x1b[2Jgone\r\n".to_string());
+        reasons.add("é".repeat(10_000));
+        let told: Vec<_> = reasons.0.keys().map(String::as_str).collect();
+        assert_eq!(told, ["refused: \u{FFFD}[2Jgone\u{FFFD}\u{FFFD}", &"é".repeat(300)]);
+        let mut violations = Violations::default();
+        violations.add(|| "a\u{9b}b".to_string());
+        assert_eq!(violations.spelt, ["a\u{FFFD}b"]);
     }
 
     #[test]

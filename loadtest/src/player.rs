@@ -93,15 +93,7 @@ impl Player {
     }
 
     /// A send is due. `due` is when it was, `writable` whether the socket takes bytes.
-    pub fn handle_slot(
-        &mut self,
-        now: Time,
-        due: Time,
-        writable: bool,
-        random: &mut Random,
-        out: &mut Frames,
-        tally: &mut Tally,
-    ) {
+    pub fn handle_slot(&mut self, now: Time, due: Time, writable: bool, out: &mut Frames, tally: &mut Tally) {
         if tally.read_all_at.since(self.heard_at) > SILENCE_MAX {
             tally.violations.add(|| format!("bot {}: heard nothing for {SILENCE_MAX:?}", self.bot));
             self.heard_at = now;
@@ -110,12 +102,12 @@ impl Player {
             tally.skipped_sends += (self.stopping == Stopping::No && tally.is_open()) as u64;
             return;
         }
-        self.send_input(now, due, random, out);
-        self.send_wants(random, out);
+        self.send_input(now, due, out);
+        self.send_wants(out);
         if now >= self.ping_at && self.pinged.is_none() {
             self.ping_at = now + PING_EVERY;
             self.pinged = Some(due);
-            out.binary(random, |out| encode_ping(due.as_micros().to_le_bytes(), out));
+            out.binary(|out| encode_ping(due.as_micros().to_le_bytes(), out));
         }
     }
 
@@ -210,11 +202,11 @@ impl Player {
         Ok(())
     }
 
-    fn send_input(&mut self, now: Time, due: Time, random: &mut Random, out: &mut Frames) {
+    fn send_input(&mut self, now: Time, due: Time, out: &mut Frames) {
         let row = match self.stopping {
             Stopping::No => self.mind.decide(now, self.world.as_ref().map(World::replica)),
             Stopping::Asked => REST,
-            Stopping::Done => return self.send_ack(random, out),
+            Stopping::Done => return self.send_ack(out),
         };
         if self.stopping == Stopping::Asked {
             self.stopping = Stopping::Done;
@@ -226,23 +218,23 @@ impl Player {
         self.acked = self.ear.reliable_heard();
         let shown = self.newest().map_or(0, |tick| tick.0 << 4);
         let input = Input { seq: self.seq, ack: self.acked, render_tick: shown, row };
-        out.binary(random, |out| input.encode(self.input_fields, out));
+        out.binary(|out| input.encode(self.input_fields, out));
     }
 
-    fn send_ack(&mut self, random: &mut Random, out: &mut Frames) {
+    fn send_ack(&mut self, out: &mut Frames) {
         if self.acked != self.ear.reliable_heard() {
             self.acked = self.ear.reliable_heard();
-            out.binary(random, |out| encode_ack(self.acked, out));
+            out.binary(|out| encode_ack(self.acked, out));
         }
     }
 
-    fn send_wants(&mut self, random: &mut Random, out: &mut Frames) {
+    fn send_wants(&mut self, out: &mut Frames) {
         let mut wants = self.ear.take_wants();
         if let Some(world) = &mut self.world {
             world.take_wants(&mut wants);
         }
         for cells in wants.chunks(WANT_CELLS_MAX) {
-            out.binary(random, |out| encode_want(cells, out));
+            out.binary(|out| encode_want(cells, out));
         }
     }
 }

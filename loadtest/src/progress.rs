@@ -30,20 +30,25 @@ impl Progress {
     /// Shows a line.
     pub fn show(&mut self, now: Time, phase: &str, playing: usize, tally: &Tally) {
         let line = format!(
-            "{:6.1} s  {phase:<7} {playing:>6} playing {:>8} in/s {:>7} out/s  p99 {:>7.1} ms  errors {}  violations {}",
-            now.as_micros() as f64 / 1e6,
+            "{phase:<7} {playing:>6} playing {:>8} in/s {:>7} out/s  p99 {:>7.1} ms  errors {}  violations {}",
             tally.traffic.messages_in - self.messages_in,
             tally.traffic.messages_out - self.messages_out,
             tally.input_to_state.quantile(0.99).as_secs_f64() * 1e3,
             tally.errors.count(),
             tally.violations.count
         );
-        self.next = now + EVERY;
         self.messages_in = tally.traffic.messages_in;
         self.messages_out = tally.traffic.messages_out;
+        self.show_line(now, &line);
+    }
+
+    /// Shows a line that says this.
+    pub fn show_line(&mut self, now: Time, what: &str) {
+        self.next = now + EVERY;
+        let seconds = now.as_micros() as f64 / 1e6;
         let (before, after) = if self.terminal { ("\r\x1b[K", "") } else { ("", "\n") };
         // Not `eprint!`, which panics when nobody reads stderr.
-        let _ = write!(std::io::stderr(), "{before}{line}{after}");
+        let _ = write!(std::io::stderr(), "{before}{seconds:6.1} s  {what}{after}");
     }
 
     /// Leaves the terminal as it was found.

@@ -36,6 +36,9 @@ const ALARM: Token = Token(usize::MAX);
 /// The largest part that is read at a time; all of a server's message in most cases.
 const READ_BYTES: usize = 64 * 1024;
 
+/// What may wait for a socket that takes nothing.
+const UNSENT_BYTES_MAX: usize = 256 * 1024;
+
 /// All bots of a run and their sockets.
 pub struct Swarm {
     /// What is measured.
@@ -338,6 +341,10 @@ impl Connection {
         } else if !bytes.is_empty() {
             let sent = send(stream, bytes)?;
             self.unsent.extend_from_slice(&bytes[sent..]);
+        }
+        // Inputs wait for the socket; answers to pings that nobody reads do not.
+        if self.unsent.len() > UNSENT_BYTES_MAX {
+            return Err(io::Error::other("the server asks and does not read the answers"));
         }
         Ok(())
     }

@@ -26,6 +26,8 @@ pub struct Target {
     pub path: String,
     /// Where the socket goes: to the server, or to the proxy.
     pub address: SocketAddr,
+    /// The size of receive buffers, if not the system's own.
+    pub receive_buffer: Option<usize>,
     /// What lies between the socket and the server.
     pub route: Route,
 }
@@ -58,7 +60,13 @@ impl Target {
         };
         let route = Route { tunnel_to: proxy.map(|_| server.with_port()), tls };
         let path = if path.is_empty() { "/play" } else { path };
-        Ok(Target { host: authority.to_string(), path: path.to_string(), address, route })
+        Ok(Target {
+            host: authority.to_string(),
+            path: path.to_string(),
+            address,
+            receive_buffer: None,
+            route,
+        })
     }
 
     /// Begins to connect, as number `number` of the run. The socket does not block.
@@ -100,6 +108,10 @@ impl Target {
         let socket = Socket::new(Domain::for_address(self.address), Type::STREAM, Some(Protocol::TCP))?;
         socket.set_nonblocking(true)?;
         socket.set_tcp_nodelay(true)?;
+        if let Some(bytes) = self.receive_buffer {
+            // Before the connect, which tells the peer how much it may send.
+            socket.set_recv_buffer_size(bytes)?;
+        }
         if let Some(source) = source {
             socket.bind(&SocketAddr::from((source, 0)).into())?;
         }

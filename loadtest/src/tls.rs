@@ -32,12 +32,15 @@ impl Server {
     pub fn new(host: &str, ca: Option<&Path>) -> Result<Server, String> {
         let name = ServerName::try_from(host.to_string());
         let name = name.map_err(|_| format!("{host} is no name that a certificate could have"))?;
-        let roots = ca.map_or_else(roots_of_this_machine, roots_in)?;
+        Ok(Server::trusting(ca.map_or_else(roots_of_this_machine, roots_in)?, name))
+    }
+
+    fn trusting(roots: RootCertStore, name: ServerName<'static>) -> Server {
         let mut config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         // Players come from different machines: each bot pays for a handshake of its own, and so does the server.
         config.resumption = Resumption::disabled();
-        Ok(Server { name, config: Arc::new(config) })
+        Server { name, config: Arc::new(config) }
     }
 
     /// Begins a session, which has something to send.
@@ -131,7 +134,8 @@ fn in_words(error: &Error) -> String {
 
 fn about_certificate(error: &CertificateError) -> String {
     match error {
-        CertificateError::UnknownIssuer => {
+        // Signed by nobody we know, or by a namesake of somebody we know.
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
             "is from nobody who is trusted here: name its CA with --ca FILE (a self-signed one is its own)"
                 .to_string()
         }
@@ -152,3 +156,6 @@ fn about_certificate(error: &CertificateError) -> String {
 
 /// Some certificates have hundreds.
 const NAMES_TOLD_MAX: usize = 3;
+
+#[cfg(test)]
+mod tests;

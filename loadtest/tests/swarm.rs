@@ -7,6 +7,7 @@ use serde_json::Value;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 use tickyard::game::arena::Arena;
 use tickyard::{Config, Server};
 
@@ -172,6 +173,74 @@ fn a_server_that_is_not_there_is_said_in_one_line() {
     assert!(output.stdout.is_empty());
 }
 
+/// Each kind of hostile peer, and how its lives have to end against the real server: nothing else may stand there.
+const HOSTILE: [(&str, &[&str]); 16] = [
+    ("bad-hellos", &["close 1008", "close 4001"]),
+    ("bad-messages", &["close 1008"]),
+    ("broken-frames", &["close 1002", "close 1003", "close 1007", "close 1009"]),
+    ("fragment-flood", &["close 1008"]),
+    ("garbage", &["dropped", "status 400"]),
+    ("garbage-frames", &["close 1002", "close 1003", "close 1007", "close 1008", "close 1009"]),
+    ("header-bomb", &["status 414", "status 431"]),
+    ("message-flood", &["close 1008"]),
+    ("never-reading", &["reset"]),
+    ("ping-flood", &["close 1008"]),
+    ("ping-flood-unread", &["close 1008", "dropped", "reset"]),
+    ("rst-storm", &[]),
+    ("silent", &["status 408"]),
+    ("silent-upgraded", &["close 1008"]),
+    ("single-bytes", &[]),
+    ("slow-handshake", &["status 408"]),
+];
+
+#[test]
+fn each_kind_of_hostile_peer_is_answered_as_the_protocol_says() {
+    // Small limits where the default ones take longer than a test should.
+    let local = SocketAddr::from(([127, 0, 0, 1], 0));
+    let short = Duration::from_secs(2);
+    let config =
+        Config { listen: local, admin: None, hello_timeout: short, slow_timeout: short, ..Config::default() };
+    let arena = Arena::new(config.tick_rate, 20);
+    let server = Server::bind(config).unwrap().game("arena", |_| arena).start().unwrap();
+
+    let (code, report) = run_hostile(server.address(), "hostile", &["--bots", "48", "--for", "17s"]);
+    server.stop();
+
+    assert_eq!((code, &report["passed"]), (Some(0), &true.into()), "{report:#}");
+    let kinds = report["kinds"].as_array().unwrap();
+    let names: Vec<_> = kinds.iter().map(|kind| kind["kind"].as_str().unwrap()).collect();
+    assert_eq!(names, HOSTILE.map(|(name, _)| name));
+    for (kind, (name, endings)) in kinds.iter().zip(HOSTILE) {
+        let found: Vec<_> = kind["endings"].as_object().unwrap().keys().collect();
+        assert!(found.iter().all(|ending| endings.contains(&ending.as_str())), "{kind:#}");
+        assert!(!found.is_empty() || endings.is_empty(), "{kind:#}");
+        assert_eq!((&kind["verdict"], &kind["turned_away"]), (&"ok".into(), &0.into()), "{name}");
+        assert_eq!(kind["peers"], 3);
+        assert!(kind["connected"].as_u64() >= Some(3), "{kind:#}");
+    }
+    let joined =
+        |name: &str| kinds[names.iter().position(|&other| other == name).unwrap()]["joined"].as_u64();
+    assert_eq!(joined("single-bytes"), Some(3), "who keeps to the rules gets in, and stays");
+}
+
+#[test]
+fn a_server_that_lets_hostile_peers_go_on_fails_the_run() {
+    let server = Fake::start(Fault::None);
+    let (code, report) = run_hostile(server.address, "message-flood", &["--bots", "1", "--for", "8s"]);
+    assert_eq!((code, &report["passed"]), (Some(1), &false.into()), "{report:#}");
+    assert_eq!(report["kinds"][0]["verdict"], "broken");
+    let why = report["kinds"][0]["why"].as_str().unwrap();
+    assert!(why.contains("not closed in 5 s"), "{why}");
+}
+
+/// Sends peers of this behaviour: the exit code and the report.
+fn run_hostile(address: SocketAddr, behaviour: &str, flags: &[&str]) -> (Option<i32>, Value) {
+    let url = format!("ws://{address}/play");
+    let common = ["--url", &url, "--behaviour", behaviour, "--ramp", "200ms", "--json", "-"];
+    let output = swarm(&[&common, flags].concat());
+    (output.status.code(), serde_json::from_slice(&output.stdout).expect("a report"))
+}
+
 #[test]
 fn bad_usage_exits_with_2_and_says_what_is_wrong() {
     for (flags, text) in [
@@ -179,6 +248,7 @@ fn bad_usage_exits_with_2_and_says_what_is_wrong() {
         (["--for", "10"], "a time is like 10s"),
         (["--url", "http://127.0.0.1"], "a URL begins with ws://"),
         (["--bots", "1000000"], "descriptors"),
+        (["--behaviour", "rude"], "there are play, hostile (a mix of all that follow), bad-hellos, "),
     ] {
         let output = swarm(&flags);
         let error = String::from_utf8(output.stderr).unwrap();

@@ -249,7 +249,7 @@ fn check_schema(schema: &Schema) -> Result<(), SchemaError> {
 }
 
 /// What a player does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Input {
     /// 1, 2, 3 … per session.
     pub seq: Seq,

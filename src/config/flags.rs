@@ -10,8 +10,8 @@ use serde::Deserialize;
 use super::Config;
 use super::explain::explain_file;
 use super::values::{
-    Address, Admin, Connections, Deflate, IoThreads, LogFilter, Origin, Players, Seed, Switch, TickRate,
-    Timeout,
+    Address, Admin, Connections, Deflate, FrameRate, Interval, IoThreads, LogFilter, MessageBytes, Origin,
+    Players, Seed, Speed, Switch, TickRate, Timeout,
 };
 use crate::error::Error;
 
@@ -95,12 +95,27 @@ struct Knobs {
     /// Close a connection that sends nothing for this long [default: 30s]
     #[arg(long, env = "TICKYARD_IDLE_TIMEOUT", hide_env = true, value_name = "DURATION")]
     idle_timeout: Option<Timeout>,
+    /// Ping a connection that sends nothing for this long; or "off" [default: 10s]
+    #[arg(long, env = "TICKYARD_PING_INTERVAL", hide_env = true, value_name = "DURATION")]
+    ping_interval: Option<Interval>,
     /// Close a connection that takes nothing for this long [default: 60s]
     #[arg(long, env = "TICKYARD_SLOW_TIMEOUT", hide_env = true, value_name = "DURATION")]
     slow_timeout: Option<Timeout>,
+    /// Close a connection whose request is not there in this time [default: 10s]
+    #[arg(long, env = "TICKYARD_HANDSHAKE_TIMEOUT", hide_env = true, value_name = "DURATION")]
+    handshake_timeout: Option<Timeout>,
     /// Close a connection that does not say hello in this time [default: 10s]
     #[arg(long, env = "TICKYARD_HELLO_TIMEOUT", hide_env = true, value_name = "DURATION")]
     hello_timeout: Option<Timeout>,
+    /// Longest message that a player may send [default: 16384]
+    #[arg(long, env = "TICKYARD_MAX_MESSAGE_BYTES", hide_env = true, value_name = "BYTES")]
+    max_message_bytes: Option<MessageBytes>,
+    /// Messages, pings and fragments that a player may send a second [default: 150]
+    #[arg(long, env = "TICKYARD_MESSAGES_PER_SECOND", hide_env = true, value_name = "COUNT")]
+    messages_per_second: Option<FrameRate>,
+    /// Bytes that a player may send a second [default: 32768]
+    #[arg(long, env = "TICKYARD_BYTES_PER_SECOND", hide_env = true, value_name = "BYTES")]
+    bytes_per_second: Option<Speed>,
     /// Besides the server's own page, let pages of this origin connect; repeatable [default: on loopback, all of this machine]
     #[arg(
         long,
@@ -110,6 +125,12 @@ struct Knobs {
         value_delimiter = ','
     )]
     allow_origin: Option<Vec<Origin>>,
+    /// Speak TLS with this certificate chain (PEM); SIGHUP reads it again
+    #[arg(long, env = "TICKYARD_TLS_CERT", hide_env = true, value_name = "FILE")]
+    tls_cert: Option<PathBuf>,
+    /// The private key of --tls-cert (PEM)
+    #[arg(long, env = "TICKYARD_TLS_KEY", hide_env = true, value_name = "FILE")]
+    tls_key: Option<PathBuf>,
     /// Which log lines go to stderr, as in warn or info,tickyard=debug [default: info]
     #[arg(long, env = "TICKYARD_LOG", hide_env = true, value_name = "FILTER")]
     log: Option<LogFilter>,
@@ -134,9 +155,16 @@ impl Knobs {
             capacity: self.capacity.or(below.capacity),
             seed: self.seed.or(below.seed),
             idle_timeout: self.idle_timeout.or(below.idle_timeout),
+            ping_interval: self.ping_interval.or(below.ping_interval),
             slow_timeout: self.slow_timeout.or(below.slow_timeout),
+            handshake_timeout: self.handshake_timeout.or(below.handshake_timeout),
             hello_timeout: self.hello_timeout.or(below.hello_timeout),
+            max_message_bytes: self.max_message_bytes.or(below.max_message_bytes),
+            messages_per_second: self.messages_per_second.or(below.messages_per_second),
+            bytes_per_second: self.bytes_per_second.or(below.bytes_per_second),
             allow_origin: self.allow_origin.or(below.allow_origin),
+            tls_cert: self.tls_cert.or(below.tls_cert),
+            tls_key: self.tls_key.or(below.tls_key),
             log: self.log.or(below.log),
             log_json: self.log_json.or(below.log_json),
         }
@@ -157,9 +185,18 @@ impl Knobs {
             capacity: self.capacity.map_or(config.capacity, |it| it.0 as u32),
             seed: self.seed.map_or(config.seed, |it| it.0),
             idle_timeout: self.idle_timeout.map_or(config.idle_timeout, |it| it.0),
+            ping_interval: self.ping_interval.map_or(config.ping_interval, |it| it.0),
             slow_timeout: self.slow_timeout.map_or(config.slow_timeout, |it| it.0),
+            handshake_timeout: self.handshake_timeout.map_or(config.handshake_timeout, |it| it.0),
             hello_timeout: self.hello_timeout.map_or(config.hello_timeout, |it| it.0),
+            message_bytes_max: self.max_message_bytes.map_or(config.message_bytes_max, |it| it.0 as usize),
+            messages_per_second: self
+                .messages_per_second
+                .map_or(config.messages_per_second, |it| it.0 as u32),
+            bytes_per_second: self.bytes_per_second.map_or(config.bytes_per_second, |it| it.0 as u32),
             allow_origin: origins.unwrap_or(config.allow_origin),
+            tls_cert: self.tls_cert.or(config.tls_cert),
+            tls_key: self.tls_key.or(config.tls_key),
             log: self.log.map_or(config.log, |it| it.0),
             log_json: self.log_json.map_or(config.log_json, |it| it.0),
         }

@@ -10,6 +10,7 @@ use serde::de::{self, Deserializer, Visitor};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
+use super::limits::MESSAGE_BYTES_MIN;
 use crate::session::site::Compression;
 use crate::websocket::deflate::IS_BUILT_IN;
 
@@ -18,6 +19,10 @@ pub(super) type IoThreads = Whole<1, 64>;
 pub(super) type Connections = Whole<1, 1_000_000>;
 pub(super) type Players = Whole<1, 100_000>;
 pub(super) type Seed = Whole<0, { u64::MAX }>;
+/// Below, no hello fits; above, it is no longer a game's message.
+pub(super) type MessageBytes = Whole<{ MESSAGE_BYTES_MIN as u64 }, { 1024 * 1024 }>;
+pub(super) type FrameRate = Whole<10, 100_000>;
+pub(super) type Speed = Whole<1_024, { 100 * 1024 * 1024 }>;
 
 const _: () = assert!(TickRate::MAX <= u16::MAX as u64 && Players::MAX <= u32::MAX as u64);
 
@@ -84,6 +89,21 @@ impl FromStr for Timeout {
         let duration = Duration::from_millis(number.saturating_mul(millis));
         Timeout::check(duration).map_err(|_| format!("\"{text}\" is not from 100ms to 60m"))?;
         Ok(Timeout(duration))
+    }
+}
+
+/// How often something is done, or "off".
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Interval(pub(super) Option<Duration>);
+
+impl FromStr for Interval {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Interval, String> {
+        match text {
+            "off" => Ok(Interval(None)),
+            _ => text.parse().map(|Timeout(interval)| Interval(Some(interval))),
+        }
     }
 }
 
@@ -235,7 +255,7 @@ macro_rules! knob_in_a_file {
 }
 
 knob_in_a_file!([const LOW: u64, const HIGH: u64] Whole<LOW, HIGH>, [] Timeout, [] Address, [] Admin, [] Switch);
-knob_in_a_file!([] Deflate, [] Origin, [] LogFilter);
+knob_in_a_file!([] Deflate, [] Interval, [] Origin, [] LogFilter);
 
 /// A value of a TOML file as the text that one would give a flag.
 struct Scalar;

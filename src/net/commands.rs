@@ -14,12 +14,14 @@ pub struct Commands {
     list: Vec<Command>,
     /// The channel did not take the list.
     blocked: bool,
+    /// Nobody is at its other end any longer.
+    lost: bool,
 }
 
 impl Commands {
     /// An empty list before the channel.
     pub fn new(sender: Sender<Vec<Command>>) -> Commands {
-        Commands { sender, list: Vec::new(), blocked: false }
+        Commands { sender, list: Vec::new(), blocked: false, lost: false }
     }
 
     /// Whether an ask can be taken now.
@@ -30,6 +32,11 @@ impl Commands {
     /// Whether the channel was full: come back soon.
     pub fn are_blocked(&self) -> bool {
         self.blocked
+    }
+
+    /// Whether a list found nobody since the last call: the simulation has ended.
+    pub fn take_lost(&mut self) -> bool {
+        std::mem::take(&mut self.lost)
     }
 
     /// Adds an ask. Call [`Commands::have_room`] first.
@@ -63,8 +70,7 @@ impl Commands {
                 self.list = list;
                 self.blocked = true;
             }
-            // The simulation has ended: so does the server.
-            Err(TrySendError::Disconnected(_)) => self.blocked = false,
+            Err(TrySendError::Disconnected(_)) => (self.blocked, self.lost) = (false, true),
         }
     }
 }
@@ -94,6 +100,19 @@ mod tests {
         assert!(commands.unblock());
         assert_eq!(acks(receiver.recv().unwrap()), [Ask::Ack(1), Ask::Ack(2), Ask::Leave(Leave::Left)]);
         assert!(commands.have_room());
+    }
+
+    #[test]
+    fn a_list_that_nobody_takes_is_lost_and_that_is_known() {
+        let (sender, receiver) = crossbeam_channel::bounded(1);
+        let mut commands = Commands::new(sender);
+        commands.push(CONN, RoomId(0), Ask::Ack(1));
+        commands.send();
+        assert!(!commands.take_lost());
+        drop(receiver);
+        commands.push(CONN, RoomId(0), Ask::Ack(2));
+        commands.send();
+        assert!(commands.take_lost() && !commands.take_lost() && !commands.are_blocked());
     }
 
     #[test]

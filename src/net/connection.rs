@@ -2,15 +2,20 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::Shared;
 use super::commands::Commands;
 use super::fanout::{Hearing, History, Missing, compose};
 use super::outbox::{Flushed, Outbox};
-use super::transport::Socket;
+use super::tls::TlsError;
+use super::transport::{Buffers, Received, Socket, Transport};
 use crate::bridge::{Ask, Batch, ConnId, Part, RoomId};
 use crate::close_reason::CloseReason;
+use crate::config::limits::{
+    ANSWERS_BYTES_MAX, CLOSE_TIMEOUT, DISCARD_BYTES_MAX, LINGER, READ_BYTES_PER_TURN, READ_COST_BYTES,
+    USER_TIMEOUT_BEYOND_SLOW,
+};
+use crate::http::{Response, Status};
 use crate::metrics::Direction;
 use crate::session::{Pulse, Session, Turn};
 use crate::time::Time;
@@ -24,7 +29,7 @@ pub struct Connection<S> {
     pub id: ConnId,
     /// The conversation.
     pub session: Session,
-    socket: S,
+    transport: Transport<S>,
     outbox: Outbox,
     /// From the welcome to the last word.
     hearing: Option<Box<Hearing>>,
@@ -50,6 +55,8 @@ pub struct Connection<S> {
 #[derive(Debug)]
 struct Goodbye {
     since: Time,
+    /// Nothing more will be said on either side but the end.
+    finished: bool,
     /// Our side is shut down; we wait for the peer's end, for a reset would take the close code with it.
     shut: bool,
     discarded: usize,
@@ -70,14 +77,16 @@ pub struct Desk {
     pub with_asks: Vec<ConnId>,
     /// What was counted since the last report.
     pub tally: Tally,
-    /// The one receive buffer.
-    pub receive: Box<[u8]>,
+    /// Where bytes come in, and where TLS works.
+    pub buffers: Buffers,
     /// Where messages are composed.
     pub compose: Vec<u8>,
     /// Compresses what was composed, where `--deflate` says so.
     pub deflate: SharedWriter,
     /// What composing found missing.
     pub missing: Missing,
+    /// Pings that this sweep may still send.
+    pub pings_left: usize,
 }
 
 /// Counted without atomics, reported once per turn.
@@ -90,6 +99,7 @@ pub struct Tally {
     sends: u64,
     skipped: u64,
     inputs_skipped: u64,
+    pings: u64,
     /// By how much the bytes in outboxes grew.
     outbox: i64,
 }
@@ -101,17 +111,19 @@ pub enum Verdict {
     Waits,
     /// Its budget is used up: put it back into the run queue.
     Again,
+    /// What it has to do next is dear: put it into the queue of those in the TLS handshake.
+    Shake,
     /// It is over.
     Gone(CloseReason),
 }
 
 impl<S: Socket> Connection<S> {
     /// A socket that has just been accepted, and is registered under the slot of `id`.
-    pub fn new(id: ConnId, socket: S, now: Time) -> Connection<S> {
+    pub fn new(id: ConnId, transport: Transport<S>, now: Time) -> Connection<S> {
         Connection {
             id,
             session: Session::new(now),
-            socket,
+            transport,
             outbox: Outbox::default(),
             hearing: None,
             outbox_counted: 0,
@@ -138,11 +150,19 @@ impl<S: Socket> Connection<S> {
         let mut budget = READ_BYTES_PER_TURN;
         // If that fails, what the peer said before it went is read all the same; settling finds out again.
         self.flush(desk);
-        while self.may_read() && budget > 0 {
+        while self.may_read() && !self.is_shaking() && budget > 0 {
             match self.read_once(desk, pulse) {
                 Ok(used) => budget = budget.saturating_sub(used),
                 Err(_) => return self.fail(desk),
             }
+        }
+        self.settle(desk)
+    }
+
+    /// Takes the next step of the TLS handshake.
+    pub fn shake(&mut self, desk: &mut Desk, pulse: Pulse) -> Verdict {
+        if self.may_read() && self.read_once(desk, pulse).is_err() {
+            return self.fail(desk);
         }
         self.settle(desk)
     }
@@ -172,7 +192,7 @@ impl<S: Socket> Connection<S> {
             }
             return Verdict::Waits;
         }
-        let Desk { compose: buffer, deflate, missing, .. } = desk;
+        let Desk { compose: buffer, deflate, missing, buffers, .. } = desk;
         missing.clear();
         if let Some(start) = compose(history, part, hearing, missing, buffer) {
             let compressed = self
@@ -180,7 +200,7 @@ impl<S: Socket> Connection<S> {
                 .state_window_bits(&desk.shared.site)
                 .and_then(|bits| deflate.write(bits, &buffer[SERVER_HEADER_BYTES_MAX..]));
             let message = compressed.unwrap_or(&buffer[start..]);
-            let sent = self.outbox.send(desk.now, message, &mut self.socket);
+            let sent = self.transport.send(desk.now, message, &mut buffers.sealed, &mut self.outbox);
             desk.tally.messages_out += 1;
             match sent {
                 Ok(flushed) => self.note_flushed(desk, flushed),
@@ -203,7 +223,7 @@ impl<S: Socket> Connection<S> {
     /// Ends what has waited too long. Called by the sweep.
     pub fn check_time(&mut self, desk: &mut Desk) -> Verdict {
         if let Some(goodbye) = &self.goodbye {
-            let patience = if goodbye.shut { LINGER } else { GOODBYE };
+            let patience = if goodbye.shut { LINGER } else { CLOSE_TIMEOUT };
             if desk.now >= goodbye.since + patience {
                 return self.gone();
             }
@@ -215,6 +235,10 @@ impl<S: Socket> Connection<S> {
         }
         let mut turn = turn(desk.now, &desk.shared, Pulse::default(), &mut self.outbox);
         self.session.handle_timeout(&mut turn);
+        if desk.pings_left > 0 && self.session.ping(&mut turn) {
+            desk.pings_left -= 1;
+            desk.tally.pings += 1;
+        }
         self.settle(desk)
     }
 
@@ -232,28 +256,72 @@ impl<S: Socket> Connection<S> {
         self.readable && self.held_back.is_empty() && !self.session.has_ask() && may_answer
     }
 
+    /// Whether the next bytes are of a TLS handshake that is to be answered.
+    fn is_shaking(&self) -> bool {
+        self.goodbye.is_none() && self.transport.is_handshaking()
+    }
+
+    /// Returns what it costs of the budget.
     fn read_once(&mut self, desk: &mut Desk, pulse: Pulse) -> io::Result<usize> {
-        let mut receive = std::mem::take(&mut desk.receive);
-        let read = read_once(&mut self.socket, &mut receive);
-        if let Ok(Some(len)) = read {
-            desk.tally.bytes_in += len as u64;
-            // After a short read nothing is left, unless the end is there to be read.
-            self.readable = len == receive.len() || self.ended;
-            if len == 0 {
-                self.handle_end();
-            } else if let Some(goodbye) = &mut self.goodbye {
-                goodbye.discarded += len;
-            } else {
-                self.hand_in(desk, pulse, &mut receive[..len]);
-            }
+        let mut buffers = std::mem::take(&mut desk.buffers);
+        let read = match self.goodbye.is_some() && !self.session.awaits_close() {
+            true => self.discard_once(&mut buffers),
+            false => self.receive_once(desk, pulse, &mut buffers),
+        };
+        desk.buffers = buffers;
+        let Some((len, filled)) = read? else {
+            self.readable = false;
+            return Ok(0);
+        };
+        desk.tally.bytes_in += len as u64;
+        if let Some(goodbye) = &mut self.goodbye {
+            goodbye.discarded += len;
         }
-        desk.receive = receive;
-        match read? {
-            Some(len) => Ok(len.max(READ_COST_BYTES)),
-            None => {
-                self.readable = false;
-                Ok(0)
+        // After a short read nothing is left, unless the end is there to be read.
+        self.readable &= filled || self.ended;
+        Ok(len.max(READ_COST_BYTES))
+    }
+
+    /// Returns how much came, and whether there may be more.
+    fn receive_once(
+        &mut self,
+        desk: &mut Desk,
+        pulse: Pulse,
+        buffers: &mut Buffers,
+    ) -> io::Result<Option<(usize, bool)>> {
+        let was_shaking = self.is_shaking();
+        let Some(received) = self.transport.receive(buffers, &mut self.outbox)? else { return Ok(None) };
+        let Received { wire, filled, bytes, ended, fault } = received;
+        if was_shaking && !self.is_shaking() {
+            desk.shared.metrics.tls_handshakes.inc();
+        }
+        if !bytes.is_empty() {
+            self.hand_in(desk, pulse, bytes);
+        }
+        if ended {
+            self.handle_end();
+        }
+        if let Some(fault) = fault {
+            self.handle_fault(&fault);
+        }
+        Ok(Some((wire, filled)))
+    }
+
+    fn discard_once(&mut self, buffers: &mut Buffers) -> io::Result<Option<(usize, bool)>> {
+        let Some((len, filled)) = self.transport.discard(buffers)? else { return Ok(None) };
+        if len == 0 {
+            self.handle_end();
+        }
+        Ok(Some((len, filled)))
+    }
+
+    fn handle_fault(&mut self, fault: &TlsError) {
+        match fault {
+            TlsError::PlainHttp => {
+                self.outbox.seal(|_, out| write_https_wanted(out));
+                self.session.cut(CloseReason::PlainHttp);
             }
+            _ => self.session.cut(CloseReason::TlsFailed),
         }
     }
 
@@ -310,17 +378,40 @@ impl<S: Socket> Connection<S> {
         }
         self.tune(desk);
         if self.session.closing().is_some() && self.goodbye.is_none() {
-            self.goodbye = Some(Goodbye { since: desk.now, shut: false, discarded: 0 });
-            self.held_back = Vec::new();
+            self.goodbye = Some(Goodbye { since: desk.now, finished: false, shut: false, discarded: 0 });
             self.hearing = None;
+            // The peer's own close may be among it.
+            let mut held_back = std::mem::take(&mut self.held_back);
+            self.hand_in(desk, Pulse::default(), &mut held_back);
         }
+        self.finish();
         if !self.flush(desk) {
             return self.fail(desk);
         }
         if self.goodbye.is_some() {
             return self.say_goodbye(desk);
         }
-        if self.may_read() { Verdict::Again } else { Verdict::Waits }
+        self.rest()
+    }
+
+    /// Once the closing handshake is over, what belongs below it follows.
+    fn finish(&mut self) {
+        if let Some(goodbye) = &mut self.goodbye
+            && !goodbye.finished
+            && !self.session.awaits_close()
+        {
+            goodbye.finished = true;
+            self.transport.finish(&mut self.outbox);
+        }
+    }
+
+    /// Whether it has more to do at once.
+    fn rest(&self) -> Verdict {
+        match self.may_read() {
+            true if self.is_shaking() => Verdict::Shake,
+            true => Verdict::Again,
+            false => Verdict::Waits,
+        }
     }
 
     /// What the session counted, and whether its player leaves.
@@ -334,11 +425,12 @@ impl<S: Socket> Connection<S> {
         }
     }
 
-    /// Shuts down our side once all is sent, and is over once the peer has done the same.
+    /// Shuts down our side once all is said on both, and is over once the peer has shut down its own.
     fn say_goodbye(&mut self, desk: &mut Desk) -> Verdict {
         let Some(goodbye) = &mut self.goodbye else { return Verdict::Waits };
-        if self.outbox.is_empty() && !goodbye.shut {
-            let _ = self.socket.shutdown_write();
+        // RFC 6455, 7.1.1: the server closes TCP first, after the peer's close frame.
+        if self.outbox.is_empty() && !goodbye.shut && goodbye.finished {
+            let _ = self.transport.shutdown_write();
             *goodbye = Goodbye { since: desk.now, shut: true, ..*goodbye };
         }
         let heard_the_end = self.ended && !self.readable;
@@ -346,7 +438,7 @@ impl<S: Socket> Connection<S> {
         if over || goodbye.discarded > DISCARD_BYTES_MAX {
             return self.gone();
         }
-        if self.may_read() { Verdict::Again } else { Verdict::Waits }
+        self.rest()
     }
 
     /// Returns whether the socket still works.
@@ -354,7 +446,7 @@ impl<S: Socket> Connection<S> {
         if self.outbox.is_empty() || self.full {
             return true;
         }
-        match self.outbox.flush(desk.now, &mut self.socket) {
+        match self.transport.flush(desk.now, &mut self.outbox) {
             Ok(flushed) => {
                 self.note_flushed(desk, flushed);
                 true
@@ -395,7 +487,7 @@ impl<S: Socket> Connection<S> {
         }
         self.tuned = true;
         let user_timeout = desk.shared.slow_timeout + USER_TIMEOUT_BEYOND_SLOW;
-        if let Err(error) = self.socket.tune(user_timeout) {
+        if let Err(error) = self.transport.tune(user_timeout) {
             tracing::debug!(%error, "cannot set a socket option");
         }
     }
@@ -417,7 +509,7 @@ impl Tally {
     pub fn report(&mut self, shared: &Shared) {
         let metrics = &shared.metrics;
         let tally = std::mem::take(self);
-        let Tally { bytes_in, bytes_out, messages_in, messages_out, sends, skipped, .. } = tally;
+        let Tally { bytes_in, bytes_out, messages_in, messages_out, sends, skipped, pings, .. } = tally;
         if sends + bytes_in + messages_in + messages_out + skipped + tally.inputs_skipped == 0
             && tally.outbox == 0
         {
@@ -430,6 +522,7 @@ impl Tally {
         metrics.send_syscalls.inc_by(sends);
         metrics.skipped_updates.inc_by(skipped);
         metrics.inputs_skipped.inc_by(tally.inputs_skipped);
+        metrics.pings.inc_by(pings);
         metrics.outbox_bytes.inc_by(tally.outbox);
     }
 }
@@ -438,29 +531,9 @@ fn turn<'a>(now: Time, shared: &'a Arc<Shared>, pulse: Pulse, outbox: &'a mut Ou
     Turn { now, site: &shared.site, pulse, out: outbox.tail() }
 }
 
-/// `None`: nothing is there.
-fn read_once(socket: &mut impl Socket, buffer: &mut [u8]) -> io::Result<Option<usize>> {
-    loop {
-        match socket.read(buffer) {
-            Ok(len) => return Ok(Some(len)),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
+/// Who asks without TLS is told, rather than left with the bytes of an alert.
+fn write_https_wanted(out: &mut Vec<u8>) {
+    let content_type = "text/plain; charset=utf-8";
+    let body = b"This port speaks TLS only: use https:// or wss://.\n";
+    Response { status: Status::BAD_REQUEST, content_type, headers: &[] }.write(out, body);
 }
-
-/// What one connection may bring in one turn, before it goes to the end of the run queue.
-const READ_BYTES_PER_TURN: usize = 64 * 1024;
-/// A read costs at least this much of the budget, so that tiny ones count too.
-const READ_COST_BYTES: usize = 4 * 1024;
-/// Answers that may wait for a peer who is not a player.
-const ANSWERS_BYTES_MAX: usize = 256 * 1024;
-/// After the last word, input is discarded for so long …
-const LINGER: Duration = Duration::from_secs(1);
-/// … or so much of it.
-const DISCARD_BYTES_MAX: usize = 256 * 1024;
-/// The last word itself has to be taken in this time.
-const GOODBYE: Duration = Duration::from_secs(5);
-/// The kernel's own timer also ends living peers that stall, so it comes after ours.
-const USER_TIMEOUT_BEYOND_SLOW: Duration = Duration::from_secs(30);

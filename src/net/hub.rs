@@ -14,9 +14,11 @@ use super::commands::Commands;
 use super::connection::{Connection, Desk, Tally, Verdict};
 use super::fanout::{History, Missing};
 use super::table::Table;
-use super::transport::Socket;
+use super::tls::Identity;
+use super::transport::{Buffers, Socket, Transport};
 use crate::bridge::{Ask, Batch, Command, ConnId, RoomId, SharedBatch};
 use crate::close_reason::CloseReason;
+use crate::config::limits::{PINGS_OVER_EVEN, PINGS_PER_SWEEP_MIN};
 use crate::metrics::Metrics;
 use crate::session::{Pulse, Session, Turn};
 use crate::time::Time;
@@ -29,6 +31,8 @@ pub struct Hub<S> {
     desk: Desk,
     connections: Table<Connection<S>>,
     run_queue: VecDeque<ConnId>,
+    /// Those in the TLS handshake with something to read. A connection stands in one of the two queues, and once.
+    handshakes: VecDeque<ConnId>,
     /// By room: they are numbered from 0.
     rooms: Vec<RoomSide>,
     /// The room whose turn it is to be sent first.
@@ -56,10 +60,11 @@ impl<S: Socket> Hub<S> {
             with_inputs: Vec::new(),
             with_asks: Vec::new(),
             tally: Tally::default(),
-            receive: vec![0; RECEIVE_BYTES].into(),
+            buffers: Buffers::new(),
             compose: Vec::new(),
             deflate: SharedWriter::default(),
             missing: Missing::default(),
+            pings_left: 0,
             shared,
         };
         Hub {
@@ -67,6 +72,7 @@ impl<S: Socket> Hub<S> {
             desk,
             connections: Table::new(index),
             run_queue: VecDeque::new(),
+            handshakes: VecDeque::new(),
             rooms: Vec::new(),
             first_room: 0,
             swept: now,
@@ -101,7 +107,9 @@ impl<S: Socket> Hub<S> {
 
     /// Takes a connection under [`Hub::next_id`]. It is already counted as open.
     pub fn admit(&mut self, socket: S) {
-        let connection = self.connections.insert(|id| Connection::new(id, socket, self.desk.now));
+        let Desk { now, shared, .. } = &self.desk;
+        let transport = Transport::new(socket, shared.tls.as_ref().map(Identity::meet));
+        let connection = self.connections.insert(|id| Connection::new(id, transport, *now));
         if self.stopping.is_some() {
             connection.tell(&mut self.desk, Session::going_away);
         }
@@ -125,7 +133,11 @@ impl<S: Socket> Hub<S> {
 
     /// Whether there is work that waits for nothing.
     pub fn is_busy(&self) -> bool {
-        !self.run_queue.is_empty() || self.rooms.iter().any(|room| room.left > 0)
+        !self.run_queue.is_empty() || !self.handshakes.is_empty() || self.is_fanning_out()
+    }
+
+    fn is_fanning_out(&self) -> bool {
+        self.rooms.iter().any(|room| room.left > 0)
     }
 
     /// Whether the simulation did not take everything: try again soon.
@@ -192,6 +204,22 @@ impl<S: Socket> Hub<S> {
         }
     }
 
+    /// TLS handshakes, until `out_of_time`: each is dear, and a flood of them must not delay who plays. While updates wait to be sent
+    /// there is one a turn.
+    pub fn shake_hands(&mut self, out_of_time: impl Fn() -> bool) {
+        let most = if self.is_fanning_out() { 1 } else { HANDSHAKES_PER_TURN };
+        for step in 0..self.handshakes.len().min(most) {
+            if step > 0 && out_of_time() {
+                return;
+            }
+            let Some(conn) = self.handshakes.pop_front() else { return };
+            let Some(connection) = self.connections.find(conn) else { continue };
+            connection.queued = false;
+            let verdict = connection.shake(&mut self.desk, Pulse::default());
+            self.carry_out(conn, verdict);
+        }
+    }
+
     /// One send per turn: inputs are collected last, so that the newest ones go.
     pub fn send_commands(&mut self) {
         if !self.desk.commands.unblock() {
@@ -213,6 +241,10 @@ impl<S: Socket> Hub<S> {
         }
         self.desk.with_inputs = with_inputs;
         self.desk.commands.send();
+        if self.desk.commands.take_lost() {
+            // The simulation has ended, which it does not do by itself: a frozen game behind an open connection is worse than none.
+            self.tell_all(Session::failed);
+        }
     }
 
     /// Deadlines are coarse: a tenth of the table each tenth of a second. Returns whether it was time for that.
@@ -225,6 +257,7 @@ impl<S: Socket> Hub<S> {
         let until = (self.sweep_from + slots.div_ceil(SWEEP_PARTS)).min(slots);
         let share = if self.stopping.is_some() { 0..slots } else { self.sweep_from..until };
         self.sweep_from = if until == slots { 0 } else { until };
+        self.desk.pings_left = pings_of_a_sweep(slots, self.desk.shared.site.limits.ping_interval);
         for slot in share {
             if let Some(connection) = self.connections.at(slot) {
                 let (conn, verdict) = (connection.id, connection.check_time(&mut self.desk));
@@ -237,12 +270,7 @@ impl<S: Socket> Hub<S> {
     /// Tells every connection that the server goes away.
     pub fn go_away(&mut self) {
         self.stopping = Some(self.desk.now);
-        for slot in 0..self.connections.slots() {
-            if let Some(connection) = self.connections.at(slot) {
-                let (conn, verdict) = (connection.id, connection.tell(&mut self.desk, Session::going_away));
-                self.carry_out(conn, verdict);
-            }
-        }
+        self.tell_all(Session::going_away);
     }
 
     /// Adds what was counted in this turn to the metrics.
@@ -298,7 +326,21 @@ impl<S: Socket> Hub<S> {
                     enqueue(&mut self.run_queue, connection);
                 }
             }
+            Verdict::Shake => {
+                if let Some(connection) = self.connections.find(conn) {
+                    enqueue(&mut self.handshakes, connection);
+                }
+            }
             Verdict::Gone(reason) => remove(&mut self.connections, &mut self.desk, conn, reason),
+        }
+    }
+
+    fn tell_all(&mut self, say: impl Fn(&mut Session, &mut Turn)) {
+        for slot in 0..self.connections.slots() {
+            if let Some(connection) = self.connections.at(slot) {
+                let (conn, verdict) = (connection.id, connection.tell(&mut self.desk, &say));
+                self.carry_out(conn, verdict);
+            }
         }
     }
 
@@ -314,10 +356,10 @@ impl<S: Socket> Hub<S> {
     }
 }
 
-fn enqueue<S>(run_queue: &mut VecDeque<ConnId>, connection: &mut Connection<S>) {
+fn enqueue<S>(queue: &mut VecDeque<ConnId>, connection: &mut Connection<S>) {
     if !connection.queued {
         connection.queued = true;
-        run_queue.push_back(connection.id);
+        queue.push_back(connection.id);
     }
 }
 
@@ -346,11 +388,34 @@ fn pulse<S>(rooms: &[RoomSide], connection: &Connection<S>) -> Pulse {
     newest.map_or(Pulse::default(), |batch| Pulse { tick: batch.tick, due: batch.due })
 }
 
-/// One receive buffer per thread; what is cut off at its end is kept by its session.
-const RECEIVE_BYTES: usize = 64 * 1024;
+/// Peers that fell silent together are not asked together: somewhat more than the even share of all slots, for each sweep.
+fn pings_of_a_sweep(slots: usize, interval: Option<Duration>) -> usize {
+    let Some(interval) = interval else { return 0 };
+    let sweeps = (interval.as_micros() / SWEEP_PERIOD.as_micros()).max(1) as usize;
+    (slots * PINGS_OVER_EVEN as usize).div_ceil(sweeps).max(PINGS_PER_SWEEP_MIN)
+}
+
+/// Steps of TLS handshakes in a turn. One with an answer costs a fraction of a millisecond, so time ends most turns earlier; the count
+/// is for those who send their hello byte by byte.
+const HANDSHAKES_PER_TURN: usize = 64;
 const SENDS_PER_SLICE: usize = 256;
 /// How often the sweep looks at a share of the table.
 pub const SWEEP_PERIOD: Duration = Duration::from_millis(100);
 const SWEEP_PARTS: usize = 10;
 /// A turn that comes so late was held up by something else.
 const STALL: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pings_are_spread_over_half_an_interval() {
+        let seconds = |secs| Some(Duration::from_secs(secs));
+        assert_eq!(pings_of_a_sweep(10_000, seconds(10)), 200);
+        assert_eq!(pings_of_a_sweep(10_001, seconds(10)), 201);
+        assert_eq!(pings_of_a_sweep(100, seconds(10)), PINGS_PER_SWEEP_MIN);
+        assert_eq!(pings_of_a_sweep(10_000, Some(Duration::from_millis(100))), 20_000);
+        assert_eq!(pings_of_a_sweep(10_000, None), 0);
+    }
+}

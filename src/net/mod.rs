@@ -16,6 +16,8 @@ pub mod fanout;
 pub mod hub;
 mod outbox;
 mod table;
+#[cfg_attr(not(feature = "tls"), path = "without_tls.rs")]
+pub mod tls;
 #[doc(hidden)]
 pub mod transport;
 
@@ -30,6 +32,7 @@ use mio::{Events, Interest, Poll, Token, Waker};
 
 use crate::bridge::{BATCHES_MAX, Command, SharedBatch};
 use crate::close_reason::CloseReason;
+use crate::config::limits::ACCEPTS_PER_TURN;
 use crate::metrics::{Metrics, RefuseReason};
 use crate::session::site::Site;
 use crate::time::Time;
@@ -45,6 +48,8 @@ pub struct Shared {
     pub metrics: Arc<Metrics>,
     /// Connections of all threads that may be open at once.
     pub connections_max: usize,
+    /// With which certificate new connections are met; `None`: without TLS.
+    pub tls: Option<tls::Identity>,
     /// No write progress for this long ends a connection.
     pub slow_timeout: Duration,
     /// The origin of [`Time`], the same for all threads.
@@ -148,6 +153,8 @@ impl IoThread {
         self.hub.serve_run_queue();
         let started = Instant::now();
         self.hub.fan_out(|| started.elapsed() >= SLICE);
+        let started = Instant::now();
+        self.hub.shake_hands(|| started.elapsed() >= SLICE);
         if self.hub.sweep() {
             self.acceptor.iter_mut().for_each(Acceptor::retry);
         }
@@ -250,10 +257,9 @@ const WAKER: Token = Token(usize::MAX);
 const LISTENER: Token = Token(usize::MAX - 1);
 
 const EVENTS_PER_TURN: usize = 1024;
-const ACCEPTS_PER_TURN: usize = 128;
 /// New connections on their way to another io thread; more are answered 503.
 const STREAMS_MAX: usize = 1024;
-/// A slice of the fan-out.
+/// A slice of the fan-out, or of TLS handshakes.
 const SLICE: Duration = Duration::from_millis(2);
 /// When the simulation's channel was full.
 const BLOCKED_RETRY: Duration = Duration::from_millis(5);

@@ -10,6 +10,9 @@ pub struct Outbox {
     bytes: Vec<u8>,
     /// How many of them the kernel has. Invariant: `taken <= bytes.len()`.
     taken: usize,
+    /// How many of them are as they go on the wire; what follows is what a session said since, and TLS makes records of it. Without TLS it
+    /// means nothing. Invariant: `sealed <= bytes.len()`.
+    sealed: usize,
     /// Since when the kernel has taken nothing, while something waits.
     stuck_since: Option<Time>,
 }
@@ -38,9 +41,18 @@ impl Outbox {
     pub fn tail(&mut self) -> &mut Vec<u8> {
         if self.taken > 0 {
             self.bytes.drain(..self.taken);
+            self.sealed = self.sealed.saturating_sub(self.taken);
             self.taken = 0;
         }
         &mut self.bytes
+    }
+
+    /// Lets `seal` append to the wire bytes what becomes of the bytes that were appended since the last time.
+    pub fn seal<R>(&mut self, seal: impl FnOnce(&[u8], &mut Vec<u8>) -> R) -> R {
+        let said = self.bytes.split_off(self.sealed);
+        let done = seal(&said, &mut self.bytes);
+        self.sealed = self.bytes.len();
+        done
     }
 
     /// Since when the kernel has taken nothing although something waits.
@@ -54,6 +66,7 @@ impl Outbox {
         let taken = write_once(to, bytes)?;
         if taken < bytes.len() {
             self.bytes.extend_from_slice(&bytes[taken..]);
+            self.sealed = self.bytes.len();
             self.stuck_since = Some(now);
         }
         Ok(Flushed { bytes: taken, calls: 1 })

@@ -1,4 +1,7 @@
-//! What a connection needs of its socket.
+//! What lies between a session and its socket: nothing, or TLS.
+//!
+//! A [`Transport`] reads from a [`Socket`] into the io thread's one receive buffer and gives the session what the peer said; it makes
+//! what the session says fit for the wire before the [`Outbox`] sends it. Neither the session nor the outbox knows which it is.
 
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
@@ -7,6 +10,10 @@ use std::time::Duration;
 use mio::net::TcpStream;
 use socket2::SockRef;
 
+use super::outbox::{Flushed, Outbox};
+use super::tls::{Opened, Tls, TlsError};
+use crate::time::Time;
+
 /// A socket: bytes in, bytes out, never waiting (`WouldBlock` instead). A test may bring its own.
 pub trait Socket: Read + Write {
     /// Tells the peer that nothing more will come.
@@ -14,6 +21,153 @@ pub trait Socket: Read + Write {
 
     /// Prefers fresh bytes to many bytes, and gives a vanished peer up after `user_timeout`.
     fn tune(&mut self, user_timeout: Duration) -> io::Result<()>;
+}
+
+/// A socket, with TLS or without.
+#[derive(Debug)]
+pub struct Transport<S> {
+    socket: S,
+    tls: Option<Box<Tls>>,
+}
+
+/// Buffers that all connections of an io thread use in turn.
+#[derive(Debug, Default)]
+pub struct Buffers {
+    /// Where bytes from the socket go.
+    receive: Box<[u8]>,
+    /// What TLS made of them.
+    opened: Vec<u8>,
+    /// What TLS made of a message, lent to [`Transport::send`].
+    pub sealed: Vec<u8>,
+}
+
+/// What a read brought.
+#[derive(Debug)]
+pub struct Received<'b> {
+    /// How many bytes came off the wire.
+    pub wire: usize,
+    /// The buffer was filled: there may be more.
+    pub filled: bool,
+    /// For the session.
+    pub bytes: &'b mut [u8],
+    /// Nothing more will come.
+    pub ended: bool,
+    /// The peer's TLS cannot be understood. The answer to that, if there is one, waits already.
+    pub fault: Option<TlsError>,
+}
+
+impl<S: Socket> Transport<S> {
+    /// A socket as it is, or under `tls`.
+    pub fn new(socket: S, tls: Option<Box<Tls>>) -> Transport<S> {
+        Transport { socket, tls }
+    }
+
+    /// Whether its next bytes cost more than reading them: a signature, an agreement on keys.
+    pub fn is_handshaking(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.is_handshaking())
+    }
+
+    /// Reads once. `None`: nothing is there. All whole records that came are opened: nothing waits inside for an edge of its own.
+    pub fn receive<'b>(
+        &mut self,
+        buffers: &'b mut Buffers,
+        outbox: &mut Outbox,
+    ) -> io::Result<Option<Received<'b>>> {
+        let Buffers { receive, opened, .. } = buffers;
+        let Some(tls) = &mut self.tls else {
+            let Some(wire) = read_once(&mut self.socket, receive)? else { return Ok(None) };
+            let filled = wire == receive.len();
+            return Ok(Some(Received {
+                wire,
+                filled,
+                bytes: &mut receive[..wire],
+                ended: wire == 0,
+                fault: None,
+            }));
+        };
+        let was_handshaking = tls.is_handshaking();
+        let kept = tls.unkeep(receive);
+        let Some(wire) = read_once(&mut self.socket, &mut receive[kept..])? else { return Ok(None) };
+        opened.clear();
+        let came = &mut receive[..kept + wire];
+        let state = match wire {
+            // Whether the peer says goodbye or only stops is all the same: a WebSocket ends with a close frame.
+            0 => Ok(Opened::Ended),
+            _ => outbox.seal(|said, out| {
+                tls.seal(said, out)?;
+                tls.open(came, opened, out)
+            }),
+        };
+        let filled = kept + wire == receive.len();
+        let (ended, fault) = match state {
+            Ok(state) => (state == Opened::Ended, None),
+            Err(fault) => {
+                let bytes = &receive[..wire.min(LOGGED_BYTES_MAX)];
+                // Later on there may be what players say among them.
+                let bytes = if was_handshaking { bytes } else { &[] };
+                tracing::debug!(%fault, bytes = %bytes.escape_ascii(), "TLS failed");
+                (false, Some(fault))
+            }
+        };
+        Ok(Some(Received { wire, filled, bytes: opened, ended, fault }))
+    }
+
+    /// Reads once without looking at it, and returns how much came and whether there may be more. `None`: nothing is there.
+    pub fn discard(&mut self, buffers: &mut Buffers) -> io::Result<Option<(usize, bool)>> {
+        let read = read_once(&mut self.socket, &mut buffers.receive)?;
+        Ok(read.map(|wire| (wire, wire == buffers.receive.len())))
+    }
+
+    /// Sends a message at once, as one record if it fits; what the kernel does not take waits. Nothing may wait already.
+    pub fn send(
+        &mut self,
+        now: Time,
+        message: &[u8],
+        sealed: &mut Vec<u8>,
+        outbox: &mut Outbox,
+    ) -> io::Result<Flushed> {
+        let Some(tls) = &mut self.tls else { return outbox.send(now, message, &mut self.socket) };
+        sealed.clear();
+        tls.seal(message, sealed).map_err(io::Error::other)?;
+        outbox.send(now, sealed, &mut self.socket)
+    }
+
+    /// Offers the kernel what waits.
+    pub fn flush(&mut self, now: Time, outbox: &mut Outbox) -> io::Result<Flushed> {
+        if let Some(tls) = &mut self.tls {
+            outbox.seal(|said, out| tls.seal(said, out)).map_err(io::Error::other)?;
+        }
+        outbox.flush(now, &mut self.socket)
+    }
+
+    /// The session has said its last word: what belongs behind it is appended.
+    pub fn finish(&mut self, outbox: &mut Outbox) {
+        let Some(tls) = &mut self.tls else { return };
+        let finished = outbox.seal(|said, out| {
+            tls.seal(said, out)?;
+            tls.close(out)
+        });
+        if let Err(error) = finished {
+            tracing::debug!(%error, "cannot say goodbye");
+        }
+    }
+
+    /// Tells the peer that nothing more will come.
+    pub fn shutdown_write(&mut self) -> io::Result<()> {
+        self.socket.shutdown_write()
+    }
+
+    /// See [`Socket::tune`].
+    pub fn tune(&mut self, user_timeout: Duration) -> io::Result<()> {
+        self.socket.tune(user_timeout)
+    }
+}
+
+impl Buffers {
+    /// Such as an io thread needs.
+    pub fn new() -> Buffers {
+        Buffers { receive: vec![0; RECEIVE_BYTES].into(), opened: Vec::new(), sealed: Vec::new() }
+    }
 }
 
 impl Socket for TcpStream {
@@ -30,5 +184,21 @@ impl Socket for TcpStream {
     }
 }
 
+/// `None`: nothing is there.
+fn read_once(socket: &mut impl Socket, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+    loop {
+        match socket.read(buffer) {
+            Ok(len) => return Ok(Some(len)),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// One receive buffer per thread; what is cut off at its end is kept by its session.
+const RECEIVE_BYTES: usize = 64 * 1024;
+/// Of what could not be understood, so much is logged.
+const LOGGED_BYTES_MAX: usize = 64;
 const SEND_BUFFER_BYTES: usize = 16 * 1024;
 const NOTSENT_LOWAT_BYTES: u32 = 4 * 1024;

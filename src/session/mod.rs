@@ -8,18 +8,22 @@
 //! handle_bytes   some bytes came      ─▶ then take_ask, take_input, closing
 //! handle_end     the peer sent FIN    ─▶ then closing, take_leave
 //! handle_timeout poll_timeout is over ─▶ then closing, take_leave
+//! ping           from time to time, to find peers that are gone
 //! joined, refused, removed            a room answered
 //! ```
 //! A reliable ask that nobody can take stops the reading of this session alone: `handle_bytes` leaves the rest of its input to the
 //! caller. Inputs never stop it: four wait, and the oldest makes room.
+//!
+//! Who closes first says so in a close frame and waits for the other's ([`Session::awaits_close`]); what else still comes is
+//! passed over. After an error of the peer's nothing is read at all (RFC 6455, 7.1.7).
 
+mod echo;
 mod play;
 mod rate;
 mod request;
 pub mod site;
 
-use std::time::Duration;
-
+use serde::{Deserialize, Serialize};
 use tickyard_protocol::message::{
     Input, Pong, RefusalCode, Refused, ServerControl, close_code, encode_server_control,
 };
@@ -27,29 +31,33 @@ use tickyard_protocol::types::Tick;
 
 use crate::bridge::{Ask, Leave, RemovedWhy, RoomId};
 use crate::close_reason::CloseReason;
-use crate::http::{HEAD_BYTES_MAX, HeadScan};
+use crate::config::limits::{FRAGMENTS_MAX, HELLO_BYTES_MAX, INPUTS_MAX, REPLIES_BYTES_MAX};
+use crate::http::HeadScan;
 use crate::time::Time;
 use crate::websocket::deflate::{Agreement, Writer};
 use crate::websocket::frame::{Opcode, write_close, write_frame};
-use crate::websocket::{CloseCode, Event, Limits, ReadError, Role, WebSocket};
-use rate::Rate;
+use crate::websocket::{self, CloseCode, Event, ReadError, Role, WebSocket};
+use echo::Echo;
+use rate::Metered;
 use site::{Compression, Site};
 
-/// One connection's conversation.
-#[derive(Debug)]
+/// One connection's conversation. Plain data: it can be written down between any two calls, and goes on from there.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Session {
     phase: Phase,
     /// When the phase began.
     since: Time,
     /// When the last byte came.
     heard: Time,
+    /// When the peer was asked last whether it is there.
+    pinged: Time,
     ask: Option<Ask>,
     leave: Option<(RoomId, Leave)>,
     counts: Counts,
 }
 
 /// What a session counts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     /// Messages that came; control frames are none.
     pub messages_in: u32,
@@ -59,7 +67,7 @@ pub struct Counts {
     pub inputs_skipped: u32,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 enum Phase {
     /// Reading a request.
     Request(Box<(HeadScan, Vec<u8>)>),
@@ -69,34 +77,29 @@ enum Phase {
     Echo(Box<Echo>),
     /// Has asked for a seat or sits on one.
     Play(Box<Play>),
+    /// We have closed; the peer's close frame is awaited.
+    Parting(CloseReason, Box<WebSocket>),
     /// All has been said; what still comes is discarded.
     Closing(CloseReason),
 }
 
-/// What a session on `/echo` keeps.
-#[derive(Debug)]
-struct Echo {
-    socket: WebSocket,
-    writer: Writer,
-}
-
 /// What a session whose hello is awaited keeps.
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Greeting {
-    socket: WebSocket,
+    socket: Metered,
     writer: Writer,
-    rate: Rate,
+    /// How many came since the upgrade.
+    bytes: usize,
 }
 
 /// What a session with a seat, or one that has asked for it, keeps.
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Play {
-    socket: WebSocket,
+    socket: Metered,
     writer: Writer,
     room: RoomId,
     /// Index into the site's directory.
     place: usize,
-    rate: Rate,
     /// The newest inputs, oldest first.
     inputs: [Option<Input>; INPUTS_MAX],
 }
@@ -130,6 +133,7 @@ impl Session {
             phase: Phase::Request(Box::default()),
             since: now,
             heard: now,
+            pinged: now,
             ask: None,
             leave: None,
             counts: Counts::default(),
@@ -147,8 +151,8 @@ impl Session {
                     Ok(Some(hello)) => self.start_play(turn, hello),
                     Err(end) => self.end(turn, end),
                 },
-                Phase::Echo(it) => {
-                    if let Err(end) = echo(it, turn.out, input, &mut self.counts) {
+                Phase::Echo(echo) => {
+                    if let Err(end) = echo.read(turn.out, input, &mut self.counts) {
                         self.end(turn, end);
                     }
                 }
@@ -156,6 +160,11 @@ impl Session {
                     Ok(ask) => self.ask = ask,
                     Err(end) => self.end(turn, end),
                 },
+                Phase::Parting(reason, socket) => {
+                    if !matches!(socket.read_close(input), Ok(false)) {
+                        self.phase = Phase::Closing(*reason);
+                    }
+                }
                 Phase::Closing(_) => *input = &mut [],
             }
         }
@@ -163,7 +172,15 @@ impl Session {
 
     /// The peer will send nothing more.
     pub fn handle_end(&mut self) {
-        self.close(CloseReason::PeerGone, Leave::Dropped);
+        self.cut(CloseReason::PeerGone);
+    }
+
+    /// The connection failed below this conversation.
+    pub fn cut(&mut self, reason: CloseReason) {
+        self.close(reason, Leave::Dropped);
+        if let Phase::Parting(reason, _) = self.phase {
+            self.phase = Phase::Closing(reason);
+        }
     }
 
     /// It is [`Session::poll_timeout`].
@@ -175,24 +192,43 @@ impl Session {
             Phase::Request(_) => {
                 self.refuse_request(turn, crate::http::Status::TIMEOUT, CloseReason::HandshakeTimeout)
             }
-            Phase::Hello(_) if turn.now >= self.since + turn.site.hello_timeout => {
+            Phase::Hello(_) if turn.now >= self.since + turn.site.limits.hello_timeout => {
                 self.end(turn, End::policy(CloseReason::HelloTimeout, "no hello in time"));
             }
             Phase::Hello(_) | Phase::Echo(_) | Phase::Play(_) => {
                 self.end(turn, End::policy(CloseReason::Idle, "idle"));
             }
-            Phase::Closing(_) => {}
+            Phase::Parting(..) | Phase::Closing(_) => {}
         }
     }
 
     /// When [`Session::handle_timeout`] has something to do. A closing session's time is its connection's affair.
     pub fn poll_timeout(&self, site: &Site) -> Option<Time> {
+        let limits = &site.limits;
         match &self.phase {
-            Phase::Request(_) => Some(self.since + REQUEST_TIMEOUT),
-            Phase::Hello(_) => Some((self.since + site.hello_timeout).min(self.heard + site.idle_timeout)),
-            Phase::Echo(_) | Phase::Play(_) => Some(self.heard + site.idle_timeout),
-            Phase::Closing(_) => None,
+            Phase::Request(_) => Some(self.since + limits.handshake_timeout),
+            Phase::Hello(_) => {
+                Some((self.since + limits.hello_timeout).min(self.heard + limits.idle_timeout))
+            }
+            Phase::Echo(_) | Phase::Play(_) => Some(self.heard + limits.idle_timeout),
+            Phase::Parting(..) | Phase::Closing(_) => None,
         }
+    }
+
+    /// Asks a peer that has been silent for the ping interval whether it is there; any byte is an answer. Returns whether it
+    /// asked.
+    ///
+    /// The caller decides how many sessions may ask at once. While bytes wait for the peer it is not asked: the ping would only
+    /// wait behind them.
+    pub fn ping(&mut self, turn: &mut Turn) -> bool {
+        let may_ask = self.is_upgraded() && turn.out.is_empty();
+        let Some(interval) = turn.site.limits.ping_interval.filter(|_| may_ask) else { return false };
+        if turn.now < self.heard.max(self.pinged) + interval {
+            return false;
+        }
+        self.pinged = turn.now;
+        write_frame(turn.out, Opcode::Ping, &[], None);
+        true
     }
 
     /// What the session asks of its room.
@@ -235,9 +271,19 @@ impl Session {
     /// Why the session is over, once it is: send what waits, then close.
     pub fn closing(&self) -> Option<CloseReason> {
         match self.phase {
-            Phase::Closing(reason) => Some(reason),
+            Phase::Parting(reason, _) | Phase::Closing(reason) => Some(reason),
             _ => None,
         }
+    }
+
+    /// Whether the session is over but for the peer's close frame: hand in what comes until it is there, for some seconds.
+    pub fn awaits_close(&self) -> bool {
+        matches!(self.phase, Phase::Parting(..))
+    }
+
+    /// Whether the session is of a WebSocket.
+    pub fn is_upgraded(&self) -> bool {
+        matches!(self.phase, Phase::Hello(_) | Phase::Echo(_) | Phase::Play(_))
     }
 
     /// The room in which the session has or wants a seat.
@@ -312,11 +358,17 @@ impl Session {
 
     /// The server stops.
     pub fn going_away(&mut self, turn: &mut Turn) {
-        match self.phase {
-            Phase::Request(_) => self.close(CloseReason::GoingAway, Leave::Removed),
-            _ => {
-                self.end(turn, End::new(CloseReason::GoingAway, CloseCode::AWAY, "the server is going away"))
-            }
+        if let Phase::Request(_) = self.phase {
+            self.close(CloseReason::GoingAway, Leave::Removed);
+        }
+        self.end(turn, End::new(CloseReason::GoingAway, CloseCode::AWAY, "the server is going away"));
+    }
+
+    /// The room is gone by a fault of ours.
+    pub fn failed(&mut self, turn: &mut Turn) {
+        if self.is_on_play() {
+            self.end(turn, End::new(CloseReason::Internal, CloseCode::INTERNAL, "the server has failed"));
+            self.leave = None;
         }
     }
 
@@ -330,19 +382,28 @@ impl Session {
         } else {
             write_close(turn.out, None, None);
         }
-        self.close(end.reason, end.leave);
+        let socket = self.close(end.reason, end.leave);
+        // RFC 6455, 7.1.7: who fails the connection does not even look at the answer to its close frame.
+        if let Some(socket) = socket.filter(|socket| !socket.is_ended()) {
+            self.phase = Phase::Parting(end.reason, Box::new(socket));
+        }
     }
 
-    fn close(&mut self, reason: CloseReason, leave: Leave) {
-        let before = match &self.phase {
-            Phase::Closing(_) => return,
-            Phase::Play(play) => Some((play.room, leave)),
-            _ => None,
-        };
+    /// Ends the conversation and returns the WebSocket, if there was one.
+    fn close(&mut self, reason: CloseReason, leave: Leave) -> Option<WebSocket> {
+        if self.closing().is_some() {
+            return None;
+        }
+        let left = self.room().map(|room| (room, leave));
         // A join that was never handed on needs no leave.
         let never_asked = matches!(self.ask.take(), Some(Ask::Join(_)));
-        self.leave = before.filter(|_| !never_asked);
-        self.phase = Phase::Closing(reason);
+        self.leave = left.filter(|_| !never_asked);
+        match std::mem::replace(&mut self.phase, Phase::Closing(reason)) {
+            Phase::Hello(greeting) => Some(greeting.socket.socket),
+            Phase::Echo(echo) => Some(echo.socket),
+            Phase::Play(play) => Some(play.socket.socket),
+            Phase::Request(_) | Phase::Parting(..) | Phase::Closing(_) => None,
+        }
     }
 }
 
@@ -390,46 +451,21 @@ fn read_hello(
     turn: &mut Turn,
     input: &mut &mut [u8],
 ) -> Result<Option<play::Hello>, End> {
-    let Greeting { socket, rate, .. } = greeting;
-    match socket.read(input)? {
-        None => Ok(None),
-        Some(Event::Ping(payload) | Event::Pong(payload)) if !rate.take(turn.now, payload.len()) => {
-            Err(play::too_fast())
-        }
-        Some(Event::Pong(_)) => Ok(None),
+    let Greeting { socket, bytes, .. } = greeting;
+    let before = input.len();
+    let event = socket.read(&turn.site.limits, turn.now, input)?;
+    *bytes += before - input.len();
+    match event {
+        Some(Event::Close(close)) => Err(End::by_peer(close.map(|(code, _)| code))),
+        _ if *bytes > HELLO_BYTES_MAX => Err(End::policy(CloseReason::BadHello, "too much before the hello")),
+        None | Some(Event::Pong(_)) => Ok(None),
         Some(Event::Ping(payload)) => {
             write_pong(turn.out, Some(payload.to_vec()));
             Ok(None)
         }
-        Some(Event::Close(close)) => Err(End::by_peer(close.map(|(code, _)| code))),
         Some(Event::Text(_)) => Err(play::text_message()),
         Some(Event::Binary(bytes)) => play::Hello::read(bytes).map(Some),
     }
-}
-
-fn echo(
-    Echo { socket, writer }: &mut Echo,
-    out: &mut Vec<u8>,
-    input: &mut &mut [u8],
-    counts: &mut Counts,
-) -> Result<(), End> {
-    while let Some(event) = socket.read(input)? {
-        match event {
-            Event::Text(text) => writer.write(out, Opcode::Text, text.as_bytes(), None),
-            Event::Binary(bytes) => writer.write(out, Opcode::Binary, bytes, None),
-            Event::Ping(payload) => {
-                // Each in its place, as conformance suites expect. A pong is shorter than its ping, and who does not read
-                // is not read from either.
-                write_frame(out, Opcode::Pong, payload, None);
-                continue;
-            }
-            Event::Pong(_) => continue,
-            Event::Close(close) => return Err(End::by_peer(close.map(|(code, _)| code))),
-        }
-        counts.messages_in += 1;
-        counts.messages_out += 1;
-    }
-    Ok(())
 }
 
 fn write_pong(out: &mut Vec<u8>, payload: Option<Vec<u8>>) {
@@ -459,36 +495,13 @@ fn write_game_pong(turn: &mut Turn, stamp: [u8; 8], counts: &mut Counts) {
     counts.messages_out += 1;
 }
 
-/// A request has to be complete in this time.
-pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// A message on `/play` holds at most this many bytes.
-pub const MESSAGE_BYTES_MAX: usize = 16 * 1024;
-
-/// Bytes that may wait for a peer before pongs are left out.
-pub const REPLIES_BYTES_MAX: usize = 16 * 1024;
-
-/// Inputs of one player that wait for the simulation; the oldest makes room.
-pub const INPUTS_MAX: usize = 4;
-
-const _: () = assert!(HEAD_BYTES_MAX <= 16 * 1024);
-
-const PLAY_LIMITS: Limits = Limits { message_bytes_max: MESSAGE_BYTES_MAX, fragments_max: 64 };
-
-/// What `/echo` takes: the sizes that conformance suites send. Autobahn ends its 65,536 fragments with an empty one.
-const ECHO_LIMITS: Limits = Limits { message_bytes_max: 16 * 1024 * 1024, fragments_max: 65_536 + 1 };
-
-fn greeting(now: Time, deflate: Option<Agreement>) -> Box<Greeting> {
-    Box::new(Greeting {
-        socket: WebSocket::new(Role::Server, PLAY_LIMITS).with_deflate(deflate),
-        writer: Writer::new(deflate, Role::Server),
-        rate: Rate::new(now),
-    })
-}
-
-fn echo_socket(deflate: Option<Agreement>) -> Box<Echo> {
-    let socket = WebSocket::new(Role::Server, ECHO_LIMITS).with_deflate(deflate);
-    Box::new(Echo { socket, writer: Writer::new(deflate, Role::Server) })
+fn greeting(turn: &Turn, deflate: Option<Agreement>) -> Box<Greeting> {
+    let limits = &turn.site.limits;
+    let sizes =
+        websocket::Limits { message_bytes_max: limits.message_bytes_max, fragments_max: FRAGMENTS_MAX };
+    let socket = WebSocket::new(Role::Server, sizes).with_deflate(deflate);
+    let socket = Metered::new(socket, limits, turn.now);
+    Box::new(Greeting { socket, writer: Writer::new(deflate, Role::Server), bytes: 0 })
 }
 
 #[cfg(test)]

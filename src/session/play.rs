@@ -68,7 +68,7 @@ impl Session {
         else {
             unreachable!("only the hello phase reads a hello");
         };
-        let Greeting { socket, writer, rate } = *greeting;
+        let Greeting { socket, writer, .. } = *greeting;
         let place = hello.place(turn.site);
         self.since = turn.now;
         self.phase = Phase::Play(Box::new(Play {
@@ -76,7 +76,6 @@ impl Session {
             writer,
             room: turn.site.room(place.as_ref().copied().unwrap_or_default()),
             place: place.as_ref().copied().unwrap_or_default(),
-            rate,
             inputs: [None; INPUTS_MAX],
         }));
         match place {
@@ -114,30 +113,19 @@ impl Play {
         counts: &mut Counts,
         pong: &mut Pongs,
     ) -> Result<Option<Read>, End> {
-        let Some(event) = self.socket.read(input)? else { return Ok(None) };
+        let limits = &turn.site.limits;
+        let Some(event) = self.socket.read(limits, turn.now, input)? else { return Ok(None) };
         let bytes = match event {
             Event::Binary(bytes) => bytes,
             Event::Ping(payload) => {
-                if !self.rate.take(turn.now, payload.len()) {
-                    return Err(too_fast());
-                }
                 pong.websocket(payload);
                 return Ok(Some(Read::Done));
             }
-            Event::Pong(payload) => {
-                return if self.rate.take(turn.now, payload.len()) {
-                    Ok(Some(Read::Done))
-                } else {
-                    Err(too_fast())
-                };
-            }
+            Event::Pong(_) => return Ok(Some(Read::Done)),
             Event::Close(close) => return Err(End::by_peer(close.map(|(code, _)| code))),
             Event::Text(_) => return Err(text_message()),
         };
         counts.messages_in += 1;
-        if !self.rate.take(turn.now, bytes.len()) {
-            return Err(too_fast());
-        }
         let Some((&kind, rest)) = bytes.split_first() else { return Err(bad_message()) };
         let ask = match kind {
             from_client::CONTROL => Some(Ask::Message(Box::new(read_message(rest)?))),
@@ -215,10 +203,6 @@ fn keep_input(inputs: &mut [Option<Input>; INPUTS_MAX], skipped: &mut u32, input
 
 pub(super) fn text_message() -> End {
     End::new(CloseReason::Unsupported, CloseCode::UNSUPPORTED, "binary messages only")
-}
-
-pub(super) fn too_fast() -> End {
-    End::policy(CloseReason::Rate, "too many messages")
 }
 
 fn bad_message() -> End {

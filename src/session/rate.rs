@@ -1,52 +1,79 @@
-//! A token bucket for messages and one for bytes: what a player may send.
+//! A WebSocket whose peer may send so many frames and so many bytes: two token buckets.
+//!
+//! Every frame costs, whatever it is (RFC 6455, 5.4 allows empty fragments, and control frames within a message), and so does every
+//! byte as it stood on the wire: no way of slicing makes a flood cheap.
 
+use serde::{Deserialize, Serialize};
+
+use super::End;
+use crate::close_reason::CloseReason;
+use crate::config::limits::{Budget, Limits};
 use crate::time::Time;
+use crate::websocket::{Event, WebSocket};
 
-/// What a player has left to send.
-#[derive(Clone, Copy, Debug)]
-pub struct Rate {
-    messages: Bucket,
-    bytes: Bucket,
+/// A WebSocket and what its peer has left to send.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Metered {
+    pub(super) socket: WebSocket,
+    rate: Rate,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Bucket {
-    /// In millionths, so that a microsecond's refill is a whole number.
-    left_micro: u64,
+impl Metered {
+    /// With full buckets.
+    pub(super) fn new(socket: WebSocket, limits: &Limits, now: Time) -> Metered {
+        Metered { socket, rate: Rate::new(limits, now) }
+    }
+
+    /// Reads the next event, if the peer may send what that took.
+    pub(super) fn read<'a, 'b: 'a>(
+        &'a mut self,
+        limits: &Limits,
+        now: Time,
+        input: &mut &'b mut [u8],
+    ) -> Result<Option<Event<'a>>, End> {
+        let (before, mut frames) = (input.len(), 0);
+        let event = self.socket.read_counted(input, &mut frames)?;
+        // Nothing comes after a close, so nobody needs to know what it cost.
+        let is_close = matches!(event, Some(Event::Close(_)));
+        if !is_close && !self.rate.take(limits, now, frames, before - input.len()) {
+            return Err(End::policy(CloseReason::Rate, "too many messages"));
+        }
+        Ok(event)
+    }
+}
+
+/// What a peer has left to send, in millionths, so that a microsecond's refill is a whole number.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+struct Rate {
+    frames_micro: u64,
+    bytes_micro: u64,
     filled: Time,
 }
 
 impl Rate {
-    /// Full buckets.
-    pub fn new(now: Time) -> Rate {
-        let full = |burst: u64| Bucket { left_micro: burst * MICRO, filled: now };
-        Rate { messages: full(MESSAGES_BURST), bytes: full(BYTES_BURST) }
+    fn new(limits: &Limits, now: Time) -> Rate {
+        Rate { frames_micro: full(limits.frames), bytes_micro: full(limits.bytes), filled: now }
     }
 
-    /// Takes a message of `bytes` out, if it is there.
-    pub fn take(&mut self, now: Time, bytes: usize) -> bool {
-        self.messages.take(now, 1, MESSAGES_PER_S, MESSAGES_BURST)
-            && self.bytes.take(now, bytes as u64, BYTES_PER_S, BYTES_BURST)
-    }
-}
-
-impl Bucket {
-    fn take(&mut self, now: Time, amount: u64, per_s: u64, burst: u64) -> bool {
+    /// Takes frames and their bytes out, if they are there.
+    fn take(&mut self, limits: &Limits, now: Time, frames: u32, bytes: usize) -> bool {
         let micros = now.since(self.filled).as_micros() as u64;
         self.filled = now;
-        self.left_micro = (self.left_micro.saturating_add(micros.saturating_mul(per_s))).min(burst * MICRO);
-        let Some(left) = self.left_micro.checked_sub(amount * MICRO) else { return false };
-        self.left_micro = left;
+        let refill = |left: u64, budget: Budget| {
+            left.saturating_add(micros.saturating_mul(budget.per_s.into())).min(full(budget))
+        };
+        let frames_left = refill(self.frames_micro, limits.frames).checked_sub(frames as u64 * MICRO);
+        let bytes_left = refill(self.bytes_micro, limits.bytes).checked_sub(bytes as u64 * MICRO);
+        let (Some(frames_micro), Some(bytes_micro)) = (frames_left, bytes_left) else { return false };
+        (self.frames_micro, self.bytes_micro) = (frames_micro, bytes_micro);
         true
     }
 }
 
-/// 60 inputs a second, pings, chat and as much again for bursts.
-const MESSAGES_PER_S: u64 = 150;
-/// What a stalled network may deliver at once.
-const MESSAGES_BURST: u64 = 600;
-const BYTES_PER_S: u64 = 32 * 1024;
-const BYTES_BURST: u64 = 128 * 1024;
+fn full(budget: Budget) -> u64 {
+    budget.burst as u64 * MICRO
+}
+
 const MICRO: u64 = 1_000_000;
 
 #[cfg(test)]
@@ -54,22 +81,36 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
+    const LIMITS: Limits = Limits {
+        handshake_timeout: Duration::ZERO,
+        hello_timeout: Duration::ZERO,
+        idle_timeout: Duration::ZERO,
+        ping_interval: None,
+        message_bytes_max: 0,
+        frames: Budget { per_s: 150, burst: 600 },
+        bytes: Budget { per_s: 1000, burst: 8000 },
+    };
+
     #[test]
     fn a_burst_passes_and_then_the_rate_counts() {
         let mut now = Time::from_secs(1);
-        let mut rate = Rate::new(now);
-        assert!((0..MESSAGES_BURST).all(|_| rate.take(now, 10)));
-        assert!(!rate.take(now, 10));
+        let mut rate = Rate::new(&LIMITS, now);
+        assert!((0..600).all(|_| rate.take(&LIMITS, now, 1, 10)));
+        assert!(!rate.take(&LIMITS, now, 1, 0));
         now = now + Duration::from_secs(1);
-        assert!((0..MESSAGES_PER_S).all(|_| rate.take(now, 10)));
-        assert!(!rate.take(now, 10));
+        assert!((0..150).all(|_| rate.take(&LIMITS, now, 1, 0)));
+        assert!(!rate.take(&LIMITS, now, 1, 0));
+        now = now + Duration::from_secs(60 * 60 * 24 * 365);
+        assert!(rate.take(&LIMITS, now, 600, 0), "a year of silence");
+        assert!(!rate.take(&LIMITS, now, 1, 0), "is no more than a burst");
     }
 
     #[test]
     fn bytes_are_counted_too() {
         let now = Time::from_secs(1);
-        let mut rate = Rate::new(now);
-        assert!((0..8).all(|_| rate.take(now, 16 * 1024)));
-        assert!(!rate.take(now, 1));
+        let mut rate = Rate::new(&LIMITS, now);
+        assert!((0..8).all(|_| rate.take(&LIMITS, now, 0, 1000)));
+        assert!(!rate.take(&LIMITS, now, 0, 1));
+        assert!(rate.take(&LIMITS, now + Duration::from_millis(1), 0, 1));
     }
 }

@@ -1,7 +1,8 @@
 //! The request that opens a connection: an upgrade, a page or the health.
 
+use super::echo::Echo;
 use super::site::{Compression, Page, start_of};
-use super::{Phase, Session, Turn, echo_socket, greeting};
+use super::{Phase, Session, Turn, greeting};
 use crate::close_reason::CloseReason;
 use crate::http::{HEAD_BYTES_MAX, HttpError, RequestHead, Response, Status, write_status};
 use crate::websocket::deflate::{Agreement, Terms};
@@ -29,8 +30,8 @@ impl Session {
         };
         self.since = turn.now;
         match answer {
-            Answer::Play(deflate) => self.phase = Phase::Hello(greeting(turn.now, deflate)),
-            Answer::Echo(deflate) => self.phase = Phase::Echo(echo_socket(deflate)),
+            Answer::Play(deflate) => self.phase = Phase::Hello(greeting(turn, deflate)),
+            Answer::Echo(deflate) => self.phase = Phase::Echo(Box::new(Echo::new(deflate))),
             Answer::Close(reason) => {
                 *input = &mut [];
                 self.close(reason, crate::bridge::Leave::Removed);

@@ -1,12 +1,12 @@
 //! What is the same for all sessions of a server: its rooms, pages and rules.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use tickyard_protocol::fields::Field;
 use tickyard_protocol::message::RefusalCode;
 
 use crate::bridge::RoomId;
+use crate::config::limits::Limits;
 use crate::http::Headers;
 use crate::time::Time;
 
@@ -23,10 +23,8 @@ pub struct Site {
     pub deflate: Compression,
     /// Which pages may connect.
     pub origins: Origins,
-    /// Time from the upgrade to the hello.
-    pub hello_timeout: Duration,
-    /// Silence that ends a connection.
-    pub idle_timeout: Duration,
+    /// What each peer is held to.
+    pub limits: Limits,
     /// When the log last spoke of a refused origin.
     pub origin_warned: Warned,
 }

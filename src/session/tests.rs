@@ -12,6 +12,12 @@ use tickyard_protocol::types::{CellId, Seq};
 use super::site::{Origins, Page, Place, Warned};
 use super::*;
 use crate::bridge::{Join, Message};
+use crate::config::limits::{HANDSHAKE_TIMEOUT, Limits, MESSAGE_BYTES_MAX};
+
+mod closing;
+mod flooding;
+mod freezing;
+mod heartbeat;
 
 const START: Time = Time::from_secs(100);
 const MASK: [u8; 4] = [1, 2, 3, 4];
@@ -29,8 +35,7 @@ fn site() -> Site {
         echo: true,
         deflate: Compression::Off,
         origins: Origins::Loopback,
-        hello_timeout: Duration::from_secs(10),
-        idle_timeout: Duration::from_secs(30),
+        limits: Limits::default(),
         origin_warned: Warned::default(),
     }
 }
@@ -317,7 +322,7 @@ fn a_close_is_answered_with_its_code_and_the_player_has_left() {
 fn each_wait_has_its_end() {
     type Case = (fn() -> Peer, Duration, CloseReason);
     let cases: [Case; 4] = [
-        (Peer::new, REQUEST_TIMEOUT, CloseReason::HandshakeTimeout),
+        (Peer::new, HANDSHAKE_TIMEOUT, CloseReason::HandshakeTimeout),
         (|| upgraded("/play"), Duration::from_secs(10), CloseReason::HelloTimeout),
         (|| upgraded("/echo"), Duration::from_secs(30), CloseReason::Idle),
         (Peer::playing, Duration::from_secs(30), CloseReason::Idle),
@@ -359,7 +364,7 @@ fn dripping_a_request_extends_nothing() {
     let mut peer = Peer::new();
     peer.now = START + Duration::from_secs(9);
     peer.send(b"G");
-    peer.now = START + REQUEST_TIMEOUT;
+    peer.now = START + HANDSHAKE_TIMEOUT;
     peer.with(|session, turn| session.handle_timeout(turn));
     assert!(peer.answer().starts_with(b"HTTP/1.1 408 "));
     assert_eq!(peer.session.closing(), Some(CloseReason::HandshakeTimeout));

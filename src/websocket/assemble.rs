@@ -4,12 +4,14 @@
 //! it slices it. The buffer grows with the bytes that arrive, never with the bytes that were announced. A compressed message is
 //! collected as it comes, and taken apart at its end.
 
+use serde::{Deserialize, Serialize};
+
 use super::deflate::Inflate;
 use super::frame::{Header, Opcode};
 use super::{Event, Limits, ReadError};
 
 /// The message that is being collected, if any.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Assembly {
     message: Message,
     /// What the buffer collects is compressed, or was.
@@ -21,7 +23,7 @@ pub(super) struct Assembly {
     fragments: u32,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 enum Message {
     #[default]
     None,

@@ -13,6 +13,8 @@ mod absent;
 mod codec;
 pub mod offer;
 
+use serde::{Deserialize, Serialize};
+
 use super::frame::{Opcode, SERVER_HEADER_BYTES_MAX, fill_compressed_header, write_compressed, write_frame};
 use super::{ReadError, Role};
 #[cfg(not(feature = "deflate"))]
@@ -23,7 +25,7 @@ pub use offer::{Agreement, Offer, Terms};
 pub const IS_BUILT_IN: bool = cfg!(feature = "deflate");
 
 /// What comes compressed. Plain data.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Inflate(Way);
 
 impl Inflate {
@@ -47,7 +49,7 @@ impl Inflate {
 }
 
 /// Writes messages, compressed where that was agreed on and is worth it. Plain data; the default compresses nothing.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Writer(Option<Way>);
 
 impl Writer {
@@ -123,7 +125,7 @@ impl SharedWriter {
 }
 
 /// What goes one way.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Way {
     window_bits: u8,
     /// `Some`: messages refer to those before them, of which these are the last bytes.

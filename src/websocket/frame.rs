@@ -12,10 +12,12 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use super::{CloseCode, close, mask};
 
 /// What a frame carries.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Opcode {
     /// More of the message before.
     Continuation = 0x0,

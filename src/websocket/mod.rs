@@ -23,13 +23,15 @@ pub mod mask;
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use assemble::Assembly;
 pub use close::CloseCode;
 use deflate::{Agreement, Inflate};
 use frame::{FrameError, HEADER_BYTES_MAX, Header, Opcode};
 
 /// Which side of the connection we are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Role {
     /// We connected: what we read is bare, what we write is masked.
     Client,
@@ -38,7 +40,7 @@ pub enum Role {
 }
 
 /// What a peer may make us hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
     /// The payload of one message, over all of its fragments; of a compressed one also what it says.
     pub message_bytes_max: usize,
@@ -136,7 +138,7 @@ impl From<FrameError> for ReadError {
     }
 }
 
-/// One side of a connection after its opening handshake. Plain data.
+/// One side of a connection after its opening handshake. Plain data: it can be written down at any moment, and goes on from there.
 ///
 /// ```
 /// use tickyard::websocket::{Event, Limits, Role, WebSocket};
@@ -153,7 +155,7 @@ impl From<FrameError> for ReadError {
 /// assert_eq!(heard, ["Hello", "World"]);
 /// # Ok::<(), tickyard::websocket::ReadError>(())
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct WebSocket {
     role: Role,
     limits: Limits,
@@ -171,14 +173,14 @@ pub struct WebSocket {
 }
 
 /// The start of a header. Invariant: `filled` is less than a whole header.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 struct Head {
     bytes: [u8; HEADER_BYTES_MAX],
     filled: usize,
 }
 
 /// What is known of a frame while its payload arrives.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Frame {
     opcode: Opcode,
     fin: bool,
@@ -226,7 +228,17 @@ impl WebSocket {
     /// `input` is unmasked there and lent from there; others are collected inside. After a close or an error the
     /// rest of the input is discarded, here and in all later calls.
     pub fn read<'a, 'b: 'a>(&'a mut self, input: &mut &'b mut [u8]) -> Result<Option<Event<'a>>, ReadError> {
-        let step = if self.ended { self.discard() } else { self.advance(input) };
+        self.read_counted(input, &mut 0)
+    }
+
+    /// Like [`Self::read`], and adds the frames that began to `frames`: a peer that is held to a rate pays for each, also for
+    /// those that are no message yet.
+    pub fn read_counted<'a, 'b: 'a>(
+        &'a mut self,
+        input: &mut &'b mut [u8],
+        frames: &mut u32,
+    ) -> Result<Option<Event<'a>>, ReadError> {
+        let step = if self.ended { self.discard() } else { self.advance(input, frames) };
         let Self { ended, control, assembly, inflate, limits, .. } = self;
         let event = match step {
             Ok(Step::Starved) => Ok(None),
@@ -243,6 +255,32 @@ impl WebSocket {
             *input = &mut [];
         }
         event
+    }
+
+    /// Reads on after our own close frame, and returns whether the peer's is there. All else is passed over: it is neither
+    /// checked nor kept, because no data counts after a close (RFC 6455, 5.5.1 and 1.4).
+    pub fn read_close(&mut self, input: &mut &mut [u8]) -> Result<bool, ReadError> {
+        self.assembly = Assembly::default();
+        while !self.ended {
+            let mut frame = match self.frame.take() {
+                Some(frame) => frame,
+                None => match self.head.read(input, self.inflate.is_some())? {
+                    Some(header) => Frame::new(header),
+                    None => return Ok(false),
+                },
+            };
+            if frame.opcode == Opcode::Close {
+                self.ended = true;
+                break;
+            }
+            frame.left -= take(input, frame.left).len() as u64;
+            if frame.left > 0 {
+                self.frame = Some(frame);
+                return Ok(false);
+            }
+        }
+        *input = &mut [];
+        Ok(true)
     }
 
     /// Whether a close or an error was read. All further input is discarded.
@@ -264,13 +302,16 @@ impl WebSocket {
         Ok(Step::Starved)
     }
 
-    fn advance<'b>(&mut self, input: &mut &'b mut [u8]) -> Result<Step<'b>, ReadError> {
+    fn advance<'b>(&mut self, input: &mut &'b mut [u8], frames: &mut u32) -> Result<Step<'b>, ReadError> {
         self.assembly.forget_delivered();
         loop {
             let mut frame = match self.frame.take() {
                 Some(frame) => frame,
                 None => match self.head.read(input, self.inflate.is_some())? {
-                    Some(header) => self.begin(header)?,
+                    Some(header) => {
+                        *frames += 1;
+                        self.begin(header)?
+                    }
                     None => return Ok(Step::Starved),
                 },
             };
@@ -306,8 +347,7 @@ impl WebSocket {
         if !header.opcode.is_control() {
             self.assembly.check(header, self.limits)?;
         }
-        let Header { fin, compressed, opcode, mask, len: left } = header;
-        Ok(Frame { opcode, fin, compressed, key: mask.unwrap_or_default(), left, stored: false })
+        Ok(Frame::new(header))
     }
 
     fn store(&mut self, frame: &mut Frame, part: &[u8]) -> Result<(), ReadError> {
@@ -348,6 +388,11 @@ impl Head {
 }
 
 impl Frame {
+    fn new(header: Header) -> Self {
+        let Header { fin, compressed, opcode, mask, len: left } = header;
+        Self { opcode, fin, compressed, key: mask.unwrap_or_default(), left, stored: false }
+    }
+
     fn unmask(&mut self, part: &mut [u8]) {
         if self.key != [0; 4] {
             mask::apply(part, self.key);

@@ -6,7 +6,7 @@ use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use socket2::{Domain, SockRef, Socket, Type};
+use socket2::SockRef;
 use tickyard_protocol::fields::{FIELDS_MAX, Shapes};
 use tickyard_protocol::message::{
     self as wire, ClientControl, Hello, Input, Pong, Refused, SUBPROTOCOL, Seek, ServerControl, VERSION,
@@ -21,6 +21,8 @@ use tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tungstenite::{Error, Message, WebSocket};
 
 use super::PATIENCE;
+use super::http::dial_with_small_buffer;
+use super::tls::Wire;
 
 /// How a connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +45,7 @@ pub enum Heard {
 
 /// A client, from the upgrade to the end.
 pub struct Client {
-    socket: WebSocket<TcpStream>,
+    socket: WebSocket<Wire>,
     pub welcome: Option<Welcome>,
     pub refused: Option<Refused>,
     pub end: Option<End>,
@@ -98,23 +100,21 @@ impl Client {
 
     /// Like [`Client::knock`], with a receive buffer as small as the kernel allows: who reads no more is noticed soon.
     pub fn knock_with_small_buffer(address: SocketAddr) -> Client {
-        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-        socket.set_recv_buffer_size(1).unwrap();
-        socket.connect(&address.into()).unwrap();
-        Client::over(socket.into(), address, "/play")
+        Client::over(dial_with_small_buffer(address), address, "/play")
     }
 
     /// Upgrades on a path.
-    pub fn over(stream: TcpStream, address: SocketAddr, path: &str) -> Client {
-        stream.set_nodelay(true).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    pub fn over(stream: impl Into<Wire>, address: SocketAddr, path: &str) -> Client {
+        let mut stream = stream.into();
+        stream.tcp().set_nodelay(true).unwrap();
+        stream.tcp().set_read_timeout(Some(PATIENCE)).unwrap();
         let mut request = format!("ws://{address}{path}").into_client_request().unwrap();
         if path == "/play" {
             request.headers_mut().insert("Sec-WebSocket-Protocol", SUBPROTOCOL.parse().unwrap());
         }
         let config = WebSocketConfig::default().read_buffer_size(16 * 1024);
-        let (socket, _) = tungstenite::client::client_with_config(request, stream, Some(config)).unwrap();
-        socket.get_ref().set_read_timeout(Some(Duration::from_millis(1))).unwrap();
+        let (mut socket, _) = tungstenite::client::client_with_config(request, stream, Some(config)).unwrap();
+        socket.get_mut().tcp().set_read_timeout(Some(Duration::from_millis(1))).unwrap();
         Client {
             socket,
             welcome: None,
@@ -204,7 +204,12 @@ impl Client {
 
     /// The socket itself, for bytes that no WebSocket sends.
     pub fn stream(&mut self) -> &mut TcpStream {
-        self.socket.get_mut()
+        self.socket.get_mut().tcp()
+    }
+
+    /// The WebSocket itself, for what a player does not do.
+    pub fn socket(&mut self) -> &mut WebSocket<Wire> {
+        &mut self.socket
     }
 
     /// Leaves in order.
@@ -216,8 +221,8 @@ impl Client {
     }
 
     /// Ends TCP at once, with a reset.
-    pub fn vanish(self) {
-        SockRef::from(self.socket.get_ref()).set_linger(Some(Duration::ZERO)).unwrap();
+    pub fn vanish(mut self) {
+        SockRef::from(&*self.stream()).set_linger(Some(Duration::ZERO)).unwrap();
     }
 
     /// Takes one message, if one is there soon.
@@ -226,7 +231,14 @@ impl Client {
             return false;
         }
         match self.socket.read() {
-            Ok(message) => self.take(message),
+            Ok(message) => {
+                let is_close = message.is_close();
+                self.take(message);
+                if is_close {
+                    // Its answer to the close is written, but waits for the next call.
+                    let _ = self.socket.flush();
+                }
+            }
             Err(Error::Io(error))
                 if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) =>
             {
@@ -299,7 +311,8 @@ impl Client {
             Message::Binary(bytes) => self.take_binary(&bytes),
             Message::Close(Some(frame)) => self.end = Some(End::Close(frame.code.into())),
             Message::Close(None) => self.end = Some(End::CloseOnly),
-            Message::Pong(_) => {}
+            // tungstenite answers pings by itself, with the next message or read.
+            Message::Pong(_) | Message::Ping(_) => {}
             other => panic!("{other:?}"),
         }
     }

@@ -6,6 +6,7 @@
 pub mod client;
 pub mod http;
 pub mod lab;
+pub mod tls;
 
 use std::net::SocketAddr;
 use std::ops::Deref;

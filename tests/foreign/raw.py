@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import os
 import socket
+import ssl
 import struct
 import time
 
@@ -26,8 +27,18 @@ class Raw:
     """A connection. `status` is the answer to its request: 101, or why not."""
 
     def __init__(
-        self, address: tuple[str, int], path: str, protocol: str = "", receive_buffer: int = 0, patience: float = 5.0
+        self,
+        address: tuple[str, int],
+        path: str,
+        protocol: str = "",
+        receive_buffer: int = 0,
+        patience: float = 5.0,
+        *,
+        source: str = "",
+        tls: ssl.SSLContext | None = None,
+        headers: tuple[str, ...] = (),
     ) -> None:
+        """`source`: the address to come from; `headers`: more lines of the request."""
         self.socket = socket.socket()
         self.socket.settimeout(patience)
         if receive_buffer:
@@ -36,8 +47,12 @@ class Raw:
         self.received = bytearray()
         self.bytes_in = 0
         try:
+            if source:
+                self.socket.bind((source, 0))
             self.socket.connect(address)
-            self.socket.sendall(request(address, path, protocol))
+            if tls:
+                self.socket = tls.wrap_socket(self.socket, server_hostname=address[0])
+            self.socket.sendall(request(address, path, protocol, headers))
             while b"\r\n\r\n" not in self.received:
                 self._receive()
         except BaseException:
@@ -102,7 +117,7 @@ class Raw:
         return opcode, payload
 
 
-def request(address: tuple[str, int], path: str, protocol: str) -> bytes:
+def request(address: tuple[str, int], path: str, protocol: str, headers: tuple[str, ...] = ()) -> bytes:
     """An upgrade."""
     key = base64.b64encode(os.urandom(16)).decode()
     lines = [
@@ -112,6 +127,7 @@ def request(address: tuple[str, int], path: str, protocol: str) -> bytes:
         "Connection: Upgrade",
         f"Sec-WebSocket-Key: {key}",
         "Sec-WebSocket-Version: 13",
+        *headers,
     ]
     if protocol:
         lines.append(f"Sec-WebSocket-Protocol: {protocol}")

@@ -2,7 +2,8 @@
 
     python3 websockets_peer.py --url ws://127.0.0.1:7070 --pid PID
 
-The server runs with --echo. With --pid the last thing is a SIGTERM, which must reach everybody as 1001.
+The server runs with --echo, and with few enough seats (--players=8 --capacity=8) to fill them. With --pid the last thing is a SIGTERM,
+which must reach everybody as 1001.
 """
 
 from __future__ import annotations
@@ -27,6 +28,9 @@ from websockets.typing import Subprotocol
 import tickyard_wire as wire
 
 PATIENCE = 10.0
+# What a server has to say by closing, and how the loud ones of them say it.
+CODES = {1000, 1001, 1002, 1003, 1007, 1008, 1009, 1013}
+SEATS_MAX = 8
 SIZES = (0, 1, 125, 126, 127, 65535, 65536, 1024 * 1024)
 FRAMES = json.loads((Path(__file__).parent / "frames.json").read_text(encoding="utf-8"))
 
@@ -38,6 +42,9 @@ class Peer:
         self.url, self.pid = url, pid
         self.address = urlsplit(url).netloc
         self.passed = self.failed = 0
+        self.seated: list[ClientConnection] = []
+        # Each close code that came, with the reasons that came with it.
+        self.reasons: dict[int, set[str]] = {}
 
     async def check(self, name: str, body: Callable[[], Awaitable[None]]) -> None:
         """Runs one check and says what came of it."""
@@ -72,8 +79,10 @@ class Peer:
             await self.check(f"play: {case['name']}", lambda: self.broken("/play", [wire.SUBPROTOCOL], case))
         await self.check("welcome", self.welcome)
         await self.check("refused", self.refused)
+        await self.check("a full room", self.full)
         if self.pid:
             await self.check("the server ends", self.going_away)
+            await self.check("each close code and its reason", self.all_codes)
 
     # ---- the handshake
 
@@ -165,6 +174,7 @@ class Peer:
         """A close is answered with its own code."""
         socket = await self.open("/echo")
         await socket.close(code, "bye")
+        self.note(socket)
         expect(socket.close_code, code)
         expect(socket.protocol.close_rcvd is not None and socket.protocol.close_rcvd.code, code)
 
@@ -172,7 +182,7 @@ class Peer:
         """Bytes that may not be sent are answered with a close and its code."""
         socket = await self.open(path, protocols)
         socket.transport.write(bytes.fromhex(str(case["hex"])))
-        expect(await closed(socket), case["code"])
+        expect(await self.closed(socket), case["code"])
 
     async def welcome(self) -> None:
         """A hello is answered with a welcome, and ticks follow."""
@@ -194,27 +204,47 @@ class Peer:
         await socket.send(wire.encode_hello("chess", "judge"))
         control = wire.decode_control(bytes(await socket.recv(decode=False)))
         expect(isinstance(control, wire.Refused) and control.code, 2)
-        expect(await closed(socket), 4001)
+        expect(await self.closed(socket), 4001)
+
+    async def full(self) -> None:
+        """When all seats are taken, the next player is told when to come back, and closed with 1013."""
+        while len(self.seated) <= SEATS_MAX:
+            socket = await self.open("/play", [wire.SUBPROTOCOL])
+            await socket.send(wire.encode_hello("arena", "seat"))
+            control = wire.decode_control(bytes(await socket.recv(decode=False)))
+            if isinstance(control, wire.Refused):
+                expect(control.retry_after_ms is not None, True)
+                expect(await self.closed(socket), 1013)
+                return
+            self.seated.append(socket)
+        raise AssertionError(f"{len(self.seated)} players are in")
 
     async def going_away(self) -> None:
         """At its end the server tells everybody: 1001."""
         assert self.pid
         sockets = [await self.open("/echo"), await self.open("/play", [wire.SUBPROTOCOL])]
-        player = await self.open("/play", [wire.SUBPROTOCOL])
-        await player.send(wire.encode_hello("arena", "last"))
-        await player.recv()
         os.kill(self.pid, signal.SIGTERM)
-        for socket in [*sockets, player]:
-            expect(await closed(socket), 1001)
+        for socket in [*sockets, *self.seated]:
+            expect(await self.closed(socket), 1001)
 
+    async def all_codes(self) -> None:
+        """Each code that a server has to say came, and with a reason unless it answered our own close."""
+        expect(CODES - self.reasons.keys(), set())
+        expect({code for code, reasons in self.reasons.items() if code != 1000 and not any(reasons)} & CODES, set())
 
-async def closed(socket: ClientConnection) -> int | None:
-    """The code with which the server closes."""
-    try:
-        while True:
-            await socket.recv()
-    except ConnectionClosed as end:
-        return end.rcvd.code if end.rcvd else None
+    async def closed(self, socket: ClientConnection) -> int | None:
+        """The code with which the server closes."""
+        try:
+            while True:
+                await socket.recv()
+        except ConnectionClosed:
+            self.note(socket)
+            return socket.protocol.close_rcvd.code if socket.protocol.close_rcvd else None
+
+    def note(self, socket: ClientConnection) -> None:
+        """Keeps what the server closed with."""
+        if close := socket.protocol.close_rcvd:
+            self.reasons.setdefault(close.code, set()).add(close.reason)
 
 
 def expect(got: object, wanted: object) -> None:

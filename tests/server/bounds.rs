@@ -46,7 +46,8 @@ fn beyond_the_maximum_of_connections_the_answer_is_503_until_one_ends() {
 
 #[test]
 fn who_is_silent_for_the_idle_timeout_is_closed_with_1008_and_who_pings_is_not() {
-    let house = lab(Config { idle_timeout: Duration::from_secs(1), tick_rate: 10, ..config() });
+    let house =
+        lab(Config { idle_timeout: Duration::from_secs(1), ping_interval: None, tick_rate: 10, ..config() });
     let mut pings = Client::join(house.address(), "lab", "Pings");
     let mut silent = Client::join(house.address(), "lab", "Silent");
     // It has heard from us all the time; what counts is that we hear nothing.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use tungstenite::Message;
 use crate::common::client::{Client, End, hello};
 use crate::common::http::{answer, dial, fetch};
 use crate::common::lab::{Lab, Opener};
-use crate::common::{House, config, until};
+use crate::common::{House, PATIENCE, config, until};
 
 /// The files of a folder with these endings, as they are served: path and bytes.
 fn files(folder: &str, endings: &[&str], at: &str) -> Vec<(String, Vec<u8>)> {
@@ -100,6 +100,8 @@ fn every_metric_moves_when_that_happens_what_it_counts() {
         connections_max: 40,
         tick_rate: 60,
         idle_timeout: Duration::from_secs(8),
+        ping_interval: Some(Duration::from_secs(3)),
+        handshake_timeout: Duration::from_secs(3),
         slow_timeout: Duration::from_millis(700),
         hello_timeout: Duration::from_millis(1500),
         ..config()
@@ -208,19 +210,28 @@ fn every_metric_moves_when_that_happens_what_it_counts() {
         house.metrics().connections_refused.get(tickyard::metrics::RefuseReason::Full) > 0
     });
     drop(streams);
-    assert_eq!(silent.until_the_end(), End::Close(1008));
+    // It would answer pings if it were read as a WebSocket.
+    let mut heard = vec![];
+    silent.stream().set_read_timeout(Some(PATIENCE)).unwrap();
+    silent.stream().read_to_end(&mut heard).unwrap();
+    assert!(heard.starts_with(&[0x89, 0]) && heard.ends_with(b"\x88\x06\x03\xf0idle"), "{heard:?}");
+    let mut half = dial(address);
+    half.write_all(b"GET / HTTP/1.1\r\n").unwrap();
+    assert_eq!(answer(half).status, 408);
 
     until("all are gone", || house.metrics().connections.get() == 0);
     look();
     let (_, unmoved) = samples(admin);
     // Whether an io thread lags is up to the machine.
     let busy = ["tickyard_batches_undelivered_total", "tickyard_overtaken_updates_total"];
+    // Moves in `tests/server/tls.rs`: a port speaks TLS or does not.
+    let of_tls = |name: &str| name.contains("tls_") || name.contains("plain_http");
     let never = unmoved.iter().filter(|name| !seen.contains(*name) && !busy.contains(&name.as_str()));
+    let never = never.filter(|name| !of_tls(name));
     let never: Vec<&String> = never.collect();
-    // Told at the stop; ten seconds; a fault of ours; a limit of the whole process.
+    // Told at the stop; a fault of ours; a limit of the whole process.
     let out_of_reach = [
         "tickyard_closes_total{reason=\"going_away\"}",
-        "tickyard_closes_total{reason=\"handshake_timeout\"}",
         "tickyard_closes_total{reason=\"internal\"}",
         "tickyard_connections_refused_total{reason=\"no_descriptors\"}",
     ];

@@ -4,7 +4,7 @@ use super::*;
 use crate::testing::{Script, entity, framed, welcome};
 use tickyard::http::RequestHead;
 use tickyard::websocket::deflate::Terms;
-use tickyard::websocket::frame::write_close;
+use tickyard::websocket::frame::{Opcode, write_close, write_frame};
 use tickyard::websocket::handshake::Upgrade;
 use tickyard_protocol::message::{
     Input, Pong, Refused, decode_client_control, decode_want, encode_server_control, from_client,
@@ -294,6 +294,47 @@ fn a_malformed_message_is_a_violation_and_closes_with_1002() {
 }
 
 #[test]
+fn a_masked_frame_from_a_server_fails_the_connection_and_nothing_after_it_counts() {
+    let mut play = playing(false);
+    let mut masked = Vec::new();
+    write_frame(&mut masked, Opcode::Binary, &Script::new(1).bytes(), Some([1, 2, 3, 4]));
+    // RFC 6455, 7.1.7: not even a close is processed any more.
+    write_close(&mut masked, Some((CloseCode::NORMAL, "")), None);
+    play.hear_bytes(masked);
+    assert_eq!(play.said(), [b"close 1002"]);
+    assert_eq!(play.tally.violations.spelt, ["bot 3: a broken frame (Masked)"]);
+    assert_eq!((play.tally.closes.count(), play.tally.traffic.messages_in), (0, 0));
+    assert!(!play.bot.is_ended());
+    play.bot.handle_end(None, &mut play.tally);
+    assert!(play.bot.is_ended() && play.tally.errors.count() == 0);
+}
+
+#[test]
+fn a_response_that_any_check_finds_wrong_opens_nothing() {
+    let good = String::from_utf8(upgraded(&mut play(false))).unwrap();
+    for (from, to, why) in [
+        ("Upgrade: websocket", "Upgrade: h2c", "Upgrade"),
+        ("Connection: Upgrade", "Connection: close", "Connection"),
+        ("Sec-WebSocket-Accept: ", "Sec-WebSocket-Accept: A", "Accept"),
+        ("Sec-WebSocket-Protocol: tickyard.v1\r\n", "", "Protocol"),
+        (
+            "Sec-WebSocket-Protocol",
+            "Sec-WebSocket-Extensions: permessage-deflate\r\nSec-WebSocket-Protocol",
+            "Extension",
+        ),
+        ("HTTP/1.1", "HTTP/3.1", "Version"),
+    ] {
+        let mut play = play(false);
+        let response = String::from_utf8(upgraded(&mut play)).unwrap();
+        assert!(response.contains(from) && response.len() == good.len(), "{from}");
+        play.hear_bytes(response.replacen(from, to, 1).into_bytes());
+        assert!(play.bot.is_ended() && play.said().is_empty(), "{from} -> {to}");
+        let told = play.tally.errors.0.keys().next().unwrap();
+        assert!(told.starts_with("handshake: ") && told.contains(why), "{told}");
+    }
+}
+
+#[test]
 fn a_close_that_nobody_asked_for_is_an_error_with_its_reason() {
     let mut play = playing(false);
     let mut close = Vec::new();
@@ -313,8 +354,22 @@ fn a_good_bye_is_answered_and_no_error() {
     let mut close = Vec::new();
     write_close(&mut close, Some((CloseCode::NORMAL, "")), None);
     play.hear_bytes(close);
+    // The server ends the connection, so that it is the one that remembers it.
+    assert!(!play.bot.is_ended());
+    play.bot.handle_end(None, &mut play.tally);
     assert!(play.bot.is_ended());
     assert_eq!((play.tally.errors.count(), play.tally.closes.0["closed with 1000"]), (0, 1));
+}
+
+#[test]
+fn only_one_close_is_sent_whatever_comes_after_it() {
+    let mut play = playing(false);
+    play.bot.leave(play.now, &mut play.out, &mut play.tally);
+    assert_eq!(play.said(), [b"close 1000"]);
+    // A ping, a message without a type, a text, a frame that no server may send.
+    play.hear_bytes(b"\x89\x00\x82\x00\x81\x01a\x83\x00".to_vec());
+    assert_eq!(play.out.bytes, b"");
+    assert_eq!(play.tally.violations.count, 1);
 }
 
 #[test]

@@ -2,11 +2,12 @@ use std::time::Duration;
 
 use clap::FromArgMatches;
 
+use super::super::limits;
 use super::*;
 use crate::config::Compression;
 
 /// Every knob, with a value that is not its default.
-const EVERY_KNOB: [(&str, &str); 16] = [
+const EVERY_KNOB: [(&str, &str); 23] = [
     ("listen", "0.0.0.0:8000"),
     ("admin", "[::1]:8001"),
     ("tick-rate", "60"),
@@ -18,9 +19,16 @@ const EVERY_KNOB: [(&str, &str); 16] = [
     ("capacity", "600"),
     ("seed", "18446744073709551615"),
     ("idle-timeout", "500ms"),
+    ("ping-interval", "100ms"),
     ("slow-timeout", "2m"),
+    ("handshake-timeout", "3s"),
     ("hello-timeout", "1s"),
+    ("max-message-bytes", "65536"),
+    ("messages-per-second", "300"),
+    ("bytes-per-second", "65536"),
     ("allow-origin", "https://game.example"),
+    ("tls-cert", "cert.pem"),
+    ("tls-key", "key.pem"),
     ("log", "warn"),
     ("log-json", "true"),
 ];
@@ -38,9 +46,16 @@ fn every_knob_turned() -> Config {
         capacity: 600,
         seed: u64::MAX,
         idle_timeout: Duration::from_millis(500),
+        ping_interval: Some(Duration::from_millis(100)),
         slow_timeout: Duration::from_secs(120),
+        handshake_timeout: Duration::from_secs(3),
         hello_timeout: Duration::from_secs(1),
+        message_bytes_max: 65_536,
+        messages_per_second: 300,
+        bytes_per_second: 65_536,
         allow_origin: vec!["https://game.example".to_owned()],
+        tls_cert: Some("cert.pem".into()),
+        tls_key: Some("key.pem".into()),
         log: "warn".to_owned(),
         log_json: true,
     }
@@ -107,13 +122,14 @@ fn the_defaults_that_help_promises_are_the_defaults() {
         let help = arg.get_help().map(|help| help.to_string()).unwrap_or_default();
         let default = help.split_once("[default: ").and_then(|(_, rest)| rest.strip_suffix(']'));
         match (arg.get_long(), default) {
-            (Some("config" | "echo" | "allow-origin" | "log-json"), _) | (None, _) => {}
+            (Some("config" | "echo" | "allow-origin" | "tls-cert" | "tls-key" | "log-json"), _)
+            | (None, _) => {}
             (Some(name), Some(default)) => args.push(format!("--{name}={default}")),
             (Some(name), None) => panic!("--{name} promises no default"),
         }
     }
 
-    assert_eq!(args.len(), EVERY_KNOB.len() - 3);
+    assert_eq!(args.len(), EVERY_KNOB.len() - 5);
     assert_eq!(flags(&args).into_config().unwrap(), Config::default());
 }
 
@@ -129,7 +145,10 @@ fn a_flag_wins_over_the_file_for_every_knob() {
         let above = flags(&[format!("--{name}={value}")]).knobs;
         let lines = "listen = \"127.0.0.1:1\"\nadmin = \"off\"\ntick-rate = 1\nio-threads = 2\necho = false\n\
                      max-connections = 1\nplayers = 1\ncapacity = 1\nseed = 2\nidle-timeout = \"1s\"\n\
-                     slow-timeout = \"1s\"\nhello-timeout = \"2s\"\nallow-origin = []\nlog = \"error\"\n\
+                     ping-interval = \"off\"\nslow-timeout = \"1s\"\nhandshake-timeout = \"4s\"\n\
+                     hello-timeout = \"2s\"\nmax-message-bytes = 8192\nmessages-per-second = 10\n\
+                     bytes-per-second = 4096\nallow-origin = []\ntls-cert = \"a.pem\"\ntls-key = \"b.pem\"\n\
+                     log = \"error\"\n\
                      log-json = false\n";
         let below = file(lines).unwrap();
         let both = above.clone().or(below.clone()).over(Config::default());
@@ -204,12 +223,59 @@ fn a_configuration_built_by_hand_is_held_to_the_same_ranges() {
     assert!(why(Config { idle_timeout: Duration::ZERO, ..fine() }).starts_with("idle_timeout: "));
     assert!(why(Config { slow_timeout: Duration::MAX, ..fine() }).starts_with("slow_timeout: "));
     assert!(why(Config { hello_timeout: Duration::ZERO, ..fine() }).starts_with("hello_timeout: "));
+    assert!(
+        why(Config { ping_interval: Some(Duration::ZERO), ..fine() }).starts_with("ping_interval: \"0ns\"")
+    );
+    assert!(why(Config { handshake_timeout: Duration::ZERO, ..fine() }).starts_with("handshake_timeout: "));
+    assert!(why(Config { message_bytes_max: 8191, ..fine() }).starts_with("message_bytes_max: "));
+    assert!(why(Config { messages_per_second: 9, ..fine() }).starts_with("messages_per_second: "));
+    assert!(why(Config { bytes_per_second: 1023, ..fine() }).starts_with("bytes_per_second: "));
     assert!(why(Config { allow_origin: vec!["*".to_owned()], ..fine() }).starts_with("allow_origin: "));
     assert!(why(Config { log: "a=b=c".to_owned(), ..fine() }).starts_with("log: "));
     assert!(
         why(Config { players: 20_000, ..fine() })
             .starts_with("--players 20000 is more than --capacity 10000")
     );
+}
+
+#[test]
+fn limits_that_contradict_each_other_are_refused_with_the_way_out() {
+    let said = |args: &[&str]| {
+        let args: Vec<String> = args.iter().map(|arg| arg.to_string()).collect();
+        flags(&args).into_config().map(|config| config.warnings()).map_err(|error| error.to_string())
+    };
+
+    assert_eq!(
+        said(&["--idle-timeout=8s"]).unwrap_err(),
+        "--ping-interval 10s is not below --idle-timeout 8s, so silent players would be closed unasked: a third of it is \
+         right, or pass --ping-interval off"
+    );
+    assert!(said(&["--ping-interval=30s"]).is_err());
+    assert_eq!(said(&["--idle-timeout=8s", "--ping-interval=off"]), Ok(vec![]));
+    assert_eq!(said(&["--ping-interval=15s"]), Ok(vec![]));
+    assert_eq!(
+        said(&["--ping-interval=16s"]),
+        Ok(vec![
+            "--ping-interval 16s is more than half of --idle-timeout 30s: one late answer ends a silent player".to_owned()
+        ])
+    );
+    assert_eq!(
+        said(&["--max-message-bytes=131073"]).unwrap_err(),
+        "--max-message-bytes 131073 could never be sent: it is more than the 131072 bytes that --bytes-per-second 32768 \
+         lets through at once"
+    );
+    assert_eq!(said(&["--max-message-bytes=131072"]), Ok(vec![]));
+}
+
+#[test]
+fn the_limits_of_a_session_are_those_of_the_knobs() {
+    assert_eq!(Config::default().limits(), limits::Limits::default());
+    let turned = every_knob_turned().limits();
+    assert_eq!(turned.frames, limits::Budget { per_s: 300, burst: 1200 });
+    assert_eq!(turned.bytes, limits::Budget { per_s: 65_536, burst: 262_144 });
+    let timeouts = [turned.handshake_timeout, turned.hello_timeout, turned.idle_timeout];
+    assert_eq!(timeouts, [3000, 1000, 500].map(Duration::from_millis));
+    assert_eq!((turned.ping_interval, turned.message_bytes_max), (Some(Duration::from_millis(100)), 65_536));
 }
 
 #[test]

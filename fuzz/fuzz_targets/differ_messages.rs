@@ -1,0 +1,4 @@
+//! See `differ_messages` in `fuzz/src/lib.rs`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| tickyard_fuzz::differ_messages(bytes));

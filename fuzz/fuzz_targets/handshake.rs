@@ -1,0 +1,4 @@
+//! See `handshake` in `fuzz/src/lib.rs`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| tickyard_fuzz::handshake(bytes));

@@ -1,0 +1,4 @@
+//! See `protocol` in `fuzz/src/lib.rs`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| tickyard_fuzz::protocol(bytes));

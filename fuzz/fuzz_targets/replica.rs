@@ -1,0 +1,4 @@
+//! See `replica` in `fuzz/src/lib.rs`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| tickyard_fuzz::replica(bytes));

@@ -1,0 +1,4 @@
+//! See `websocket` in `fuzz/src/lib.rs`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| tickyard_fuzz::websocket(bytes));

@@ -1,0 +1,337 @@
+//! The sockets of all hostile peers, in one loop on one thread.
+//!
+//! A turn does what is due, sleeps until something arrives or the next deed is due, and hands out what arrived. Nothing is kept
+//! for a socket that takes no bytes but the rest of one strike, and floods share one budget: this program takes no more of a
+//! machine than is said here, whatever the server lets pass.
+#![allow(clippy::disallowed_types)] // A shell: turns `Instant` into `Time`.
+
+use super::peer::{Deed, Peer};
+use super::tally::Tally;
+use crate::swarm::in_words;
+use crate::target::Target;
+use crate::wheel::Wheel;
+use mio::event::Event;
+use mio::net::TcpStream;
+use mio::{Events, Interest, Poll, Token};
+use socket2::SockRef;
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind, Read, Write};
+use std::time::{Duration, Instant};
+use tickyard::time::Time;
+
+/// All peers of a run and their sockets.
+pub struct Crowd {
+    /// What came of them.
+    pub tally: Tally,
+    /// Why the run makes no sense: nobody answers at that address.
+    pub broken: Option<String>,
+    target: Target,
+    start: Instant,
+    poll: Poll,
+    events: Events,
+    wheel: Wheel,
+    due: VecDeque<u32>,
+    connections: Vec<Connection>,
+    budget: Budget,
+    /// Whether any connect succeeded.
+    reached: bool,
+    buffer: Vec<u8>,
+    out: Vec<u8>,
+}
+
+struct Connection {
+    peer: Peer,
+    stream: Option<TcpStream>,
+    connected: bool,
+    /// The rest of the last strike.
+    unsent: Vec<u8>,
+    /// When the wheel brings it; what it brings earlier is stale.
+    scheduled: Option<Time>,
+}
+
+/// Bytes that floods may send.
+struct Budget {
+    left: u64,
+    filled: Time,
+}
+
+impl Crowd {
+    /// No peers yet.
+    pub fn new(target: Target) -> io::Result<Crowd> {
+        Ok(Crowd {
+            tally: Tally::new(),
+            broken: None,
+            target,
+            start: Instant::now(),
+            poll: Poll::new()?,
+            events: Events::with_capacity(EVENTS_MAX),
+            wheel: Wheel::new(),
+            due: VecDeque::new(),
+            connections: Vec::new(),
+            budget: Budget { left: 0, filled: Time::ZERO },
+            reached: false,
+            buffer: vec![0; READ_BYTES],
+            out: Vec::new(),
+        })
+    }
+
+    /// The time of this run.
+    pub fn now(&self) -> Time {
+        Time::from_micros(self.start.elapsed().as_micros() as u64)
+    }
+
+    /// Adds a peer.
+    pub fn add(&mut self, peer: Peer) {
+        self.tally.of(peer.kind()).peers += 1;
+        let connection =
+            Connection { peer, stream: None, connected: false, unsent: Vec::new(), scheduled: None };
+        self.connections.push(connection);
+        self.schedule(self.connections.len() - 1);
+    }
+
+    /// How many peers are connected, or try to be.
+    pub fn alive(&self) -> usize {
+        self.connections.iter().filter(|connection| connection.peer.is_alive()).count()
+    }
+
+    /// One turn.
+    pub fn turn(&mut self) -> io::Result<()> {
+        self.serve_due();
+        let sleep = if self.due.is_empty() { self.wheel.sleep(self.now()) } else { Duration::ZERO };
+        match self.poll.poll(&mut self.events, Some(sleep)) {
+            // A signal: whoever asked for it looks at its flag.
+            Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(()),
+            result => result?,
+        }
+        let events = std::mem::replace(&mut self.events, Events::with_capacity(0));
+        for event in &events {
+            self.handle_event(event);
+        }
+        self.events = events;
+        Ok(())
+    }
+
+    /// The run is over: all sockets are dropped.
+    pub fn stop(&mut self) {
+        for connection in &mut self.connections {
+            connection.peer.handle_stop(&mut self.tally);
+            connection.stream = None;
+        }
+    }
+
+    fn serve_due(&mut self) {
+        self.wheel.take_due(self.now(), &mut self.due);
+        for _ in 0..DUE_MAX {
+            let Some(who) = self.due.pop_front() else { return };
+            self.serve(who as usize);
+        }
+    }
+
+    fn serve(&mut self, who: usize) {
+        let now = self.now();
+        let connection = &mut self.connections[who];
+        if connection.scheduled.is_none_or(|scheduled| now < scheduled) {
+            return;
+        }
+        connection.scheduled = None;
+        let flood = connection.peer.kind().is_flood();
+        let writable = connection.unsent.is_empty() && (!flood || self.budget.has_some(now));
+        match connection.peer.handle_timeout(now, writable, &mut self.out, &mut self.tally) {
+            Deed::Nothing => self.flush(who),
+            Deed::Connect => self.connect(who),
+            Deed::Reset => {
+                self.flush(who);
+                self.reset(who);
+            }
+        }
+        self.schedule(who);
+    }
+
+    /// Sees to it that the wheel brings this one in time.
+    fn schedule(&mut self, who: usize) {
+        let connection = &mut self.connections[who];
+        let Some(timeout) = connection.peer.poll_timeout() else { return };
+        if connection.scheduled.is_none_or(|scheduled| timeout < scheduled) {
+            connection.scheduled = Some(timeout);
+            self.wheel.set(who as u32, timeout);
+        }
+    }
+
+    fn connect(&mut self, who: usize) {
+        let unread = !self.connections[who].peer.kind().manner().reads;
+        let target = Target { receive_buffer: unread.then_some(RECEIVE_BYTES_UNREAD), ..self.target.clone() };
+        let stream = target.connect(who as u32).map(TcpStream::from_std).and_then(|mut stream| {
+            let interest = Interest::READABLE | Interest::WRITABLE;
+            self.poll.registry().register(&mut stream, Token(who), interest)?;
+            Ok(stream)
+        });
+        let connection = &mut self.connections[who];
+        (connection.connected, connection.unsent) = (false, Vec::new());
+        match stream {
+            Ok(stream) => connection.stream = Some(stream),
+            Err(error) => self.end(who, Some(error)),
+        }
+    }
+
+    fn handle_event(&mut self, event: &Event) {
+        let who = event.token().0;
+        let now = self.now();
+        let connection = &mut self.connections[who];
+        let Some(stream) = &connection.stream else { return };
+        if !connection.connected {
+            match stream.take_error().and_then(|error| error.map_or(Ok(()), Err)) {
+                Err(error) => return self.end(who, Some(error)),
+                // Not yet: an event of the socket before.
+                Ok(()) if stream.peer_addr().is_err() => return,
+                Ok(()) => {}
+            }
+            connection.connected = true;
+            self.reached = true;
+            connection.peer.handle_connected(now, &mut self.out, &mut self.tally);
+        }
+        self.flush(who);
+        let ending = event.is_read_closed() || event.is_error();
+        if ending || (event.is_readable() && self.connections[who].peer.reads()) {
+            self.read(who, ending);
+        }
+        self.schedule(who);
+    }
+
+    /// Reads until nothing is left, or the peer has decided to read no more.
+    fn read(&mut self, who: usize, ending: bool) {
+        loop {
+            let now = self.now();
+            let connection = &mut self.connections[who];
+            let Some(stream) = &mut connection.stream else { return };
+            match stream.read(&mut self.buffer) {
+                Ok(0) => return self.end(who, None),
+                Ok(len) => {
+                    let bytes = &mut self.buffer[..len];
+                    connection.peer.handle_bytes(now, bytes, &mut self.out, &mut self.tally);
+                    let reads = connection.peer.reads();
+                    self.flush(who);
+                    if !ending && (len < READ_BYTES || !reads) {
+                        return;
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return self.end(who, Some(error)),
+            }
+        }
+    }
+
+    /// Sends what the peer has to say, behind what is left from before. A socket that fails is read to its end: what the server
+    /// said before it went counts.
+    fn flush(&mut self, who: usize) {
+        let connection = &mut self.connections[who];
+        connection.unsent.append(&mut self.out);
+        let Some(stream) = &mut connection.stream else { return connection.unsent.clear() };
+        if connection.unsent.is_empty() || !connection.connected {
+            return;
+        }
+        match send(stream, &connection.unsent) {
+            Ok(sent) => {
+                connection.unsent.drain(..sent);
+                if connection.unsent.is_empty() {
+                    connection.unsent = Vec::new();
+                }
+                self.tally.of(connection.peer.kind()).bytes_out += sent as u64;
+                if connection.peer.kind().is_flood() {
+                    self.budget.spend(sent as u64);
+                }
+            }
+            Err(_) => {
+                connection.unsent.clear();
+                self.read(who, true);
+            }
+        }
+    }
+
+    fn end(&mut self, who: usize, error: Option<io::Error>) {
+        let now = self.now();
+        let connection = &mut self.connections[who];
+        connection.stream = None;
+        connection.unsent = Vec::new();
+        if !self.reached
+            && let Some(error) = &error
+        {
+            self.broken.get_or_insert_with(|| self.target.cannot_connect(error));
+        }
+        let failed = error.as_ref().filter(|_| !connection.connected).map(in_words);
+        connection.peer.handle_end(now, error.is_some(), failed, &mut self.tally);
+        self.schedule(who);
+    }
+
+    /// Ends a connection without a good-bye.
+    fn reset(&mut self, who: usize) {
+        let connection = &mut self.connections[who];
+        connection.unsent = Vec::new();
+        if let Some(stream) = connection.stream.take() {
+            // If it cannot be set, the connection ends with a FIN, which is hostile enough.
+            let _ = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
+        }
+    }
+}
+
+impl Budget {
+    fn has_some(&mut self, now: Time) -> bool {
+        let micros = now.since(self.filled).as_micros() as u64;
+        self.filled = now;
+        self.left = (self.left + micros * FLOOD_BYTES_PER_S / 1_000_000).min(FLOOD_BYTES_BURST);
+        self.left > 0
+    }
+
+    fn spend(&mut self, bytes: u64) {
+        self.left = self.left.saturating_sub(bytes);
+    }
+}
+
+/// How many bytes the socket took.
+fn send(stream: &mut TcpStream, bytes: &[u8]) -> io::Result<usize> {
+    loop {
+        match stream.write(bytes) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(0),
+            result => return result,
+        }
+    }
+}
+
+/// What the peers of [`super::Kind::is_flood`] may send together: 16 MiB a second, more than a million tiny messages.
+const FLOOD_BYTES_PER_S: u64 = 16 * 1024 * 1024;
+const FLOOD_BYTES_BURST: u64 = FLOOD_BYTES_PER_S / 16;
+
+/// The receive buffer of who does not read. The kernel doubles it.
+const RECEIVE_BYTES_UNREAD: usize = 2 * 1024;
+
+const EVENTS_MAX: usize = 512;
+
+/// Deeds in one turn, so that reading is never put off for long.
+const DUE_MAX: usize = 256;
+
+const READ_BYTES: usize = 64 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::super::kind::Kind;
+    use super::*;
+
+    #[test]
+    fn floods_share_a_budget_that_fills_with_time() {
+        let mut budget = Budget { left: 0, filled: Time::ZERO };
+        assert!(!budget.has_some(Time::ZERO));
+        assert!(budget.has_some(Time::from_micros(1_000)));
+        budget.spend(FLOOD_BYTES_PER_S);
+        assert!(!budget.has_some(Time::from_micros(1_000)));
+        assert!(budget.has_some(Time::from_secs(100)));
+        assert_eq!(budget.left, FLOOD_BYTES_BURST);
+    }
+
+    #[test]
+    fn the_budget_is_more_than_one_peer_can_use() {
+        assert!(Kind::MessageFlood.is_flood());
+        // 250,000 inputs of 21 bytes.
+        const { assert!(FLOOD_BYTES_PER_S > 250_000 * 21) };
+    }
+}
