@@ -9,7 +9,7 @@ use tickyard_protocol::message::{
 };
 use tickyard_protocol::types::{CellId, Seq};
 
-use super::site::{Origins, Page, Place, Warned};
+use super::site::{Compression, Origins, Page, Place, Warned};
 use super::*;
 use crate::bridge::{Join, Message};
 use crate::config::limits::{HANDSHAKE_TIMEOUT, Limits, MESSAGE_BYTES_MAX};
@@ -500,3 +500,6 @@ fn every_answer_that_is_no_control_frame_counts_as_a_message() {
     let counts = Counts { messages_in: 1, messages_out: 1, inputs_skipped: 0 };
     assert_eq!(peer.session.take_counts(), counts);
 }
+
+#[cfg(feature = "deflate")]
+mod deflate;
