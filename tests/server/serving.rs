@@ -209,9 +209,9 @@ fn every_metric_moves_when_that_happens_what_it_counts() {
     );
     garbled.write_all(request.as_bytes()).unwrap();
     garbled.write_all(&[0xc2, 0x81, 0, 0, 0, 0, 0xff]).unwrap();
-    let mut answer = Vec::new();
-    garbled.read_to_end(&mut answer).unwrap();
-    assert!(answer.ends_with(b"\x88\x14\x03\xefbroken compression"), "{}", answer.escape_ascii());
+    let mut said = Vec::new();
+    garbled.read_to_end(&mut said).unwrap();
+    assert!(said.ends_with(b"\x88\x14\x03\xefbroken compression"), "{}", said.escape_ascii());
     let mut shy = Client::knock(address);
     assert_eq!(shy.until_the_end(), End::Close(1008));
     assert_eq!(fetch(address, "/healthz").status, 200);
