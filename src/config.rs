@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::FromArgMatches;
+use ipnet::IpNet;
 use tracing_subscriber::EnvFilter;
 
 use crate::error::Error;
@@ -47,6 +48,13 @@ pub struct Config {
     pub deflate: Compression,
     /// Connections open at once, those to pages included. More are turned away with 503.
     pub connections_max: usize,
+    /// Connections that one address may have open; an IPv6 network of 64 bits counts as one address. So nobody fills the
+    /// server alone, while a school behind one address can play.
+    pub connections_per_address_max: usize,
+    /// Whether that limit holds for this machine's own addresses too. Off, so that a swarm of bots here meets the other limits.
+    pub limit_loopback: bool,
+    /// Proxies that are believed when they say whose connection they pass on: by `X-Forwarded-For` or a PROXY header.
+    pub trusted_proxies: Vec<IpNet>,
     /// Players the arena is laid out for: its cell size follows, so that a view holds about 50 entities.
     pub players: u32,
     /// Seats in a room. More than `players`, since an arena that is fuller than planned is better than a closed one.
@@ -71,8 +79,8 @@ pub struct Config {
     pub messages_per_second: u32,
     /// Bytes that a player may send per second. Four seconds' worth may come at once.
     pub bytes_per_second: u32,
-    /// Origins of pages that may connect beside the server's own, as in `https://game.example`. Empty: while listening on
-    /// loopback, all pages from this machine.
+    /// Origins of pages that may connect beside the server's own, as in `https://game.example`; `*`: any. Empty: while listening
+    /// on loopback, all pages from this machine.
     pub allow_origin: Vec<String>,
     /// The certificate chain, as PEM, with which players are met over TLS; needs [`Config::tls_key`]. Without the two players connect over plain
     /// TCP: fine on one machine, and behind a proxy that speaks TLS for us.
@@ -106,6 +114,7 @@ impl Config {
             ("tick_rate", TickRate::check(self.tick_rate.into())),
             ("io_threads", IoThreads::check(self.io_threads as u64)),
             ("connections_max", Connections::check(self.connections_max as u64)),
+            ("connections_per_address_max", Connections::check(self.connections_per_address_max as u64)),
             ("players", Players::check(self.players.into())),
             ("capacity", Players::check(self.capacity.into())),
             ("idle_timeout", Timeout::check(self.idle_timeout)),
@@ -234,6 +243,9 @@ impl Default for Config {
             echo: false,
             deflate: Compression::Off,
             connections_max: 10_000,
+            connections_per_address_max: 256,
+            limit_loopback: false,
+            trusted_proxies: Vec::new(),
             players: 1_000,
             capacity: 10_000,
             seed: 1,

@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod addresses;
 pub mod admin;
 mod banner;
 pub mod bridge;
@@ -18,6 +19,7 @@ pub mod http;
 pub mod metrics;
 pub mod net;
 mod pages;
+pub mod proxy_header;
 pub mod server;
 pub mod session;
 pub mod sim;

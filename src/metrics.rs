@@ -27,11 +27,9 @@ pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; cha
 pub struct Metrics {
     /// Connections open now.
     pub connections: Gauge,
-    /// Connections accepted.
+    /// Connections that the kernel gave us, those included that were turned away.
     pub connections_accepted: Counter,
-    /// Connections turned away before their request was looked at.
-    pub connections_refused: Counters<RefuseReason>,
-    /// Connections that ended.
+    /// Connections that ended, or were turned away.
     pub closes: Counters<CloseReason>,
     /// Bytes read from and written to game sockets.
     pub bytes: Counters<Direction>,
@@ -94,12 +92,9 @@ impl Metrics {
         let mut list = List(Registry::with_prefix("tickyard"));
         Metrics {
             connections: list.add("connections", "Connections open now"),
-            connections_accepted: list.add("connections_accepted", "Connections accepted"),
-            connections_refused: list.add(
-                "connections_refused",
-                "Connections turned away before their request was looked at, by reason",
-            ),
-            closes: list.add("closes", "Connections that ended, by reason"),
+            connections_accepted: list
+                .add("connections_accepted", "Connections accepted, those turned away at once included"),
+            closes: list.add("closes", "Connections that ended or were turned away, by reason, each once"),
             bytes: list.add(
                 "bytes",
                 "Bytes read from (in) and written to (out) game sockets, handshakes and frame headers included",
@@ -285,16 +280,6 @@ label!(
         In = "in",
         /// To a client.
         Out = "out",
-    }
-);
-
-label!(
-    /// Why a connection was turned away before its request was looked at.
-    RefuseReason, "reason", {
-        /// `--max-connections` are open.
-        Full = "full",
-        /// The process has no descriptor left.
-        NoDescriptors = "no_descriptors",
     }
 );
 
@@ -491,7 +476,6 @@ mod tests {
         check::<ChatResult>();
         check::<CloseReason>();
         check::<Direction>();
-        check::<RefuseReason>();
         check::<SegmentKind>();
     }
 }

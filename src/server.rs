@@ -20,6 +20,7 @@ use signal_hook::iterator::Signals;
 use socket2::{Domain, Protocol, Socket, Type};
 use tickyard_protocol::fields::Fields;
 
+use crate::addresses::Addresses;
 use crate::admin::Admin;
 use crate::banner::banner;
 use crate::bridge::{COMMAND_LISTS_MAX, RoomId};
@@ -28,10 +29,12 @@ use crate::descriptors;
 use crate::error::Error;
 use crate::game::Game;
 use crate::metrics::{Metrics, ReloadResult};
+use crate::net::ends::Ends;
 use crate::net::tls::Identity;
 use crate::net::{Entrance, IoThread, Shared};
 use crate::pages::PAGES;
-use crate::session::site::{Origins, Place, Site, Warned};
+use crate::session::origins::Origins;
+use crate::session::site::{Place, Site, Warned};
 use crate::sim::{AnyRoom, Room, RoomConfig};
 use crate::ticker::{self, Ticker};
 
@@ -177,6 +180,7 @@ impl Server {
             tls,
             slow_timeout: config.slow_timeout,
             origin: Instant::now(),
+            ends: Ends::default(),
             stop: AtomicBool::new(false),
         });
 
@@ -202,6 +206,7 @@ impl Server {
             let spawned = thread::Builder::new().name(format!("io-{index}")).spawn(|| thread.run());
             running.io_threads.push(spawned.map_err(system("start an io thread"))?);
         }
+        tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "serving");
         Ok(running)
     }
 }
@@ -273,17 +278,19 @@ impl Drop for Running {
 }
 
 fn site(config: &Config, address: SocketAddr, places: Vec<Place>) -> Site {
-    let origins = match (config.allow_origin.is_empty(), address.ip().is_loopback()) {
-        (false, _) => Origins::Listed(config.allow_origin.clone()),
-        (true, true) => Origins::Loopback,
-        (true, false) => Origins::Same,
+    let origins = Origins {
+        any: config.allow_origin.iter().any(|origin| origin == "*"),
+        listed: config.allow_origin.clone(),
+        on_loopback: address.ip().to_canonical().is_loopback(),
     };
+    let per_address_max = config.connections_per_address_max;
     Site {
         places,
         pages: PAGES,
         echo: config.echo,
         deflate: config.deflate,
         origins,
+        addresses: Addresses::new(per_address_max, config.limit_loopback, config.trusted_proxies.clone()),
         limits: config.limits(),
         origin_warned: Warned::default(),
     }

@@ -2,12 +2,13 @@
 //! turned in several places.
 
 use std::fmt::Write as _;
-use std::io::{BufRead, BufReader};
-use std::net::TcpListener;
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read, Write as _};
+use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -60,8 +61,12 @@ struct Running {
 }
 
 impl Running {
-    fn start(mut command: Command) -> Running {
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    fn start(command: Command) -> Running {
+        Running::start_with(command, Stdio::null())
+    }
+
+    fn start_with(mut command: Command, stderr: Stdio) -> Running {
+        let mut child = command.stdout(Stdio::piped()).stderr(stderr).spawn().unwrap();
         let stdout = BufReader::new(child.stdout.take().unwrap());
         let (to, lines) = channel();
         std::thread::spawn(move || stdout.lines().map_while(Result::ok).try_for_each(|line| to.send(line)));
@@ -80,9 +85,12 @@ impl Running {
         }
     }
 
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
     fn end(mut self, signal: Signal) -> ExitStatus {
-        let id = Pid::from_child(&self.child);
-        kill_process(id, signal).unwrap();
+        self.signal(signal);
         // Its stdout closes when it has ended.
         while let Ok(line) = self.lines.recv_timeout(PATIENCE) {
             drop(line);
@@ -122,6 +130,70 @@ fn without_ports(text: &str) -> String {
 }
 
 #[test]
+fn the_log_says_who_was_refused_and_why_and_warns_once_a_minute() {
+    let log = directory("log").join("log.txt");
+    let args = ["--log=tickyard=debug", "--limit-loopback", "--max-connections-per-address=1"];
+    let running = Running::start_with(serve("log", &args), File::create(&log).unwrap().into());
+    let banner = running.banner();
+    let port = banner.split("ws://127.0.0.1:").nth(1).and_then(|rest| rest.split('/').next()).unwrap();
+    let port: u16 = port.parse().unwrap();
+    let heard = |bytes: &[u8]| {
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let _ = stream.write_all(bytes);
+        let mut heard = Vec::new();
+        let _ = stream.read_to_end(&mut heard);
+        String::from_utf8(heard).unwrap()
+    };
+    let log_has = |part: &str, count: usize| {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let text = std::fs::read_to_string(&log).unwrap();
+            if text.matches(part).count() == count {
+                return;
+            }
+            assert!(Instant::now() < deadline, "not {count} times {part:?} in\n{text}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    };
+    log_has("serving address=127.0.0.1:", 1);
+    heard(b"\x1b[31mred\n");
+    log_has(r#"a connection ended reason="not_http" peer=127.0.0.1:"#, 1);
+    log_has(r"bytes=\x1b[31mred\n", 1);
+    heard(b"GET /play?token=hunter2 HTTP/1.1\r\nCookie: hunter2\r\n\r\n");
+    log_has(r#"reason="bad_request" peer=127.0.0.1:"#, 1);
+    for (at, origin) in
+        ["https://game.example", "https://other.example", "https://x;reboot"].iter().enumerate()
+    {
+        heard(
+            format!(
+                "GET /play HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                 Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nOrigin: {origin}\r\n\r\n"
+            )
+            .as_bytes(),
+        );
+        // It has to be gone before the next one comes: there is one connection for all of us.
+        log_has(r#"reason="forbidden_origin""#, at + 1);
+    }
+    let resident = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    assert!(heard(b"").starts_with("HTTP/1.1 503 ") && heard(b"").starts_with("HTTP/1.1 503 "));
+    log_has(r#"reason="address_limit" peer=127.0.0.1:"#, 2);
+    drop(resident);
+    running.end(Signal::TERM);
+
+    let text = std::fs::read_to_string(&log).unwrap();
+    let warnings: Vec<&str> = text.lines().filter(|line| line.contains(" WARN ")).collect();
+    assert_eq!(warnings.len(), 2, "{warnings:#?}");
+    assert!(
+        warnings[0].ends_with("was refused (403); if it is yours, add --allow-origin https://game.example")
+    );
+    assert!(
+        warnings[1].contains("127.0.0.1 has as many connections") && warnings[1].contains("--trusted-proxy")
+    );
+    assert!(!text.contains("hunter2") && !text.contains('\x1b'), "{text}");
+}
+
+#[test]
 fn help_opens_with_examples() {
     insta::assert_snapshot!(transcripts("help", &[&["--help"], &["serve", "--help"], &["--version"]]));
 }
@@ -155,7 +227,7 @@ fn a_mistake_on_the_command_line_is_one_line_that_says_what_to_do() {
             &["serve", "--seed", "1", "--seed", "2"],
             &["serve", "--idle-timeout", "30"],
             &["serve", "--idle-timeout", "0s"],
-            &["serve", "--allow-origin", "*"],
+            &["serve", "--allow-origin", "null"],
             &["serve", "--log", "a=b=c"],
         ]
     ));
@@ -238,6 +310,9 @@ fn a_mistake_in_the_environment_names_its_variable() {
         "IO_THREADS",
         "ECHO",
         "MAX_CONNECTIONS",
+        "MAX_CONNECTIONS_PER_ADDRESS",
+        "LIMIT_LOOPBACK",
+        "TRUSTED_PROXY",
         "PLAYERS",
         "CAPACITY",
         "SEED",
@@ -325,4 +400,35 @@ fn a_signal_to_end_is_not_a_failure() {
 
         assert_eq!(server.end(signal).code(), Some(0), "{signal:?}");
     }
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once_and_others_do_nothing() {
+    let server = Running::start(serve("signals", &[]));
+    let banner = server.banner();
+    let address = banner.split("http://").nth(1).and_then(|rest| rest.split('/').next()).unwrap();
+    // It upgrades, and will not answer a close, so that the end takes its time.
+    let mut stubborn = TcpStream::connect(address).unwrap();
+    stubborn.set_read_timeout(Some(PATIENCE)).unwrap();
+    let request = format!(
+        "GET /play HTTP/1.1\r\nHost: {address}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+    );
+    stubborn.write_all(request.as_bytes()).unwrap();
+    let mut heard = Vec::new();
+    let mut hear = |end: &[u8]| {
+        let mut byte = [0];
+        while !heard.ends_with(end) {
+            stubborn.read_exact(&mut byte).unwrap();
+            heard.push(byte[0]);
+        }
+    };
+    hear(b"\r\n\r\n");
+
+    server.signal(Signal::HUP);
+    server.signal(Signal::PIPE);
+    server.signal(Signal::TERM);
+    hear(b"the server is going away");
+
+    assert_eq!(server.end(Signal::TERM).code(), Some(1), "it did not wait for the stubborn one");
 }

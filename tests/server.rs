@@ -5,6 +5,8 @@
 // Tests are shells: they look at the clock to give up in time.
 #![allow(clippy::disallowed_types)]
 
+#[path = "server/addresses.rs"]
+mod addresses;
 #[path = "server/attacks.rs"]
 mod attacks;
 #[path = "server/bounds.rs"]

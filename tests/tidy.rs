@@ -33,8 +33,10 @@ const CORES: &[&str] = &[
     "src/session/",
     "src/game/",
     "src/sim/",
-    "src/http.rs",
+    "src/http/",
     "src/time.rs",
+    "src/addresses.rs",
+    "src/proxy_header.rs",
     "src/config/limits.rs",
     "protocol/src/",
 ];
@@ -250,6 +252,17 @@ fn the_readme_is_short() {
 fn each_page_is_linked_and_each_link_leads_somewhere() {
     let pages: Vec<(String, String)> = ours(&["md"]).collect();
     nobody_complains(pages::dead_links(&pages, &files()).into_iter().chain(pages::unlinked(&pages)));
+}
+
+#[test]
+fn each_test_that_a_page_names_is_there() {
+    let sources: Vec<(String, String)> = ours(&[".rs", "tests/long"]).collect();
+    let page =
+        "`tests/tidy::no_such`, `tests/tidy::the_readme_is_short`, `tests/long never`, `tests/long slow`";
+    let missing = pages::missing_tests("page", page, &sources);
+    assert_eq!(missing, ["page: there is no tests/tidy::no_such", "page: there is no tests/long never"]);
+    let pages = ours(&["docs/security.md"]);
+    nobody_complains(pages.flat_map(|(page, text)| pages::missing_tests(&page, &text, &sources)));
 }
 
 fn nobody_complains(complaints: impl Iterator<Item = String>) {

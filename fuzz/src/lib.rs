@@ -8,12 +8,14 @@ mod differ;
 mod frames;
 mod heads;
 mod messages;
+mod proxies;
 mod sessions;
 
 pub use differ::{differ_frames, differ_messages};
 pub use frames::{frame, websocket};
 pub use heads::handshake;
 pub use messages::{protocol, replica};
+pub use proxies::proxy_header;
 pub use sessions::session;
 
 /// A name and what it checks.
@@ -26,6 +28,7 @@ pub const TARGETS: &[Target] = &[
     ("frame", frame),
     ("handshake", handshake),
     ("protocol", protocol),
+    ("proxy_header", proxy_header),
     ("replica", replica),
     ("session", session),
     ("websocket", websocket),

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tickyard::addresses::Addresses;
 use tickyard::bridge::{Ask, Leave, RoomId};
 use tickyard::close_reason::CloseReason;
 use tickyard::config::limits::{INPUTS_MAX, Limits, REPLIES_BYTES_MAX};
@@ -10,7 +11,8 @@ use tickyard::protocol::fields::Field;
 use tickyard::protocol::message::{
     ClientControl, Hello, Input, SUBPROTOCOL, Seek, VERSION, encode_client_control,
 };
-use tickyard::session::site::{Compression, Origins, Page, Place, Site, Warned};
+use tickyard::session::origins::Origins;
+use tickyard::session::site::{Compression, Page, Place, Site, Warned};
 use tickyard::session::{Pulse, Session, Turn};
 use tickyard::time::Time;
 use tickyard::websocket::frame::{Header, Opcode, write_frame};
@@ -111,7 +113,7 @@ impl Stage {
         let now = Time::from_secs(100);
         Stage {
             site: site(),
-            session: Session::new(now),
+            session: Session::new(now, tickyard::addresses::Peer::new(([192, 0, 2, 1], 40_000).into())),
             now,
             out: Vec::new(),
             heard: 0,
@@ -233,8 +235,9 @@ fn site() -> Site {
         places: vec![Place { room: RoomId(7), game: "arena".into(), id: "arena-1".into(), input }],
         pages: PAGES,
         echo: true,
-        origins: Origins::Loopback,
         deflate: Compression::On,
+        origins: Origins::LOOPBACK,
+        addresses: Addresses::default(),
         limits: Limits::default(),
         origin_warned: Warned::default(),
     }

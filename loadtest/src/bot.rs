@@ -12,7 +12,7 @@ use crate::random::Random;
 use crate::record::RECORDED_BOT;
 use std::rc::Rc;
 use std::time::Duration;
-use tickyard::http::HeadScan;
+use tickyard::http::{HeadScan, HttpError};
 use tickyard::time::Time;
 use tickyard::websocket::deflate::{Agreement, Offer, offer};
 use tickyard::websocket::handshake::{Request, ResponseError};
@@ -256,7 +256,10 @@ impl Talk {
                 };
                 (agreed, used)
             }
-            Err(error) => return Some(Err(format!("{error:?}"))),
+            Err(HttpError::NotHttp) => {
+                return Some(Err("the server does not speak HTTP there: is it wss://?".into()));
+            }
+            Err(error) => return Some(Err(format!("the server answered with {error}"))),
         };
         Some(match agreed {
             Ok(agreement) => Ok((head.split_off(used), agreement)),

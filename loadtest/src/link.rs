@@ -60,10 +60,8 @@ impl Link {
 
     /// Says that nothing more will be sent.
     pub fn close(mut self, sealed: &mut Vec<u8>) {
-        if let Some(tls) = &mut self.tls {
-            tls.close();
-            tls.send(&[], sealed);
-        }
+        self.tls.iter_mut().for_each(Tls::close);
+        self.send(&[], sealed);
     }
 
     /// Whether the bot can talk to the server.

@@ -102,7 +102,7 @@ Examples:
   swarm                                             500 bots for 30 seconds against a server on this machine
   swarm --bots 5000 --ramp 10s --for 1m             more of them
   swarm --bots 20 --for 5s --json report.json       a short check for a build
-  swarm --url wss://127.0.0.1:7443 --ca cert.pem    over TLS, with a certificate that nobody else trusts
+  swarm --url wss://localhost:7443 --ca cert.pem    over TLS, with a certificate that nobody else trusts
   taskset -c 1 swarm --bots 5000 --check 100        on a core of its own, with fewer worlds to compare
   swarm --behaviour hostile --bots 1000 --for 1m    does the server stand a thousand peers who misbehave?";
 
@@ -117,7 +117,7 @@ What is measured, after the ramp:
 At the end the bots stop, and each checked world is compared with fresh snapshots and with newcomers' worlds.
 
 With --behaviour hostile, what is reported is how the server ended each kind of peer. One that was closed is back within two
-seconds with its next attack; all of them send at most 16 MiB a second. A kind is broken if it was ended otherwise than the
+seconds with its next attack; all together connect at most 4,000 times and flood at most 16 MiB a second. A kind is broken if it was ended otherwise than the
 protocol says, too late, or never; the server's limits are taken to be its defaults.
 
 Exit code: 0 passed, 1 the server or the run is broken (a run that the swarm spoiled itself is not valid), 2 bad usage.

@@ -34,14 +34,12 @@ impl Random {
         (self.next() >> 11) as f64 / (1u64 << 53) as f64
     }
 
-    /// A key to mask a frame with, of somebody whose every byte is to be repeatable.
-    #[allow(dead_code, reason = "for hostile peers")]
+    /// A key to mask a frame with, of a hostile peer, whose every byte can be repeated.
     pub fn mask(&mut self) -> [u8; 4] {
         (self.next() as u32).to_le_bytes()
     }
 
-    /// A key for an opening handshake of somebody like that.
-    #[allow(dead_code, reason = "for hostile peers")]
+    /// A key for an opening handshake of such a peer.
     pub fn key(&mut self) -> [u8; 16] {
         let mut key = [0; 16];
         key[..8].copy_from_slice(&self.next().to_le_bytes());

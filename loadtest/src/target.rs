@@ -47,7 +47,8 @@ impl Target {
         if !path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#') {
             return Err(wrong("no path that could be asked for"));
         }
-        let server = Authority::parse(authority, if secure { 443 } else { 80 });
+        let scheme_port = if secure { 443 } else { 80 };
+        let server = Authority::parse(authority, scheme_port);
         let server = server.ok_or_else(|| wrong("no host that could be connected to"))?;
         let address = match proxy {
             None => look_up(&server, "--url", url)?,
@@ -59,14 +60,10 @@ impl Target {
             (false, Some(_)) => return Err("--ca is for servers that are asked by wss://".to_string()),
         };
         let route = Route { tunnel_to: proxy.map(|_| server.with_port()), tls };
+        // RFC 6455, 4.1: Host has the port when it is not the scheme's own.
+        let host = if server.port == scheme_port { server.host.to_string() } else { server.with_port() };
         let path = if path.is_empty() { "/play" } else { path };
-        Ok(Target {
-            host: authority.to_string(),
-            path: path.to_string(),
-            address,
-            receive_buffer: None,
-            route,
-        })
+        Ok(Target { host, path: path.to_string(), address, receive_buffer: None, route })
     }
 
     /// Begins to connect, as number `number` of the run. The socket does not block.
@@ -203,6 +200,8 @@ mod tests {
     fn a_secure_url_has_a_port_of_its_own_and_the_server_has_a_name_to_prove() {
         for (url, host, address, name) in [
             ("wss://127.0.0.1/", "127.0.0.1", "127.0.0.1:443", "127.0.0.1"),
+            ("wss://127.0.0.1:443/", "127.0.0.1", "127.0.0.1:443", "127.0.0.1"),
+            ("wss://127.0.0.1:80/", "127.0.0.1:80", "127.0.0.1:80", "127.0.0.1"),
             ("wss://[::1]:9/play", "[::1]:9", "[::1]:9", "::1"),
             ("wss://localhost:7443/", "localhost:7443", "127.0.0.1:7443", "localhost"),
         ] {

@@ -11,7 +11,7 @@ use super::Config;
 use super::explain::explain_file;
 use super::values::{
     Address, Admin, Connections, Deflate, FrameRate, Interval, IoThreads, LogFilter, MessageBytes, Origin,
-    Players, Seed, Speed, Switch, TickRate, Timeout,
+    Players, Proxy, Seed, Speed, Switch, TickRate, Timeout,
 };
 use crate::error::Error;
 
@@ -53,6 +53,8 @@ pub fn command(name: &'static str, usage: &str) -> clap::Command {
         )
         // So that a minus sign is met by "not a whole number" and not by "there is no -1".
         .allow_negative_numbers(true)
+        // One line a flag, however long the longest name is.
+        .term_width(0)
         .help_template("{about}\n\n{before-help}Usage: {usage}\n\n{all-args}{after-help}");
     Flags::augment_args(command)
 }
@@ -83,6 +85,16 @@ struct Knobs {
     /// Connections open at once; more are answered 503 [default: 10000]
     #[arg(long, env = "TICKYARD_MAX_CONNECTIONS", hide_env = true, value_name = "COUNT")]
     max_connections: Option<Connections>,
+    /// Connections open at once from one address, or one IPv6 /64 [default: 256]
+    #[arg(long, env = "TICKYARD_MAX_CONNECTIONS_PER_ADDRESS", hide_env = true, value_name = "COUNT")]
+    max_connections_per_address: Option<Connections>,
+    /// Let that limit hold for this machine's own addresses too
+    #[arg(long, env = "TICKYARD_LIMIT_LOOPBACK", hide_env = true, value_name = "BOOL", num_args = 0..=1, require_equals = true)]
+    #[arg(default_missing_value = "true", hide_possible_values = true)]
+    limit_loopback: Option<Switch>,
+    /// Believe this proxy, or network of proxies, whose connection it passes on; repeatable
+    #[arg(long, env = "TICKYARD_TRUSTED_PROXY", hide_env = true, value_name = "CIDR", value_delimiter = ',')]
+    trusted_proxy: Option<Vec<Proxy>>,
     /// Players the arena is laid out for; cell size follows [default: 1000]
     #[arg(long, env = "TICKYARD_PLAYERS", hide_env = true, value_name = "COUNT")]
     players: Option<Players>,
@@ -151,6 +163,11 @@ impl Knobs {
             echo: self.echo.or(below.echo),
             deflate: self.deflate.or(below.deflate),
             max_connections: self.max_connections.or(below.max_connections),
+            max_connections_per_address: self
+                .max_connections_per_address
+                .or(below.max_connections_per_address),
+            limit_loopback: self.limit_loopback.or(below.limit_loopback),
+            trusted_proxy: self.trusted_proxy.or(below.trusted_proxy),
             players: self.players.or(below.players),
             capacity: self.capacity.or(below.capacity),
             seed: self.seed.or(below.seed),
@@ -172,6 +189,7 @@ impl Knobs {
 
     /// These, and where they say nothing, what `config` says.
     fn over(self, config: Config) -> Config {
+        let proxies = self.trusted_proxy.map(|list| list.into_iter().map(|proxy| proxy.0).collect());
         let origins = self.allow_origin.map(|list| list.into_iter().map(|origin| origin.0).collect());
         Config {
             listen: self.listen.map_or(config.listen, |it| it.0),
@@ -181,6 +199,11 @@ impl Knobs {
             echo: self.echo.map_or(config.echo, |it| it.0),
             deflate: self.deflate.map_or(config.deflate, |it| it.0),
             connections_max: self.max_connections.map_or(config.connections_max, |it| it.0 as usize),
+            connections_per_address_max: self
+                .max_connections_per_address
+                .map_or(config.connections_per_address_max, |it| it.0 as usize),
+            limit_loopback: self.limit_loopback.map_or(config.limit_loopback, |it| it.0),
+            trusted_proxies: proxies.unwrap_or(config.trusted_proxies),
             players: self.players.map_or(config.players, |it| it.0 as u32),
             capacity: self.capacity.map_or(config.capacity, |it| it.0 as u32),
             seed: self.seed.map_or(config.seed, |it| it.0),

@@ -1,16 +1,18 @@
 //! The values that knobs take: text in, a value of a range or one line about what was expected out.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use serde::Deserialize;
 use serde::de::{self, Deserializer, Visitor};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
 use super::limits::MESSAGE_BYTES_MIN;
+use crate::session::origins::is_origin;
 use crate::session::site::Compression;
 use crate::websocket::deflate::IS_BUILT_IN;
 
@@ -184,24 +186,17 @@ impl FromStr for Deflate {
     }
 }
 
-/// The origin of a page exactly as a browser sends it, so that comparing bytes is enough.
+/// The origin of a page as a browser sends it; `*`: any page.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Origin(pub(super) String);
 
 impl Origin {
     pub(super) fn check(text: &str) -> Result<(), String> {
-        let lower = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-        let fine = text.split_once("://").is_some_and(|(scheme, host)| {
-            !scheme.is_empty()
-                && scheme.bytes().all(|byte| lower(byte) || b"+-.".contains(&byte))
-                && !host.is_empty()
-                && host.bytes().all(|byte| lower(byte) || b"-._:[]".contains(&byte))
-        });
-        match fine {
+        match text == "*" || is_origin(text) {
             true => Ok(()),
             false => Err(format!(
                 "\"{text}\" is not an origin: write https://game.example or http://game.example:8080, in lower case \
-                 and without a path"
+                 and without a path, or * for every page of the web"
             )),
         }
     }
@@ -212,6 +207,24 @@ impl FromStr for Origin {
 
     fn from_str(text: &str) -> Result<Origin, String> {
         Origin::check(text).map(|()| Origin(text.to_owned()))
+    }
+}
+
+/// A proxy or a network of proxies.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Proxy(pub(super) IpNet);
+
+impl FromStr for Proxy {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Proxy, String> {
+        let address = text.parse().map(|address: IpAddr| IpNet::from(address.to_canonical()));
+        let network = address.or_else(|_| text.parse().map(|network: IpNet| network.trunc()));
+        network.map(Proxy).map_err(|_| {
+            format!(
+                "\"{text}\" is neither an address nor a network, as in 10.0.0.7, 10.0.0.0/8 or 2001:db8::/32"
+            )
+        })
     }
 }
 
@@ -255,7 +268,7 @@ macro_rules! knob_in_a_file {
 }
 
 knob_in_a_file!([const LOW: u64, const HIGH: u64] Whole<LOW, HIGH>, [] Timeout, [] Address, [] Admin, [] Switch);
-knob_in_a_file!([] Deflate, [] Interval, [] Origin, [] LogFilter);
+knob_in_a_file!([] Deflate, [] Interval, [] Origin, [] LogFilter, [] Proxy);
 
 /// A value of a TOML file as the text that one would give a flag.
 struct Scalar;
@@ -317,14 +330,19 @@ mod tests {
 
     #[test]
     fn an_origin_is_what_a_browser_sends() {
-        for fine in
-            ["https://game.example", "http://localhost:8080", "http://[::1]:80", "app://x", "https://1.2.3.4"]
-        {
+        for fine in [
+            "*",
+            "https://game.example",
+            "http://localhost:8080",
+            "http://[::1]:80",
+            "app://x",
+            "https://1.2.3.4",
+        ] {
             assert_eq!(Origin::check(fine), Ok(()), "{fine}");
         }
         for wrong in [
             "",
-            "*",
+            "**",
             "null",
             "game.example",
             "https://",
@@ -333,6 +351,20 @@ mod tests {
             "https://Game.example",
         ] {
             assert!(Origin::check(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_proxy_is_an_address_or_a_network() {
+        let read = |text: &str| text.parse::<Proxy>().map(|proxy| proxy.0.to_string()).ok();
+
+        assert_eq!(read("10.0.0.7").as_deref(), Some("10.0.0.7/32"));
+        assert_eq!(read("10.0.0.7/8").as_deref(), Some("10.0.0.0/8"));
+        assert_eq!(read("::1").as_deref(), Some("::1/128"));
+        assert_eq!(read("::ffff:10.0.0.7").as_deref(), Some("10.0.0.7/32"));
+        assert_eq!(read("2001:db8::7/32").as_deref(), Some("2001:db8::/32"));
+        for text in ["", "*", "10.0.0.7/33", "10.0.0", "10.0.0.7/", "proxy.example", "10.0.0.7:80", "unix:"] {
+            assert_eq!(read(text), None, "{text:?}");
         }
     }
 

@@ -6,16 +6,19 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::net::Shutdown;
+use std::net::{Shutdown, SocketAddr};
 
 use mio::net::{TcpListener, TcpStream};
 
-use crate::http::{Status, write_status};
+use crate::close_reason::CloseReason;
+use crate::session::write_unavailable;
 
 /// The listening socket.
 #[derive(Debug)]
 pub struct Acceptor {
     listener: TcpListener,
+    /// Over TLS nobody can be told anything before a handshake.
+    by_tls: bool,
     /// Given up to answer those for whom no descriptor is left.
     reserve: Option<File>,
     /// More may wait: an edge was reported, or we stopped early.
@@ -28,19 +31,19 @@ pub struct Acceptor {
 #[derive(Debug)]
 pub enum Accepted {
     /// A new connection.
-    Stream(TcpStream),
+    Stream(TcpStream, SocketAddr),
     /// Nobody waits.
     Nobody,
     /// There was no descriptor for one that waited: it was answered 503.
-    NoDescriptor,
+    NoDescriptor(SocketAddr),
     /// The kernel could not; [`Acceptor::retry`] tries again.
     Later,
 }
 
 impl Acceptor {
     /// Around a listening socket.
-    pub fn new(listener: TcpListener) -> Acceptor {
-        Acceptor { listener, reserve: open_reserve(), ready: false, failed: false }
+    pub fn new(listener: TcpListener, by_tls: bool) -> Acceptor {
+        Acceptor { listener, by_tls, reserve: open_reserve(), ready: false, failed: false }
     }
 
     /// The socket, to register it.
@@ -67,7 +70,7 @@ impl Acceptor {
     pub fn accept(&mut self) -> Accepted {
         loop {
             match self.listener.accept() {
-                Ok((stream, _)) => return Accepted::Stream(stream),
+                Ok((stream, address)) => return Accepted::Stream(stream, address),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -83,12 +86,26 @@ impl Acceptor {
         }
     }
 
+    /// Answers 503 and closes. What the peer has sent already is read first, or the close would reset the answer away; what it
+    /// sends later still does. So this is for when there is no room to wait.
+    pub fn refuse(&self, mut stream: TcpStream, reason: CloseReason) {
+        if self.by_tls {
+            return;
+        }
+        let mut request = [0; 2048];
+        let _ = stream.read(&mut request);
+        let mut answer = Vec::new();
+        write_unavailable(&mut answer, reason);
+        let _ = stream.write(&answer);
+        let _ = stream.shutdown(Shutdown::Write);
+    }
+
     fn turn_away(&mut self) -> Accepted {
         self.reserve = None;
         let accepted = match self.listener.accept() {
-            Ok((stream, _)) => {
-                refuse(stream);
-                Accepted::NoDescriptor
+            Ok((stream, address)) => {
+                self.refuse(stream, CloseReason::NoDescriptors);
+                Accepted::NoDescriptor(address)
             }
             // The kernel looks for a descriptor before it looks for a peer: there may be nobody.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -109,16 +126,6 @@ impl Acceptor {
     }
 }
 
-/// Answers 503 and closes. What the peer has sent already is read first, or the close would reset the answer away.
-pub fn refuse(mut stream: TcpStream) {
-    let mut request = [0; 2048];
-    let _ = stream.read(&mut request);
-    let mut answer = Vec::new();
-    write_status(&mut answer, Status::UNAVAILABLE, &[("Retry-After", "5")]);
-    let _ = stream.write(&answer);
-    let _ = stream.shutdown(Shutdown::Write);
-}
-
 fn open_reserve() -> Option<File> {
     File::open("/dev/null").ok()
 }
@@ -136,7 +143,7 @@ mod tests {
 
     #[test]
     fn out_of_descriptors_and_with_nobody_there_nobody_is_counted() {
-        let mut acceptor = Acceptor::new(TcpListener::bind("127.0.0.1:0".parse().unwrap()).unwrap());
+        let mut acceptor = Acceptor::new(TcpListener::bind("127.0.0.1:0".parse().unwrap()).unwrap(), false);
         acceptor.wake();
         assert!(matches!(acceptor.turn_away(), Accepted::Nobody));
         assert!(!acceptor.is_ready() && acceptor.reserve.is_some());
@@ -146,7 +153,7 @@ mod tests {
         let address = acceptor.listener().local_addr().unwrap();
         let mut peer = std::net::TcpStream::connect(address).unwrap();
         acceptor.wake();
-        assert!(matches!(acceptor.turn_away(), Accepted::NoDescriptor));
+        assert!(matches!(acceptor.turn_away(), Accepted::NoDescriptor(_)));
         assert!(acceptor.is_ready());
         let mut answer = String::new();
         peer.read_to_string(&mut answer).unwrap();
@@ -155,7 +162,7 @@ mod tests {
 
     #[test]
     fn what_failed_is_tried_again_once() {
-        let mut acceptor = Acceptor::new(TcpListener::bind("127.0.0.1:0".parse().unwrap()).unwrap());
+        let mut acceptor = Acceptor::new(TcpListener::bind("127.0.0.1:0".parse().unwrap()).unwrap(), false);
         acceptor.wake();
         assert!(matches!(acceptor.later(), Accepted::Later));
         assert!(!acceptor.is_ready());

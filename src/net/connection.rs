@@ -9,6 +9,7 @@ use super::fanout::{Hearing, History, Missing, compose};
 use super::outbox::{Flushed, Outbox};
 use super::tls::TlsError;
 use super::transport::{Buffers, Received, Socket, Transport};
+use crate::addresses::Peer;
 use crate::bridge::{Ask, Batch, ConnId, Part, RoomId};
 use crate::close_reason::CloseReason;
 use crate::config::limits::{
@@ -17,6 +18,7 @@ use crate::config::limits::{
 };
 use crate::http::{Response, Status};
 use crate::metrics::Direction;
+use crate::proxy_header::BadProxyHeader;
 use crate::session::{Pulse, Session, Turn};
 use crate::time::Time;
 use crate::websocket::deflate::SharedWriter;
@@ -29,6 +31,8 @@ pub struct Connection<S> {
     pub id: ConnId,
     /// The conversation.
     pub session: Session,
+    /// It is here only to be told that there is no room.
+    pub turned_away: bool,
     transport: Transport<S>,
     outbox: Outbox,
     /// From the welcome to the last word.
@@ -75,6 +79,8 @@ pub struct Desk {
     pub with_inputs: Vec<ConnId>,
     /// Connections that wait for room for an ask.
     pub with_asks: Vec<ConnId>,
+    /// How many of them are here only to be told that there is no room.
+    pub turned_away: usize,
     /// What was counted since the last report.
     pub tally: Tally,
     /// Where bytes come in, and where TLS works.
@@ -119,10 +125,11 @@ pub enum Verdict {
 
 impl<S: Socket> Connection<S> {
     /// A socket that has just been accepted, and is registered under the slot of `id`.
-    pub fn new(id: ConnId, transport: Transport<S>, now: Time) -> Connection<S> {
+    pub fn new(id: ConnId, transport: Transport<S>, peer: Peer, now: Time) -> Connection<S> {
         Connection {
             id,
-            session: Session::new(now),
+            session: Session::new(now, peer),
+            turned_away: false,
             transport,
             outbox: Outbox::default(),
             hearing: None,
@@ -136,6 +143,11 @@ impl<S: Socket> Connection<S> {
             listed: false,
             tuned: false,
         }
+    }
+
+    /// The memory held for the peer: received, collected and waiting.
+    pub fn held_bytes(&self) -> usize {
+        self.outbox.held_bytes() + self.held_back.capacity() + self.session.held_bytes()
     }
 
     /// The poller reported something.
@@ -291,12 +303,19 @@ impl<S: Socket> Connection<S> {
     ) -> io::Result<Option<(usize, bool)>> {
         let was_shaking = self.is_shaking();
         let Some(received) = self.transport.receive(buffers, &mut self.outbox)? else { return Ok(None) };
-        let Received { wire, filled, bytes, ended, fault } = received;
+        let Received { wire, filled, introduced, bytes, ended, fault } = received;
         if was_shaking && !self.is_shaking() {
             desk.shared.metrics.tls_handshakes.inc();
         }
-        if !bytes.is_empty() {
-            self.hand_in(desk, pulse, bytes);
+        match introduced {
+            Some(Err(BadProxyHeader)) => self.session.badly_introduced(bytes),
+            Some(Ok(client)) => {
+                let mut turn = turn(desk.now, &desk.shared, pulse, &mut self.outbox);
+                self.session.introduced(&mut turn, client);
+                self.hand_in(desk, pulse, bytes);
+            }
+            None if bytes.is_empty() => {}
+            None => self.hand_in(desk, pulse, bytes),
         }
         if ended {
             self.handle_end();

@@ -7,6 +7,7 @@
 
 use std::collections::VecDeque;
 
+use serde::{Deserialize, Serialize};
 use tickyard_protocol::bytes::Reader;
 use tickyard_protocol::tick::{
     HEADER_BYTES, Header, SKIPPED, VIEW_COMPLETE, block, put_age, put_block, put_heard, put_view,
@@ -17,7 +18,7 @@ use crate::bridge::{BATCHES_KEPT, Batch, CellEntry, Part, SharedBatch};
 use crate::websocket::frame::{Opcode, SERVER_HEADER_BYTES_MAX, fill_server_header};
 
 /// What a player hears and holds.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Hearing {
     /// The view, nearest first.
     cells: Vec<Heard>,
@@ -30,7 +31,7 @@ pub struct Hearing {
     skipped: bool,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Heard {
     cell: CellId,
     /// As of when the client has the cell.
@@ -39,7 +40,7 @@ struct Heard {
     left_out: u8,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Said {
     at: Tick,
     seq: Seq,

@@ -16,10 +16,10 @@ use super::fanout::{History, Missing};
 use super::table::Table;
 use super::tls::Identity;
 use super::transport::{Buffers, Socket, Transport};
+use crate::addresses::Peer;
 use crate::bridge::{Ask, Batch, Command, ConnId, RoomId, SharedBatch};
 use crate::close_reason::CloseReason;
 use crate::config::limits::{PINGS_OVER_EVEN, PINGS_PER_SWEEP_MIN};
-use crate::metrics::Metrics;
 use crate::session::{Pulse, Session, Turn};
 use crate::time::Time;
 use crate::websocket::deflate::SharedWriter;
@@ -59,6 +59,7 @@ impl<S: Socket> Hub<S> {
             commands: Commands::new(commands),
             with_inputs: Vec::new(),
             with_asks: Vec::new(),
+            turned_away: 0,
             tally: Tally::default(),
             buffers: Buffers::new(),
             compose: Vec::new(),
@@ -105,16 +106,36 @@ impl<S: Socket> Hub<S> {
         self.connections.next_id()
     }
 
-    /// Takes a connection under [`Hub::next_id`]. It is already counted as open.
-    pub fn admit(&mut self, socket: S) {
-        let Desk { now, shared, .. } = &self.desk;
-        let transport = Transport::new(socket, shared.tls.as_ref().map(Identity::meet));
-        let connection = self.connections.insert(|id| Connection::new(id, transport, *now));
+    /// Takes a connection under [`Hub::next_id`]. It is already counted as open, and its peer among the addresses.
+    pub fn admit(&mut self, socket: S, peer: Peer) {
+        let connection = insert(&mut self.connections, &self.desk, socket, peer);
         if self.stopping.is_some() {
             connection.tell(&mut self.desk, Session::going_away);
         }
         // Most requests are there already: no need to wait for the poller to say so.
         enqueue(&mut self.run_queue, connection);
+    }
+
+    /// Takes a connection under [`Hub::next_id`] only to tell it that there is no room. It is not counted as open.
+    pub fn turn_away(&mut self, socket: S, peer: Peer, reason: CloseReason) {
+        let connection = insert(&mut self.connections, &self.desk, socket, peer);
+        connection.turned_away = true;
+        self.desk.turned_away += 1;
+        let verdict = connection.tell(&mut self.desk, |session, turn| session.turn_away(turn, reason));
+        let conn = connection.id;
+        enqueue(&mut self.run_queue, connection);
+        self.carry_out(conn, verdict);
+    }
+
+    /// How many are here only to be told that there is no room.
+    pub fn turned_away(&self) -> usize {
+        self.desk.turned_away
+    }
+
+    /// Takes a connection that was to be admitted out of the counts.
+    pub fn uncount(&self, peer: &mut Peer) {
+        self.desk.shared.metrics.connections.dec();
+        self.desk.shared.site.addresses.leave(peer);
     }
 
     /// The poller reported something about a slot.
@@ -153,6 +174,16 @@ impl<S: Socket> Hub<S> {
     /// Whether there is no connection.
     pub fn is_empty(&self) -> bool {
         self.connections.is_empty()
+    }
+
+    /// Every conversation, to be written down and read again.
+    pub fn sessions(&mut self) -> impl Iterator<Item = &mut Session> {
+        self.connections.iter_mut().map(|connection| &mut connection.session)
+    }
+
+    /// The memory that each connection holds for its peer: received, collected and waiting.
+    pub fn held_bytes(&self) -> impl Iterator<Item = usize> {
+        self.connections.iter().map(Connection::held_bytes)
     }
 
     /// Since when every connection knows that the server goes away.
@@ -356,6 +387,19 @@ impl<S: Socket> Hub<S> {
     }
 }
 
+fn insert<'a, S: Socket>(
+    connections: &'a mut Table<Connection<S>>,
+    desk: &Desk,
+    socket: S,
+    peer: Peer,
+) -> &'a mut Connection<S> {
+    let Desk { now, shared, .. } = desk;
+    let tls = shared.tls.as_ref().map(Identity::meet);
+    let peer = if tls.is_some() { peer.secured() } else { peer };
+    let by_proxy = peer.is_proxy();
+    connections.insert(|id| Connection::new(id, Transport::new(socket, tls, by_proxy), peer, *now))
+}
+
 fn enqueue<S>(queue: &mut VecDeque<ConnId>, connection: &mut Connection<S>) {
     if !connection.queued {
         connection.queued = true;
@@ -372,14 +416,15 @@ fn remove<S: Socket>(
 ) {
     let Some(mut connection) = connections.remove(conn) else { return };
     connection.count_outbox_as(desk, 0);
-    count_end(&desk.shared.metrics, reason);
-    tracing::debug!(reason = reason.name(), slot = conn.slot, "a connection ended");
-}
-
-/// Counts the end of an open connection.
-pub fn count_end(metrics: &Metrics, reason: CloseReason) {
-    metrics.connections.dec();
-    metrics.closes.inc(reason);
+    let session = &mut connection.session;
+    let shared = &desk.shared;
+    if connection.turned_away {
+        desk.turned_away -= 1;
+    } else {
+        shared.metrics.connections.dec();
+        shared.site.addresses.leave(&mut session.peer);
+    }
+    shared.note_end(desk.now, reason, &session.peer, session.blame());
 }
 
 fn pulse<S>(rooms: &[RoomSide], connection: &Connection<S>) -> Pulse {

@@ -10,6 +10,7 @@
 mod acceptor;
 mod commands;
 mod connection;
+pub mod ends;
 pub mod fanout;
 // Public for the simulation of the edge alone, which puts its own sockets in.
 #[doc(hidden)]
@@ -22,6 +23,7 @@ pub mod tls;
 pub mod transport;
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -30,14 +32,16 @@ use crossbeam_channel::{Receiver, Sender};
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token, Waker};
 
+use crate::addresses::{Peer, TooMany};
 use crate::bridge::{BATCHES_MAX, Command, SharedBatch};
 use crate::close_reason::CloseReason;
 use crate::config::limits::ACCEPTS_PER_TURN;
-use crate::metrics::{Metrics, RefuseReason};
+use crate::metrics::Metrics;
 use crate::session::site::Site;
 use crate::time::Time;
 use acceptor::{Accepted, Acceptor};
-use hub::{Hub, SWEEP_PERIOD, count_end};
+use ends::Ends;
+use hub::{Hub, SWEEP_PERIOD};
 
 /// What all io threads share.
 #[derive(Debug)]
@@ -54,6 +58,8 @@ pub struct Shared {
     pub slow_timeout: Duration,
     /// The origin of [`Time`], the same for all threads.
     pub origin: Instant,
+    /// When it was last said that connections are turned away.
+    pub ends: Ends,
     /// Set, then wake: every connection is told that the server goes away.
     pub stop: AtomicBool,
 }
@@ -69,11 +75,18 @@ impl Shared {
 #[derive(Clone, Debug)]
 pub struct Entrance {
     /// New connections.
-    streams: Sender<TcpStream>,
+    streams: Sender<Arrival>,
     /// Batches of rooms.
     pub batches: Sender<SharedBatch>,
     /// Wakes the thread, once per batch.
     pub waker: Arc<Waker>,
+}
+
+/// A new connection on its way to its thread. It is counted as open, and its peer among the addresses.
+#[derive(Debug)]
+struct Arrival {
+    stream: TcpStream,
+    peer: Peer,
 }
 
 /// A thread that owns sockets.
@@ -86,7 +99,7 @@ pub struct IoThread {
     /// The threads that take turns with new connections; this one's own place among them is `index`.
     entrances: Vec<Entrance>,
     next_entrance: usize,
-    streams: Receiver<TcpStream>,
+    streams: Receiver<Arrival>,
     batches: Receiver<SharedBatch>,
 }
 
@@ -111,7 +124,7 @@ impl IoThread {
 
     /// Makes this the thread that accepts, and hands connections round.
     pub fn listen(&mut self, listener: TcpListener, entrances: Vec<Entrance>) -> io::Result<()> {
-        let mut acceptor = Acceptor::new(listener);
+        let mut acceptor = Acceptor::new(listener, self.hub.shared().tls.is_some());
         self.poll.registry().register(acceptor.listener(), LISTENER, Interest::READABLE)?;
         self.acceptor = Some(acceptor);
         self.entrances = entrances;
@@ -177,8 +190,8 @@ impl IoThread {
     }
 
     fn take_streams(&mut self) {
-        while let Ok(stream) = self.streams.try_recv() {
-            self.admit(stream);
+        while let Ok(arrival) = self.streams.try_recv() {
+            self.admit(arrival);
         }
     }
 
@@ -189,55 +202,83 @@ impl IoThread {
                 break;
             }
             match acceptor.accept() {
-                Accepted::Stream(stream) => self.place(stream),
-                Accepted::NoDescriptor => self.count_refused(RefuseReason::NoDescriptors),
+                Accepted::Stream(stream, address) => self.place(&acceptor, stream, address),
+                Accepted::NoDescriptor(address) => {
+                    self.hub.shared().metrics.connections_accepted.inc();
+                    self.note_end(CloseReason::NoDescriptors, &Peer::new(address));
+                }
                 Accepted::Nobody | Accepted::Later => break,
             }
         }
         self.acceptor = Some(acceptor);
     }
 
-    /// Gives a new connection to the thread whose turn it is.
-    fn place(&mut self, stream: TcpStream) {
-        let metrics = &self.hub.shared().metrics;
-        if metrics.connections.get() >= self.hub.shared().connections_max as i64 {
-            self.count_refused(RefuseReason::Full);
-            return acceptor::refuse(stream);
+    /// Lets a new connection in, or turns it away.
+    fn place(&mut self, acceptor: &Acceptor, stream: TcpStream, address: SocketAddr) {
+        let Shared { metrics, connections_max, site, .. } = &**self.hub.shared();
+        metrics.connections_accepted.inc();
+        if metrics.connections.get() >= *connections_max as i64 {
+            return self.turn_away(acceptor, stream, Peer::new(address), CloseReason::Full);
         }
+        match site.addresses.arrive(address) {
+            Ok(peer) => self.hand_on(acceptor, Arrival { stream, peer }),
+            Err(TooMany) => self.turn_away(acceptor, stream, Peer::new(address), CloseReason::AddressLimit),
+        }
+    }
+
+    /// Gives a new connection to the thread whose turn it is.
+    fn hand_on(&mut self, acceptor: &Acceptor, arrival: Arrival) {
         let at = self.next_entrance;
         self.next_entrance = (at + 1) % self.entrances.len().max(1);
         // Counted before it is handed on: its thread may be done with it before this one goes on.
-        metrics.connections.inc();
+        self.hub.shared().metrics.connections.inc();
         if at == self.index as usize {
-            metrics.connections_accepted.inc();
-            return self.admit(stream);
+            return self.admit(arrival);
         }
         let entrance = &self.entrances[at];
-        if let Err(error) = entrance.streams.try_send(stream) {
-            metrics.connections.dec();
-            self.count_refused(RefuseReason::Full);
-            return acceptor::refuse(error.into_inner());
-        }
-        metrics.connections_accepted.inc();
-        if let Err(error) = entrance.waker.wake() {
-            tracing::error!(%error, "cannot wake an io thread");
+        match entrance.streams.try_send(arrival) {
+            Ok(()) => {
+                if let Err(error) = entrance.waker.wake() {
+                    tracing::error!(%error, "cannot wake an io thread");
+                }
+            }
+            Err(error) => {
+                let Arrival { stream, mut peer } = error.into_inner();
+                self.hub.uncount(&mut peer);
+                self.turn_away(acceptor, stream, peer, CloseReason::Full);
+            }
         }
     }
 
-    fn admit(&mut self, mut stream: TcpStream) {
+    fn admit(&mut self, Arrival { mut stream, mut peer }: Arrival) {
+        match self.register(&mut stream) {
+            Ok(()) => self.hub.admit(stream, peer),
+            Err(error) => {
+                tracing::error!(%error, "cannot register a socket");
+                self.hub.uncount(&mut peer);
+                self.note_end(CloseReason::Internal, &peer);
+            }
+        }
+    }
+
+    /// Answers 503. So that no reset takes the answer away it waits like any other for the peer to read it and go, as long as few
+    /// do; the others are answered in passing.
+    fn turn_away(&mut self, acceptor: &Acceptor, mut stream: TcpStream, peer: Peer, reason: CloseReason) {
+        if self.hub.turned_away() < TURNED_AWAY_MAX && self.register(&mut stream).is_ok() {
+            return self.hub.turn_away(stream, peer, reason);
+        }
+        acceptor.refuse(stream, reason);
+        self.note_end(reason, &peer);
+    }
+
+    fn register(&mut self, stream: &mut TcpStream) -> io::Result<()> {
         let slot = Token(self.hub.next_id().slot as usize);
         // Once for both directions: edges cost nothing while nobody waits for them.
-        let interest = Interest::READABLE | Interest::WRITABLE;
-        if let Err(error) = self.poll.registry().register(&mut stream, slot, interest) {
-            tracing::error!(%error, "cannot register a socket");
-            count_end(&self.hub.shared().metrics, CloseReason::Internal);
-            return;
-        }
-        self.hub.admit(stream);
+        self.poll.registry().register(stream, slot, Interest::READABLE | Interest::WRITABLE)
     }
 
-    fn count_refused(&mut self, reason: RefuseReason) {
-        self.hub.shared().metrics.connections_refused.inc(reason);
+    fn note_end(&self, reason: CloseReason, peer: &Peer) {
+        self.hub.shared().note_end(self.hub.now(), reason, peer, None);
     }
 
     fn stop_if_told(&mut self) {
@@ -259,6 +300,9 @@ const LISTENER: Token = Token(usize::MAX - 1);
 const EVENTS_PER_TURN: usize = 1024;
 /// New connections on their way to another io thread; more are answered 503.
 const STREAMS_MAX: usize = 1024;
+/// Those who were answered 503 and have not gone yet; they come on top of `--max-connections`, each for a second or so. No
+/// descriptors are set aside for them: when none is left, who comes next is answered in passing.
+const TURNED_AWAY_MAX: usize = 128;
 /// A slice of the fan-out, or of TLS handshakes.
 const SLICE: Duration = Duration::from_millis(2);
 /// When the simulation's channel was full.

@@ -2,10 +2,12 @@
 
 use std::io::{self, Write};
 
+use serde::{Deserialize, Serialize};
+
 use crate::time::Time;
 
 /// Bytes for one peer that wait, in order. Holds no memory while nothing waits.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Outbox {
     bytes: Vec<u8>,
     /// How many of them the kernel has. Invariant: `taken <= bytes.len()`.
@@ -35,6 +37,11 @@ impl Outbox {
     /// How many bytes wait.
     pub fn len(&self) -> usize {
         self.bytes.len() - self.taken
+    }
+
+    /// The memory that what waits takes.
+    pub fn held_bytes(&self) -> usize {
+        self.bytes.capacity()
     }
 
     /// Where to append bytes for the peer.
@@ -140,6 +147,9 @@ mod tests {
         assert_eq!(outbox.send(now, b"hello", &mut kernel).unwrap(), Flushed { bytes: 3, calls: 1 });
         assert_eq!((outbox.len(), outbox.stuck_since()), (2, Some(now)));
 
+        let frozen = serde_json::to_vec(&std::mem::take(&mut outbox)).unwrap();
+        let mut outbox: Outbox = serde_json::from_slice(&frozen).unwrap();
+        assert_eq!((outbox.len(), outbox.stuck_since()), (2, Some(now)), "thawed");
         outbox.tail().extend_from_slice(b" world");
         kernel.room = 4;
         let later = Time::from_secs(2);

@@ -58,6 +58,16 @@ impl<T> Table<T> {
         self.entries.try_remove(id.slot as usize)
     }
 
+    /// Everybody, by slot.
+    pub fn iter(&self) -> impl Iterator<Item = &T> {
+        self.entries.iter().map(|(_, entry)| entry)
+    }
+
+    /// Everybody, by slot.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.entries.iter_mut().map(|(_, entry)| entry)
+    }
+
     /// How many slots there are, the empty ones included.
     pub fn slots(&self) -> usize {
         self.generations.len()

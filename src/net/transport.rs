@@ -1,10 +1,10 @@
-//! What lies between a session and its socket: nothing, or TLS.
+//! What lies between a session and its socket: nothing, or TLS; and before all else perhaps a PROXY header.
 //!
 //! A [`Transport`] reads from a [`Socket`] into the io thread's one receive buffer and gives the session what the peer said; it makes
 //! what the session says fit for the wire before the [`Outbox`] sends it. Neither the session nor the outbox knows which it is.
 
 use std::io::{self, Read, Write};
-use std::net::Shutdown;
+use std::net::{IpAddr, Shutdown};
 use std::time::Duration;
 
 use mio::net::TcpStream;
@@ -12,6 +12,7 @@ use socket2::SockRef;
 
 use super::outbox::{Flushed, Outbox};
 use super::tls::{Opened, Tls, TlsError};
+use crate::proxy_header::{self, BadProxyHeader, Preface};
 use crate::time::Time;
 
 /// A socket: bytes in, bytes out, never waiting (`WouldBlock` instead). A test may bring its own.
@@ -27,6 +28,8 @@ pub trait Socket: Read + Write {
 #[derive(Debug)]
 pub struct Transport<S> {
     socket: S,
+    /// While a trusted proxy may be about to say whose connection it is: what it has said of that.
+    preface: Option<Vec<u8>>,
     tls: Option<Box<Tls>>,
 }
 
@@ -48,6 +51,8 @@ pub struct Received<'b> {
     pub wire: usize,
     /// The buffer was filled: there may be more.
     pub filled: bool,
+    /// A PROXY header is whole and says whose connection it is, or is none: then `bytes` are what came instead.
+    pub introduced: Option<Result<Option<IpAddr>, BadProxyHeader>>,
     /// For the session.
     pub bytes: &'b mut [u8],
     /// Nothing more will come.
@@ -57,9 +62,9 @@ pub struct Received<'b> {
 }
 
 impl<S: Socket> Transport<S> {
-    /// A socket as it is, or under `tls`.
-    pub fn new(socket: S, tls: Option<Box<Tls>>) -> Transport<S> {
-        Transport { socket, tls }
+    /// A socket as it is, or under `tls`. With `by_proxy` a PROXY header may come first.
+    pub fn new(socket: S, tls: Option<Box<Tls>>, by_proxy: bool) -> Transport<S> {
+        Transport { socket, preface: by_proxy.then(Vec::new), tls }
     }
 
     /// Whether its next bytes cost more than reading them: a signature, an agreement on keys.
@@ -74,22 +79,26 @@ impl<S: Socket> Transport<S> {
         outbox: &mut Outbox,
     ) -> io::Result<Option<Received<'b>>> {
         let Buffers { receive, opened, .. } = buffers;
-        let Some(tls) = &mut self.tls else {
-            let Some(wire) = read_once(&mut self.socket, receive)? else { return Ok(None) };
-            let filled = wire == receive.len();
-            return Ok(Some(Received {
-                wire,
-                filled,
-                bytes: &mut receive[..wire],
-                ended: wire == 0,
-                fault: None,
-            }));
-        };
-        let was_handshaking = tls.is_handshaking();
-        let kept = tls.unkeep(receive);
+        let kept = self.unkeep(receive);
         let Some(wire) = read_once(&mut self.socket, &mut receive[kept..])? else { return Ok(None) };
-        opened.clear();
+        let filled = kept + wire == receive.len();
         let came = &mut receive[..kept + wire];
+        let nothing =
+            Received { wire, filled, introduced: None, bytes: &mut [], ended: wire == 0, fault: None };
+        let (introduced, came) = match self.read_preface(came) {
+            _ if wire == 0 => (None, came),
+            Ok(None) => return Ok(Some(nothing)),
+            Ok(Some(Preface::Absent)) => (None, came),
+            Ok(Some(Preface::Header { len, client })) => (Some(Ok(client)), &mut came[len..]),
+            Err(bad) => return Ok(Some(Received { introduced: Some(Err(bad)), bytes: came, ..nothing })),
+        };
+        let nothing = Received { introduced, ..nothing };
+        let Some(tls) = &mut self.tls else { return Ok(Some(Received { bytes: came, ..nothing })) };
+        if came.is_empty() && wire > 0 {
+            return Ok(Some(nothing));
+        }
+        let was_handshaking = tls.is_handshaking();
+        opened.clear();
         let state = match wire {
             // Whether the peer says goodbye or only stops is all the same: a WebSocket ends with a close frame.
             0 => Ok(Opened::Ended),
@@ -98,18 +107,43 @@ impl<S: Socket> Transport<S> {
                 tls.open(came, opened, out)
             }),
         };
-        let filled = kept + wire == receive.len();
         let (ended, fault) = match state {
             Ok(state) => (state == Opened::Ended, None),
             Err(fault) => {
-                let bytes = &receive[..wire.min(LOGGED_BYTES_MAX)];
+                let bytes = &came[..came.len().min(LOGGED_BYTES_MAX)];
                 // Later on there may be what players say among them.
                 let bytes = if was_handshaking { bytes } else { &[] };
                 tracing::debug!(%fault, bytes = %bytes.escape_ascii(), "TLS failed");
                 (false, Some(fault))
             }
         };
-        Ok(Some(Received { wire, filled, bytes: opened, ended, fault }))
+        Ok(Some(Received { bytes: opened, ended, fault, ..nothing }))
+    }
+
+    /// Copies what was kept of a header or record to the front of `buffer`: what is read next goes behind it.
+    fn unkeep(&self, buffer: &mut [u8]) -> usize {
+        match (&self.preface, &self.tls) {
+            (Some(preface), _) => {
+                buffer[..preface.len()].copy_from_slice(preface);
+                preface.len()
+            }
+            (None, Some(tls)) => tls.unkeep(buffer),
+            (None, None) => 0,
+        }
+    }
+
+    /// What stands before all else, if it is not known yet. `None`: more of it has to come.
+    fn read_preface(&mut self, came: &[u8]) -> Result<Option<Preface>, BadProxyHeader> {
+        let Some(kept) = &mut self.preface else { return Ok(Some(Preface::Absent)) };
+        let preface = proxy_header::read(came)?;
+        if preface.is_some() {
+            self.preface = None;
+        } else {
+            // At most as long as a header.
+            kept.clear();
+            kept.extend_from_slice(came);
+        }
+        Ok(preface)
     }
 
     /// Reads once without looking at it, and returns how much came and whether there may be more. `None`: nothing is there.

@@ -23,6 +23,11 @@ impl Echo {
         Echo { socket, writer: Writer::new(deflate, Role::Server) }
     }
 
+    /// What is held of messages that are not complete, and for those to come.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.socket.held_bytes() + self.writer.held_bytes()
+    }
+
     /// Reads all of the input and answers it.
     pub(super) fn read(
         &mut self,

@@ -18,6 +18,7 @@
 //! passed over. After an error of the peer's nothing is read at all (RFC 6455, 7.1.7).
 
 mod echo;
+pub mod origins;
 mod play;
 mod rate;
 mod request;
@@ -29,6 +30,7 @@ use tickyard_protocol::message::{
 };
 use tickyard_protocol::types::Tick;
 
+use crate::addresses::Peer;
 use crate::bridge::{Ask, Leave, RemovedWhy, RoomId};
 use crate::close_reason::CloseReason;
 use crate::config::limits::{FRAGMENTS_MAX, HELLO_BYTES_MAX, INPUTS_MAX, REPLIES_BYTES_MAX};
@@ -39,12 +41,19 @@ use crate::websocket::frame::{Opcode, write_close, write_frame};
 use crate::websocket::{self, CloseCode, Event, ReadError, Role, WebSocket};
 use echo::Echo;
 use rate::Metered;
+pub use request::write_unavailable;
 use site::{Compression, Site};
 
 /// One connection's conversation. Plain data: it can be written down between any two calls, and goes on from there.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Session {
     phase: Phase,
+    /// Who is at the other end. It is given back to the site's addresses when the session is over.
+    pub peer: Peer,
+    /// Why it is not let in, until it can be told: before a TLS handshake nobody can be told anything.
+    denied: Option<CloseReason>,
+    /// The bytes that are to blame for the end, if any are: escaped, and never a secret.
+    blame: Option<Box<str>>,
     /// When the phase began.
     since: Time,
     /// When the last byte came.
@@ -100,8 +109,8 @@ struct Play {
     room: RoomId,
     /// Index into the site's directory.
     place: usize,
-    /// The newest inputs, oldest first.
-    inputs: [Option<Input>; INPUTS_MAX],
+    /// The newest inputs, oldest first. Who sends none holds no memory for them.
+    inputs: Vec<Input>,
 }
 
 /// The room's newest tick and when it was due, for pongs.
@@ -128,9 +137,12 @@ pub struct Turn<'a> {
 
 impl Session {
     /// A connection that has just been accepted.
-    pub fn new(now: Time) -> Session {
+    pub fn new(now: Time, peer: Peer) -> Session {
         Session {
             phase: Phase::Request(Box::default()),
+            peer,
+            denied: None,
+            blame: None,
             since: now,
             heard: now,
             pinged: now,
@@ -189,9 +201,7 @@ impl Session {
             return;
         }
         match &self.phase {
-            Phase::Request(_) => {
-                self.refuse_request(turn, crate::http::Status::TIMEOUT, CloseReason::HandshakeTimeout)
-            }
+            Phase::Request(_) => self.request_timed_out(turn),
             Phase::Hello(_) if turn.now >= self.since + turn.site.limits.hello_timeout => {
                 self.end(turn, End::policy(CloseReason::HelloTimeout, "no hello in time"));
             }
@@ -248,14 +258,15 @@ impl Session {
     /// The oldest input that waits.
     pub fn take_input(&mut self) -> Option<(RoomId, Input)> {
         let Phase::Play(play) = &mut self.phase else { return None };
-        let input = play.inputs[0].take()?;
-        play.inputs.rotate_left(1);
-        Some((play.room, input))
+        if play.inputs.is_empty() {
+            return None;
+        }
+        Some((play.room, play.inputs.remove(0)))
     }
 
     /// Whether an input waits to be taken.
     pub fn has_input(&self) -> bool {
-        matches!(&self.phase, Phase::Play(play) if play.inputs[0].is_some())
+        matches!(&self.phase, Phase::Play(play) if !play.inputs.is_empty())
     }
 
     /// What was counted since the last call.
@@ -276,9 +287,26 @@ impl Session {
         }
     }
 
+    /// The bytes that are to blame for the end, if any are: escaped, and never a secret.
+    pub fn blame(&self) -> Option<&str> {
+        self.blame.as_deref()
+    }
+
     /// Whether the session is over but for the peer's close frame: hand in what comes until it is there, for some seconds.
     pub fn awaits_close(&self) -> bool {
         matches!(self.phase, Phase::Parting(..))
+    }
+
+    /// The memory held for what the peer has begun to say.
+    pub fn held_bytes(&self) -> usize {
+        match &self.phase {
+            Phase::Request(request) => request.1.capacity(),
+            Phase::Hello(greeting) => greeting.socket.socket.held_bytes(),
+            Phase::Echo(echo) => echo.held_bytes(),
+            Phase::Parting(_, socket) => socket.held_bytes(),
+            Phase::Play(play) => play.socket.socket.held_bytes(),
+            Phase::Closing(_) => 0,
+        }
     }
 
     /// Whether the session is of a WebSocket.
@@ -358,7 +386,11 @@ impl Session {
 
     /// The server stops.
     pub fn going_away(&mut self, turn: &mut Turn) {
-        if let Phase::Request(_) = self.phase {
+        if let Phase::Request(request) = &self.phase {
+            // Who has asked for nothing yet needs no answer.
+            if !request.1.is_empty() {
+                write_unavailable(turn.out, CloseReason::GoingAway);
+            }
             self.close(CloseReason::GoingAway, Leave::Removed);
         }
         self.end(turn, End::new(CloseReason::GoingAway, CloseCode::AWAY, "the server is going away"));
@@ -395,6 +427,7 @@ impl Session {
             return None;
         }
         let left = self.room().map(|room| (room, leave));
+        let reason = self.denied.unwrap_or(reason);
         // A join that was never handed on needs no leave.
         let never_asked = matches!(self.ask.take(), Some(Ask::Join(_)));
         self.leave = left.filter(|_| !never_asked);

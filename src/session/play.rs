@@ -76,7 +76,7 @@ impl Session {
             writer,
             room: turn.site.room(place.as_ref().copied().unwrap_or_default()),
             place: place.as_ref().copied().unwrap_or_default(),
-            inputs: [None; INPUTS_MAX],
+            inputs: Vec::new(),
         }));
         match place {
             Ok(_) => self.ask = Some(Ask::Join(Box::new(Join { name: hello.name, options: hello.options }))),
@@ -191,14 +191,13 @@ fn read_message(bytes: &[u8]) -> Result<Message, End> {
     Ok(Message { number: message.number, kind, payload })
 }
 
-fn keep_input(inputs: &mut [Option<Input>; INPUTS_MAX], skipped: &mut u32, input: Input) {
-    if let Some(free) = inputs.iter_mut().find(|slot| slot.is_none()) {
-        *free = Some(input);
-        return;
+fn keep_input(inputs: &mut Vec<Input>, skipped: &mut u32, input: Input) {
+    if inputs.len() == INPUTS_MAX {
+        inputs.remove(0);
+        *skipped += 1;
     }
-    inputs.rotate_left(1);
-    inputs[INPUTS_MAX - 1] = Some(input);
-    *skipped += 1;
+    inputs.reserve_exact(INPUTS_MAX - inputs.len());
+    inputs.push(input);
 }
 
 pub(super) fn text_message() -> End {

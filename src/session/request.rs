@@ -1,13 +1,19 @@
 //! The request that opens a connection: an upgrade, a page or the health.
 
-use super::echo::Echo;
-use super::site::{Compression, Page, start_of};
-use super::{Phase, Session, Turn, greeting};
-use crate::close_reason::CloseReason;
-use crate::http::{HEAD_BYTES_MAX, HttpError, RequestHead, Response, Status, write_status};
-use crate::websocket::deflate::{Agreement, Terms};
-use crate::websocket::handshake::{Refusal, Upgrade};
+use std::time::Duration;
+
 use tickyard_protocol::message::SUBPROTOCOL;
+
+use super::echo::Echo;
+use super::origins::{Asked, is_origin};
+use super::site::{Compression, Page};
+use super::{Phase, Session, Turn, greeting};
+use crate::addresses::{Peer, TooMany};
+use crate::bridge::Leave;
+use crate::close_reason::CloseReason;
+use crate::http::{HEAD_BYTES_MAX, HttpError, RequestHead, Response, Status, write_refusal};
+use crate::websocket::deflate::{Agreement, Terms};
+use crate::websocket::handshake::Upgrade;
 
 impl Session {
     /// Collects the head; what follows it stays in `input` for the phase that it leads to.
@@ -24,9 +30,15 @@ impl Session {
             }
             Ok(Some((head, used))) => {
                 advance(input, used - before);
-                answer(&head, turn)
+                match self.denied {
+                    Some(reason) => deny(turn, reason),
+                    None => answer(&head, &mut self.peer, turn),
+                }
             }
-            Err(error) => refusal(error, turn),
+            Err(error) => {
+                self.blame = Some(first_line(head));
+                refuse_head(error, turn)
+            }
         };
         self.since = turn.now;
         match answer {
@@ -34,17 +46,55 @@ impl Session {
             Answer::Echo(deflate) => self.phase = Phase::Echo(Box::new(Echo::new(deflate))),
             Answer::Close(reason) => {
                 *input = &mut [];
-                self.close(reason, crate::bridge::Leave::Removed);
+                self.close(reason, Leave::Removed);
             }
         }
     }
 
-    /// Answers with a status and closes.
-    pub(super) fn refuse_request(&mut self, turn: &mut Turn, status: Status, reason: CloseReason) {
-        write_status(turn.out, status, &[]);
-        self.close(reason, crate::bridge::Leave::Removed);
+    /// A trusted proxy said whose connection it is before all else; `None`: its own, or it does not know.
+    pub fn introduced(&mut self, turn: &mut Turn, client: Option<std::net::IpAddr>) {
+        if turn.site.addresses.introduce(&mut self.peer, client) == Err(TooMany) {
+            self.turn_away(turn, CloseReason::AddressLimit);
+        }
+    }
+
+    /// A trusted proxy's header was none.
+    pub fn badly_introduced(&mut self, bytes: &[u8]) {
+        self.blame = Some(escape(bytes));
+        self.close(CloseReason::BadProxyHeader, Leave::Removed);
+    }
+
+    /// There is no room for this connection: answers 503, whatever will be asked. Over TLS it has to be asked first.
+    pub fn turn_away(&mut self, turn: &mut Turn, reason: CloseReason) {
+        if self.peer.is_secure() {
+            self.denied = Some(reason);
+        } else if let Phase::Request(_) = self.phase {
+            write_unavailable(turn.out, reason);
+            self.close(reason, Leave::Removed);
+        }
+    }
+
+    pub(super) fn request_timed_out(&mut self, turn: &mut Turn) {
+        write_refusal(turn.out, Status::TIMEOUT, &[], "no whole request came in time");
+        self.close(CloseReason::HandshakeTimeout, Leave::Removed);
     }
 }
+
+/// Writes the 503 of a reason, with the time after which it may be better.
+pub fn write_unavailable(out: &mut Vec<u8>, reason: CloseReason) {
+    let why = match reason {
+        CloseReason::AddressLimit => {
+            "your address has as many connections open as one may have; close some, or try again later"
+        }
+        CloseReason::GoingAway => "the server is going away; try again later",
+        _ => "the server is full; try again later",
+    };
+    let seconds = RETRY_AFTER.as_secs().to_string();
+    write_refusal(out, Status::UNAVAILABLE, &[("Retry-After", &seconds)], why);
+}
+
+/// When to come again after a 503: players come and go by the minute.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
 
 enum Answer {
     Play(Option<Agreement>),
@@ -56,76 +106,127 @@ fn advance(input: &mut &mut [u8], used: usize) {
     *input = &mut std::mem::take(input)[used..];
 }
 
-fn refusal(error: HttpError, turn: &mut Turn) -> Answer {
+fn refuse_head(error: HttpError, turn: &mut Turn) -> Answer {
     // What is not HTTP gets no answer in HTTP.
     if let Some(status) = error.status() {
-        write_status(turn.out, status, &[]);
+        write_refusal(turn.out, status, &[], error.advice());
     }
-    Answer::Close(CloseReason::BadHandshake)
+    Answer::Close(match error {
+        HttpError::HeadTooLarge | HttpError::TargetTooLong => CloseReason::HeadTooLarge,
+        HttpError::Malformed | HttpError::Version => CloseReason::BadRequest,
+        HttpError::NotHttp => CloseReason::NotHttp,
+    })
 }
 
-fn answer(head: &RequestHead, turn: &mut Turn) -> Answer {
-    match head.path {
+fn deny(turn: &mut Turn, reason: CloseReason) -> Answer {
+    write_unavailable(turn.out, reason);
+    Answer::Close(reason)
+}
+
+fn answer(head: &RequestHead, peer: &mut Peer, turn: &mut Turn) -> Answer {
+    let before = turn.out.len();
+    let answer = match turn.site.addresses.forward(peer, &head.headers) {
+        Err(TooMany) => deny(turn, CloseReason::AddressLimit),
         // Between two messages of a player nothing is kept.
-        "/play" => upgrade(head, turn, &[SUBPROTOCOL], Terms::NoTakeover, Answer::Play),
-        "/echo" if turn.site.echo => upgrade(head, turn, &[], Terms::AsOffered, Answer::Echo),
-        _ => page(head, turn),
+        Ok(()) if head.is_for("/play") => {
+            upgrade(head, peer, turn, &[SUBPROTOCOL], Terms::NoTakeover, Answer::Play)
+        }
+        Ok(()) if turn.site.echo && head.is_for("/echo") => {
+            upgrade(head, peer, turn, &[], Terms::AsOffered, Answer::Echo)
+        }
+        Ok(()) => page(head, turn),
+    };
+    if head.method == "HEAD" {
+        leave_out_body(turn.out, before);
     }
+    answer
 }
 
 fn upgrade(
     head: &RequestHead,
+    peer: &Peer,
     turn: &mut Turn,
     protocols: &[&'static str],
     terms: Terms,
     then: fn(Option<Agreement>) -> Answer,
 ) -> Answer {
-    let checked = Upgrade::check(head, protocols).map(|upgrade| match turn.site.deflate {
-        Compression::Off => upgrade,
-        Compression::On | Compression::State => upgrade.with_deflate(head, terms),
-    });
-    if let Ok(upgrade) = &checked
-        && turn.site.origins.allow(&head.headers)
-    {
-        upgrade.write(turn.out);
-        return then(upgrade.deflate());
-    }
-    match checked {
-        Err(refusal @ Refusal::NotUpgrade) => {
-            tracing::debug!(path = ?head.path, "a request without an upgrade");
+    let upgrade = match Upgrade::check(head, protocols) {
+        Ok(upgrade) if turn.site.deflate == Compression::Off => upgrade,
+        Ok(upgrade) => upgrade.with_deflate(head, terms),
+        Err(refusal) => {
             refusal.write(turn.out);
-        }
-        Err(refusal) => refusal.write(turn.out),
-        Ok(_) => {
-            let origin = head.headers.get("origin").unwrap_or_default();
-            if turn.site.origin_warned.is_due(turn.now) {
-                let origin = start_of(origin);
-                tracing::warn!(?origin, "a page of this origin was refused; --allow-origin lets it in");
-            }
-            write_status(turn.out, Status::FORBIDDEN, &[]);
-        }
-    }
-    Answer::Close(CloseReason::BadHandshake)
-}
-
-fn page(head: &RequestHead, turn: &mut Turn) -> Answer {
-    let with_body = match head.method {
-        "GET" => true,
-        "HEAD" => false,
-        _ => {
-            write_status(turn.out, Status::METHOD_NOT_ALLOWED, &[("Allow", "GET, HEAD")]);
             return Answer::Close(CloseReason::BadHandshake);
         }
     };
+    let origin = head.headers.get("origin");
+    if turn.site.origins.allow(origin, &Asked::new(head, peer)) {
+        upgrade.write(turn.out);
+        return then(upgrade.deflate());
+    }
+    warn_of_origin(turn, origin.unwrap_or_default());
+    write_refusal(turn.out, Status::FORBIDDEN, &[], FORBIDDEN);
+    Answer::Close(CloseReason::ForbiddenOrigin)
+}
+
+/// For the developer of the page; who else may connect is nobody's business.
+const FORBIDDEN: &str = "pages of this origin may not connect; if it is yours, start the server with --allow-origin (its log names the origin)";
+
+/// Names the flag with the very origin to add, if it is one: it may be copied into a shell.
+fn warn_of_origin(turn: &mut Turn, origin: &str) {
+    if !turn.site.origin_warned.is_due(turn.now) {
+        return;
+    }
+    if origin.len() <= 256 && is_origin(origin) {
+        tracing::warn!("a page of {origin} was refused (403); if it is yours, add --allow-origin {origin}");
+    } else {
+        let origin = escape(origin.as_bytes());
+        tracing::warn!(%origin, "a page was refused (403): its origin can not be listed, only --allow-origin '*' lets it in");
+    }
+}
+
+/// RFC 9110, 9.3.2: the answer to HEAD says how long the body would be, and has none.
+fn leave_out_body(out: &mut Vec<u8>, from: usize) {
+    if let Some(end) = out[from..].windows(4).position(|four| four == b"\r\n\r\n") {
+        out.truncate(from + end + 4);
+    }
+}
+
+/// The first line as far as it can hold no secret: up to a query or a colon, 64 bytes, escaped.
+fn first_line(head: &[u8]) -> Box<str> {
+    let is_text = head.first().is_some_and(u8::is_ascii_alphabetic);
+    let ends = |byte: &u8| matches!(byte, b'?' | b':') || (is_text && matches!(byte, b'\r' | b'\n'));
+    let end = head.iter().position(ends).unwrap_or(head.len());
+    escape(&head[..end])
+}
+
+/// The first 64 bytes, fit for a log.
+fn escape(bytes: &[u8]) -> Box<str> {
+    bytes[..bytes.len().min(BLAME_BYTES_MAX)].escape_ascii().to_string().into()
+}
+
+const BLAME_BYTES_MAX: usize = 64;
+
+fn page(head: &RequestHead, turn: &mut Turn) -> Answer {
+    if !matches!(head.method, "GET" | "HEAD") {
+        // RFC 9110, 15.5.6: 405 comes with the methods that are allowed.
+        let headers = [("Allow", "GET, HEAD")];
+        write_refusal(turn.out, Status::METHOD_NOT_ALLOWED, &headers, "pages are asked for with GET or HEAD");
+        return Answer::Close(CloseReason::MethodNotAllowed);
+    }
     if head.has_body() {
-        write_status(turn.out, Status::BAD_REQUEST, &[]);
-        return Answer::Close(CloseReason::BadHandshake);
+        write_refusal(turn.out, Status::BAD_REQUEST, &[], "a request for a page has no body");
+        return Answer::Close(CloseReason::BadRequest);
     }
     const HEALTH: Page = Page { path: "/healthz", content_type: "text/plain; charset=utf-8", body: b"ok\n" };
-    let found = turn.site.pages.iter().chain([&HEALTH]).find(|page| page.path == head.path);
+    let found = turn.site.pages.iter().chain([&HEALTH]).find(|page| head.is_for(page.path));
     let Some(page) = found else {
-        write_status(turn.out, Status::NOT_FOUND, &[]);
-        return Answer::Close(CloseReason::BadHandshake);
+        write_refusal(
+            turn.out,
+            Status::NOT_FOUND,
+            &[],
+            "players connect to /play; /healthz says whether the server is well",
+        );
+        return Answer::Close(CloseReason::NotFound);
     };
     // The pages are public and say nothing of a visitor: a page of another port may import the client from here.
     let headers = &[
@@ -134,10 +235,9 @@ fn page(head: &RequestHead, turn: &mut Turn) -> Answer {
         ("X-Content-Type-Options", "nosniff"),
     ];
     let response = Response { status: Status::OK, content_type: page.content_type, headers };
-    if with_body {
-        response.write(turn.out, page.body);
-    } else {
-        response.write_head(turn.out, page.body.len() as u64);
-    }
+    response.write(turn.out, page.body);
     Answer::Close(CloseReason::HttpDone)
 }
+
+#[cfg(test)]
+mod tests;

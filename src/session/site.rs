@@ -5,9 +5,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tickyard_protocol::fields::Field;
 use tickyard_protocol::message::RefusalCode;
 
+use super::origins::Origins;
+use crate::addresses::Addresses;
 use crate::bridge::RoomId;
 use crate::config::limits::Limits;
-use crate::http::Headers;
 use crate::time::Time;
 
 /// What is the same for all sessions of a server.
@@ -23,6 +24,8 @@ pub struct Site {
     pub deflate: Compression,
     /// Which pages may connect.
     pub origins: Origins,
+    /// Whose connection is whose, and how many there may be.
+    pub addresses: Addresses,
     /// What each peer is held to.
     pub limits: Limits,
     /// When the log last spoke of a refused origin.
@@ -130,49 +133,7 @@ impl Site {
     }
 }
 
-/// Which pages may open a WebSocket. A browser sends the page's origin; other clients send none and pass.
-///
-/// Without this check any page on the web could play, and read, in the name of a visitor who can reach the server
-/// (cross-site WebSocket hijacking).
-#[derive(Clone, Debug)]
-pub enum Origins {
-    /// These, as in `https://game.example`, and pages from the host that the request names.
-    Listed(Vec<String>),
-    /// Pages from this machine: nobody else can reach us.
-    Loopback,
-    /// Pages from the host that the request names.
-    Same,
-}
-
-impl Origins {
-    /// Whether a request with these headers may be upgraded.
-    pub fn allow(&self, headers: &Headers) -> bool {
-        let Some(origin) = headers.get("origin") else { return true };
-        let Some((_, authority)) = origin.split_once("://") else { return false };
-        // The server's own page, whatever it is called.
-        if headers.get("host").is_some_and(|host| host.eq_ignore_ascii_case(authority)) {
-            return !matches!(self, Origins::Loopback) || is_loopback(host_of(authority));
-        }
-        match self {
-            Origins::Listed(list) => list.iter().any(|listed| listed.eq_ignore_ascii_case(origin)),
-            Origins::Loopback => is_loopback(host_of(authority)),
-            Origins::Same => false,
-        }
-    }
-}
-
 /// As much of a peer's text as is said back, or written to a log.
 pub(super) fn start_of(text: &str) -> &str {
     &text[..text.floor_char_boundary(64)]
-}
-
-fn host_of(authority: &str) -> &str {
-    match authority.strip_prefix('[') {
-        Some(v6) => v6.split(']').next().unwrap_or_default(),
-        None => authority.split(':').next().unwrap_or_default(),
-    }
-}
-
-fn is_loopback(host: &str) -> bool {
-    host.eq_ignore_ascii_case("localhost") || host.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
 }

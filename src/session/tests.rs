@@ -9,8 +9,10 @@ use tickyard_protocol::message::{
 };
 use tickyard_protocol::types::{CellId, Seq};
 
-use super::site::{Compression, Origins, Page, Place, Warned};
+use super::origins::Origins;
+use super::site::{Compression, Page, Place, Warned};
 use super::*;
+use crate::addresses::Addresses;
 use crate::bridge::{Join, Message};
 use crate::config::limits::{HANDSHAKE_TIMEOUT, Limits, MESSAGE_BYTES_MAX};
 
@@ -34,10 +36,15 @@ fn site() -> Site {
         pages: PAGES,
         echo: true,
         deflate: Compression::Off,
-        origins: Origins::Loopback,
+        origins: Origins::LOOPBACK,
+        addresses: Addresses::default(),
         limits: Limits::default(),
         origin_warned: Warned::default(),
     }
+}
+
+fn nobody() -> crate::addresses::Peer {
+    crate::addresses::Peer::new(([192, 0, 2, 1], 40_000).into())
 }
 
 /// A session, its site and all that it answered.
@@ -50,7 +57,7 @@ struct Peer {
 
 impl Peer {
     fn new() -> Peer {
-        Peer { site: site(), session: Session::new(START), now: START, out: Vec::new() }
+        Peer { site: site(), session: Session::new(START, nobody()), now: START, out: Vec::new() }
     }
 
     fn with<R>(&mut self, deed: impl FnOnce(&mut Session, &mut Turn) -> R) -> R {
@@ -368,68 +375,6 @@ fn dripping_a_request_extends_nothing() {
     peer.with(|session, turn| session.handle_timeout(turn));
     assert!(peer.answer().starts_with(b"HTTP/1.1 408 "));
     assert_eq!(peer.session.closing(), Some(CloseReason::HandshakeTimeout));
-}
-
-#[test]
-fn requests_that_are_no_upgrade_get_their_status() {
-    let cases = [
-        ("GET / HTTP/1.1\r\nHost: a\r\n\r\n", "HTTP/1.1 200 OK", CloseReason::HttpDone),
-        ("HEAD / HTTP/1.1\r\nHost: a\r\n\r\n", "HTTP/1.1 200 OK", CloseReason::HttpDone),
-        ("GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n", "HTTP/1.1 200 OK", CloseReason::HttpDone),
-        ("GET /nothing HTTP/1.1\r\nHost: a\r\n\r\n", "HTTP/1.1 404 ", CloseReason::BadHandshake),
-        ("POST / HTTP/1.1\r\nHost: a\r\n\r\n", "HTTP/1.1 405 ", CloseReason::BadHandshake),
-        ("GET /play HTTP/1.1\r\nHost: a\r\n\r\n", "HTTP/1.1 426 ", CloseReason::BadHandshake),
-        ("GET / HTTP/1.1\r\n\r\n", "HTTP/1.1 400 ", CloseReason::BadHandshake),
-        (
-            "GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n",
-            "HTTP/1.1 400 ",
-            CloseReason::BadHandshake,
-        ),
-    ];
-    for (request, status, reason) in cases {
-        let mut peer = Peer::new();
-        peer.send(request.as_bytes());
-        let answer = String::from_utf8(peer.answer()).unwrap();
-        assert!(answer.starts_with(status), "{request:?}: {answer}");
-        assert_eq!(answer.ends_with("<p>hello"), request.starts_with("GET / ") && status.contains("200"));
-        assert_eq!(peer.session.closing(), Some(reason), "{request:?}");
-    }
-}
-
-#[test]
-fn a_tls_hello_is_dropped_without_an_answer() {
-    let mut peer = Peer::new();
-    peer.send(&[0x16, 3, 1, 0, 5]);
-    assert_eq!(peer.answer(), b"");
-    assert_eq!(peer.session.closing(), Some(CloseReason::BadHandshake));
-}
-
-#[test]
-fn pages_of_other_origins_are_refused_and_clients_without_one_pass() {
-    let cases = [
-        (Origins::Loopback, "http://localhost:5173", true),
-        (Origins::Loopback, "http://127.0.0.1:1", true),
-        (Origins::Loopback, "http://[::1]:1", true),
-        (Origins::Loopback, "https://evil.example", false),
-        (Origins::Loopback, "http://localhost.evil.example", false),
-        (Origins::Loopback, "null", false),
-        (Origins::Same, "http://localhost:7070", true),
-        (Origins::Same, "http://localhost:7071", false),
-        (Origins::Listed(vec!["https://game.example".into()]), "https://game.example", true),
-        (Origins::Listed(vec!["https://game.example".into()]), "https://game.example.evil", false),
-        (Origins::Listed(vec!["https://game.example".into()]), "http://localhost:7070", true),
-        (Origins::Listed(vec!["https://game.example".into()]), "http://localhost:7071", false),
-    ];
-    for (origins, origin, passes) in cases {
-        let mut peer = Peer::new();
-        peer.site.origins = origins.clone();
-        peer.send(upgrade("/play", &format!("Origin: {origin}\r\n")).as_bytes());
-        let status: &[u8] = if passes { b"HTTP/1.1 101 " } else { b"HTTP/1.1 403 " };
-        assert!(peer.answer().starts_with(status), "{origins:?} {origin}");
-    }
-    let mut peer = Peer::new();
-    peer.site.origins = Origins::Listed(vec![]);
-    peer.upgrade("/play");
 }
 
 #[test]

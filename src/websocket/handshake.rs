@@ -105,7 +105,24 @@ impl Refusal {
             Self::NotUpgrade | Self::Version => &[("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13")],
             Self::Body | Self::Connection | Self::Extensions | Self::HttpVersion | Self::Key => &[],
         };
-        http::write_status(out, self.status(), headers);
+        http::write_refusal(out, self.status(), headers, self.why());
+    }
+
+    fn why(self) -> &'static str {
+        match self {
+            Self::Body => "a request for a WebSocket has no body",
+            Self::Connection => {
+                "a request for a WebSocket says Connection: Upgrade; if a proxy is in between, let it pass that on"
+            }
+            Self::Extensions => "Sec-WebSocket-Extensions is no list of extensions (RFC 6455, 9.1)",
+            Self::HttpVersion => "a WebSocket needs HTTP/1.1",
+            Self::Key => "Sec-WebSocket-Key has to be 16 bytes in base64",
+            Self::Method => "a WebSocket is asked for with GET",
+            Self::NotUpgrade => {
+                "this is a WebSocket: connect with ws:// or wss://; if a proxy is in between, let it pass Upgrade on"
+            }
+            Self::Version => "only version 13 of WebSocket is spoken (Sec-WebSocket-Version: 13)",
+        }
     }
 }
 
@@ -380,6 +397,7 @@ mod tests {
             ("dGhlIHNhbXBsZSBub25jZQ==", "dGhlIHNhbXBsZSBub25jZQ", Refusal::Key, 400),
             ("dGhlIHNhbXBsZSBub25jZQ==", "dGhlIHNhbXBsZSBub25jZTEy", Refusal::Key, 400),
             ("dGhlIHNhbXBsZSBub25jZQ==", "dGhlIHNhbXBsZSBub25j*Q==", Refusal::Key, 400),
+            ("Origin:", "Sec-WebSocket-Extensions: x;\r\nOrigin:", Refusal::Extensions, 400),
             ("Origin:", "Content-Length: 5\r\nOrigin:", Refusal::Body, 400),
             ("Origin:", "Transfer-Encoding: chunked\r\nOrigin:", Refusal::Body, 400),
         ] {
@@ -397,8 +415,9 @@ mod tests {
         };
         assert_eq!(
             written(Refusal::Version),
-            "HTTP/1.1 426 Upgrade Required\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: 21\r\n\
-             Connection: close, Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\r\n426 Upgrade Required\n"
+            "HTTP/1.1 426 Upgrade Required\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: 89\r\n\
+             Connection: close, Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\r\n426 Upgrade Required: \
+             only version 13 of WebSocket is spoken (Sec-WebSocket-Version: 13)\n"
         );
         assert!(written(Refusal::Method).contains("\r\nAllow: GET\r\n"));
         assert!(written(Refusal::Key).starts_with("HTTP/1.1 400 Bad Request\r\n"));

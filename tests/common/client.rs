@@ -49,6 +49,8 @@ pub struct Client {
     pub welcome: Option<Welcome>,
     pub refused: Option<Refused>,
     pub end: Option<End>,
+    /// What the close frame said.
+    pub reason: String,
     pub replica: Replica,
     pub ears: Ears,
     pub pongs: Vec<Pong>,
@@ -120,6 +122,7 @@ impl Client {
             welcome: None,
             refused: None,
             end: None,
+            reason: String::new(),
             replica: Replica::default(),
             ears: Ears::default(),
             pongs: vec![],
@@ -309,7 +312,10 @@ impl Client {
     fn take(&mut self, message: Message) {
         match message {
             Message::Binary(bytes) => self.take_binary(&bytes),
-            Message::Close(Some(frame)) => self.end = Some(End::Close(frame.code.into())),
+            Message::Close(Some(frame)) => {
+                self.end = Some(End::Close(frame.code.into()));
+                self.reason = frame.reason.to_string();
+            }
             Message::Close(None) => self.end = Some(End::CloseOnly),
             // tungstenite answers pings by itself, with the next message or read.
             Message::Pong(_) | Message::Ping(_) => {}

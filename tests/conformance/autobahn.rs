@@ -10,7 +10,8 @@ mod frames;
 #[path = "autobahn/utf8.rs"]
 mod utf8;
 
-use tickyard::session::site::{Compression, Origins, Site, Warned};
+use tickyard::session::origins::Origins;
+use tickyard::session::site::{Compression, Site, Warned};
 use tickyard::session::{Pulse, Session, Turn};
 use tickyard::time::Time;
 
@@ -140,8 +141,14 @@ impl Peer {
             let socket = Box::new(WebSocket::new(role, LIMITS));
             return Peer::Client { socket, heard: Vec::new() };
         }
-        let mut peer =
-            Peer::Server { session: Box::new(Session::new(NOW)), site: Box::new(site()), out: Vec::new() };
+        let mut peer = Peer::Server {
+            session: Box::new(Session::new(
+                NOW,
+                tickyard::addresses::Peer::new(([192, 0, 2, 1], 40_000).into()),
+            )),
+            site: Box::new(site()),
+            out: Vec::new(),
+        };
         peer.hear(
             b"GET /echo HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n",
@@ -176,8 +183,9 @@ fn site() -> Site {
         places: Vec::new(),
         pages: &[],
         echo: true,
-        origins: Origins::Loopback,
         deflate: Compression::Off,
+        origins: Origins::LOOPBACK,
+        addresses: tickyard::addresses::Addresses::default(),
         limits: tickyard::config::limits::Limits::default(),
         origin_warned: Warned::default(),
     }

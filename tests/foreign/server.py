@@ -67,7 +67,7 @@ class Server:
         self.http = self._place("play")
         self.play = self._place("clients")
         self.metrics_url = self._place("metrics")
-        match = re.match(r"http://([^:/]+):(\d+)/", self.http)
+        match = re.match(r"https?://([^:/]+):(\d+)/", self.http)
         assert match, self.banner
         self.address = (match[1], int(match[2]))
         self.echo = f"ws://{match[1]}:{match[2]}/echo"

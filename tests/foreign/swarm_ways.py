@@ -86,6 +86,11 @@ class Swarm:
             to = [f"CONNECT {place} HTTP/1.1\r\nHost: {place}\r\n\r\n" for place in
                   (f"127.0.0.1:{front.port}", f"{server.address[0]}:{server.address[1]}")]
             assert set(proxy.asked) == set(to), set(proxy.asked)
+            with Server(f"--tls-cert={self.certificates.chain}", f"--tls-key={self.certificates.key}") as secure:
+                self.check("plays with the server's own TLS", lambda: self.plays(secure.play, trusted))
+                self.check("... through a tunnel", lambda: self.plays(secure.play, (*trusted, *by_proxy)))
+                self.check("TLS at a plain URL", lambda: self.fails(secure.play.replace("wss:", "ws:"), (),
+                    "handshake: HTTP status 400 instead of 101"))
             self.check("a CA that is not known", lambda: self.fails(f"wss://localhost:{front.port}", (),
                 "connect: the server's certificate is from nobody who is trusted here: name its CA with --ca FILE"
                 " (a self-signed one is its own)"))

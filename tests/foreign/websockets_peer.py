@@ -1,9 +1,9 @@
 """Holds a server to RFC 6455 and to the protocol's close codes, with the Python library `websockets`.
 
-    python3 websockets_peer.py --url ws://127.0.0.1:7070 --pid PID
+    python3 websockets_peer.py --url ws://127.0.0.1:7070 --pid PID --silence 5
 
 The server runs with --echo, and with few enough seats (--players=8 --capacity=8) to fill them. With --pid the last thing is a SIGTERM,
-which must reach everybody as 1001.
+which must reach everybody as 1001. With --silence two clients say nothing for so many seconds, which should be more than the server's --idle-timeout.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ FRAMES = json.loads((Path(__file__).parent / "frames.json").read_text(encoding="
 class Peer:
     """The checks, and what came of them."""
 
-    def __init__(self, url: str, pid: int | None) -> None:
-        self.url, self.pid = url, pid
+    def __init__(self, url: str, pid: int | None, silence: float | None) -> None:
+        self.url, self.pid, self.silence = url, pid, silence
         self.address = urlsplit(url).netloc
         self.passed = self.failed = 0
         self.seated: list[ClientConnection] = []
@@ -71,6 +71,8 @@ class Peer:
             await self.check(f"pings between fragments of {size}", lambda: self.fragments(size, pings=True))
         for size in (0, 1, 125):
             await self.check(f"pong with {size} bytes", lambda: self.pong(size))
+        if self.silence:
+            await self.check("silence", self.silent)
         for code in (1000, 1001, 1011, 3000, 4000, 4999):
             await self.check(f"close with {code}", lambda: self.close(code))
         for case in FRAMES["echo"]:
@@ -219,6 +221,14 @@ class Peer:
             self.seated.append(socket)
         raise AssertionError(f"{len(self.seated)} players are in")
 
+    async def silent(self) -> None:
+        """Who says nothing and answers pings, which the library does by itself, stays."""
+        sockets = [await self.open("/echo"), await self.open("/play", [wire.SUBPROTOCOL])]
+        await asyncio.sleep(self.silence or 0)
+        await sockets[0].send("still here")
+        expect(await sockets[0].recv(), "still here")
+        expect(sockets[1].state.name, "OPEN")
+
     async def going_away(self) -> None:
         """At its end the server tells everybody: 1001."""
         assert self.pid
@@ -278,8 +288,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Judges a server with the library websockets.")
     parser.add_argument("--url", required=True, help="as in ws://127.0.0.1:7070")
     parser.add_argument("--pid", type=int, help="the server's process, to end it")
+    parser.add_argument("--silence", type=float, help="say nothing for so many seconds")
     options = parser.parse_args()
-    peer = Peer(options.url.rstrip("/"), options.pid)
+    peer = Peer(options.url.rstrip("/"), options.pid, options.silence)
     asyncio.run(peer.all())
     print(f"websockets: {peer.passed} passed, {peer.failed} failed")
     return 1 if peer.failed or not peer.passed else 0

@@ -1,14 +1,16 @@
 // Holds a server to RFC 6455 and to the protocol's close codes, with the npm library `ws`.
 //
-//     node ws-peer.mjs --url ws://127.0.0.1:7070 --pid PID
+//     node ws-peer.mjs --url ws://127.0.0.1:7070 --pid PID --silence 5
 //
-// The server runs with --echo. With --pid the last thing is a SIGTERM, which must reach everybody as 1001.
+// The server runs with --echo. With --silence two clients say nothing for so many seconds, which should be more than the server's
+// --idle-timeout; the library answers pings by itself. With --pid the last thing is a SIGTERM, which must reach everybody as 1001.
 
 import { deepStrictEqual as equal } from "node:assert";
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { request } from "node:http";
+import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
 
 import { WebSocket } from "ws";
@@ -17,7 +19,9 @@ const PATIENCE_MS = 10_000;
 const SIZES = [0, 1, 125, 126, 127, 65535, 65536, 1024 * 1024];
 const SUBPROTOCOL = "tickyard.v1";
 const frames = JSON.parse(readFileSync(new URL("frames.json", import.meta.url), "utf8"));
-const { values: options } = parseArgs({ options: { url: { type: "string" }, pid: { type: "string" } } });
+const { values: options } = parseArgs({
+  options: { url: { type: "string" }, pid: { type: "string" }, silence: { type: "string" } },
+});
 const url = options.url?.replace(/\/$/, "");
 let passed = 0;
 let failed = 0;
@@ -146,6 +150,20 @@ async function echoes(check) {
   });
 }
 
+async function silence(check) {
+  if (!options.silence) return;
+  await check("who says nothing and answers pings stays", async (open) => {
+    const sockets = [await open("/echo"), await open("/play", [SUBPROTOCOL])];
+    let pings = 0;
+    for (const socket of sockets) socket.on("ping", () => (pings += 1));
+    await sleep(options.silence * 1000);
+    equal(pings >= 4, true);
+    equal(sockets.map((socket) => socket.readyState), [WebSocket.OPEN, WebSocket.OPEN]);
+    sockets[0].send("still here");
+    equal((await message(sockets[0])).data.toString(), "still here");
+  });
+}
+
 async function ends(check) {
   for (const code of [1000, 1001, 1011, 3000, 4000, 4999]) {
     await check(`close with ${code}`, async (open) => {
@@ -177,11 +195,12 @@ async function ends(check) {
 }
 
 if (!url) {
-  console.error("usage: node ws-peer.mjs --url ws://127.0.0.1:7070 [--pid PID]");
+  console.error("usage: node ws-peer.mjs --url ws://127.0.0.1:7070 [--pid PID] [--silence SECONDS]");
   process.exit(2);
 }
 await handshakes(check);
 await echoes(check);
+await silence(check);
 await ends(check);
 console.log(`ws: ${passed} passed, ${failed} failed`);
 process.exit(failed > 0 || passed === 0 ? 1 : 0);

@@ -9,7 +9,6 @@ use std::time::Duration;
 use socket2::SockRef;
 use tickyard::Config;
 use tickyard::close_reason::CloseReason;
-use tickyard::metrics::RefuseReason;
 
 use crate::common::client::{Client, End, hello};
 use crate::common::http::{dial, upgrade_request};
@@ -21,8 +20,9 @@ const ATTACKERS: u64 = 3;
 
 /// A server with somebody who plays on it.
 struct Scene {
-    house: House,
+    // It goes first: the server would wait for its answer to the last close.
     bystander: Client,
+    house: House,
     stamp: u64,
 }
 
@@ -88,22 +88,27 @@ fn a_request_that_is_no_upgrade_gets_its_status_and_never_becomes_frames() {
     // A close frame, masked with zeros: as a frame it would be answered.
     let body = [and("Content-Length: 6"), b"\x88\x80\0\0\0\0".to_vec()].concat();
     let chunked = [and("Transfer-Encoding: chunked"), b"\x88\x80\0\0\0\0".to_vec()].concat();
-    for (name, bytes, status) in [
-        ("version 12", with("Version: 13", "Version: 12"), 426),
-        ("a key of 15 bytes", with("dGhlIHNhbXBsZSBub25jZQ==", "dGhlIHNhbXBsZSBub25j"), 400),
-        ("POST", with("GET ", "POST "), 405),
-        ("HTTP/1.0", with("HTTP/1.1", "HTTP/1.0"), 505),
-        ("no Host", with(&format!("{host}\r\n"), ""), 400),
-        ("two of Host", and(host), 400),
-        ("a NUL", and("X: a\0b"), 400),
-        ("a lone CR", and("X: a\rb"), 400),
-        ("a space before a colon", and("X : a"), 400),
-        ("a body", body, 400),
-        ("a body in chunks", chunked, 400),
-        ("a foreign page", and("Origin: https://evil.example"), 403),
-        ("a page without an origin", and("Origin: null"), 403),
+    for (name, bytes, status, reason) in [
+        ("version 12", with("Version: 13", "Version: 12"), 426, CloseReason::BadHandshake),
+        (
+            "a key of 15 bytes",
+            with("dGhlIHNhbXBsZSBub25jZQ==", "dGhlIHNhbXBsZSBub25j"),
+            400,
+            CloseReason::BadHandshake,
+        ),
+        ("POST", with("GET ", "POST "), 405, CloseReason::BadHandshake),
+        ("HTTP/1.0", with("HTTP/1.1", "HTTP/1.0"), 505, CloseReason::BadHandshake),
+        ("no Host", with(&format!("{host}\r\n"), ""), 400, CloseReason::BadRequest),
+        ("two of Host", and(host), 400, CloseReason::BadRequest),
+        ("a NUL", and("X: a\0b"), 400, CloseReason::BadRequest),
+        ("a lone CR", and("X: a\rb"), 400, CloseReason::BadRequest),
+        ("a space before a colon", and("X : a"), 400, CloseReason::BadRequest),
+        ("a body", body, 400, CloseReason::BadHandshake),
+        ("a body in chunks", chunked, 400, CloseReason::BadHandshake),
+        ("a foreign page", and("Origin: https://evil.example"), 403, CloseReason::ForbiddenOrigin),
+        ("a page without an origin", and("Origin: null"), 403, CloseReason::ForbiddenOrigin),
     ] {
-        scene.attack(name, CloseReason::BadHandshake, |scene| {
+        scene.attack(name, reason, |scene| {
             assert_eq!(scene.status(&bytes), Some(status), "{name}");
         });
     }
@@ -118,7 +123,7 @@ fn a_request_without_end_is_answered_at_its_limit_and_not_read_further() {
         ("50,000 headers", [start, &"X: y\r\n".repeat(50_000)].concat(), 431),
         ("a target of 200 KB", format!("GET /{} HTTP/1.1\r\n", "x".repeat(200_000)), 414),
     ] {
-        scene.attack(name, CloseReason::BadHandshake, |scene| {
+        scene.attack(name, CloseReason::HeadTooLarge, |scene| {
             assert_eq!(scene.status(bytes.as_bytes()), Some(status), "{name}");
         });
     }
@@ -132,7 +137,7 @@ fn what_is_not_http_is_dropped_without_a_word() {
         ("noise", b"\x00\x9f\xe3\x01\xff\xff\x80"),
         ("an HTTP/2 preface", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
     ] {
-        scene.attack(name, CloseReason::BadHandshake, |scene| {
+        scene.attack(name, CloseReason::NotHttp, |scene| {
             assert_eq!(scene.answer(bytes), b"", "{name}");
         });
     }
@@ -288,9 +293,7 @@ fn after_a_storm_of_resets_every_slot_is_free_again() {
     crowd.last_mut().unwrap().say_hello(&hello("lab", "Last"));
     crowd.last_mut().unwrap().until_it_sees_all();
     // And one more than there is room for is told so.
-    let before = scene.house.metrics().connections_refused.get(RefuseReason::Full);
+    let before = scene.house.metrics().closes.get(CloseReason::Full);
     assert_eq!(scene.status(&upgrade), Some(503));
-    until("it is counted", || {
-        scene.house.metrics().connections_refused.get(RefuseReason::Full) == before + 1
-    });
+    until("it is counted", || scene.house.metrics().closes.get(CloseReason::Full) == before + 1);
 }

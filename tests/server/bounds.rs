@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use tickyard::Config;
 use tickyard::close_reason::CloseReason;
-use tickyard::metrics::RefuseReason;
 use tungstenite::Message;
 
 use crate::common::client::{Client, End, hello};
@@ -33,9 +32,7 @@ fn beyond_the_maximum_of_connections_the_answer_is_503_until_one_ends() {
             let answer = answer(third);
             assert_eq!(answer.status, 503);
             assert!(answer.header("Retry-After").unwrap().parse::<u32>().unwrap() > 0);
-            until("it is counted", || {
-                house.metrics().connections_refused.get(RefuseReason::Full) == turned_away
-            });
+            until("it is counted", || house.metrics().closes.get(CloseReason::Full) == turned_away);
         }
 
         first.leave();
@@ -141,7 +138,12 @@ fn a_request_that_is_too_long_or_no_http_ends_at_once() {
     assert_eq!(fetch(house.address(), "/nothing").status, 404);
     assert_eq!(fetch(house.address(), "/echo").status, 404, "only with --echo");
     assert_eq!(fetch(house.address(), "/play").status, 426);
-    until("they are counted", || house.metrics().closes.get(CloseReason::BadHandshake) == 4);
+    let closes = &house.metrics().closes;
+    let counts = || {
+        [CloseReason::HeadTooLarge, CloseReason::NotFound, CloseReason::BadHandshake]
+            .map(|reason| closes.get(reason))
+    };
+    until("they are counted", || counts() == [1, 2, 1]);
 }
 
 #[test]

@@ -130,6 +130,7 @@ fn each_close_code_that_a_server_may_send_is_sent_where_it_belongs() {
     });
     for client in &mut crowd {
         assert_eq!(client.until_the_end(), End::Close(1011));
+        assert_eq!(client.reason, "the server has failed");
     }
     assert_eq!(shy.until_the_end(), End::Close(1011));
     let mut last = Client::knock(address);

@@ -9,13 +9,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tickyard::Config;
+use tickyard::close_reason::CloseReason;
 use tickyard::config::Compression;
 use tickyard_protocol::message::Hello;
 use tickyard_protocol::types::CellId;
 use tungstenite::Message;
 
 use crate::common::client::{Client, End, hello};
-use crate::common::http::{answer, dial, fetch};
+use crate::common::http::{answer, dial, fetch, upgrade_request};
 use crate::common::lab::{Lab, Opener};
 use crate::common::{House, PATIENCE, config, until};
 
@@ -216,13 +217,25 @@ fn every_metric_moves_when_that_happens_what_it_counts() {
     assert_eq!(shy.until_the_end(), End::Close(1008));
     assert_eq!(fetch(address, "/healthz").status, 200);
     assert_eq!(fetch(address, "/nowhere").status, 404);
+    assert_eq!(fetch(address, "/play").status, 426);
+    let raw = |bytes: &str| {
+        let mut stream = dial(address);
+        stream.write_all(bytes.as_bytes()).unwrap();
+        let mut heard = String::new();
+        stream.read_to_string(&mut heard).unwrap();
+        heard.get(9..12).unwrap_or_default().to_owned()
+    };
+    let foreign = upgrade_request(address, "/play").replace("\r\n\r\n", "\r\nOrigin: null\r\n\r\n");
+    assert_eq!(raw(&foreign), "403");
+    assert_eq!(raw("GET / HTTP/1.1\r\n\r\n"), "400");
+    assert_eq!(raw("POST / HTTP/1.1\r\nHost: a\r\n\r\n"), "405");
+    assert_eq!(raw(&format!("GET /{}", "x".repeat(9000))), "414");
+    assert_eq!(raw("\x16\x03"), "");
     enter("Faller").vanish();
 
     // More connections than there may be; this one's silence ends some time.
     let streams: Vec<TcpStream> = (0..50).map(|_| dial(address)).collect();
-    until("some are turned away", || {
-        house.metrics().connections_refused.get(tickyard::metrics::RefuseReason::Full) > 0
-    });
+    until("some are turned away", || house.metrics().closes.get(CloseReason::Full) > 0);
     drop(streams);
     // It would answer pings if it were read as a WebSocket.
     let mut heard = vec![];
@@ -241,13 +254,15 @@ fn every_metric_moves_when_that_happens_what_it_counts() {
     // Moves in `tests/server/tls.rs`: a port speaks TLS or does not.
     let of_tls = |name: &str| name.contains("tls_") || name.contains("plain_http");
     let never = unmoved.iter().filter(|name| !seen.contains(*name) && !busy.contains(&name.as_str()));
-    let never = never.filter(|name| !of_tls(name));
+    // Move in `tests/server/addresses.rs`: this machine has no limit, and is no proxy.
+    let of_addresses = |name: &str| name.contains("address_limit") || name.contains("bad_proxy_header");
+    let never = never.filter(|name| !of_tls(name) && !of_addresses(name));
     let never: Vec<&String> = never.collect();
     // Told at the stop; a fault of ours; a limit of the whole process.
     let out_of_reach = [
         "tickyard_closes_total{reason=\"going_away\"}",
         "tickyard_closes_total{reason=\"internal\"}",
-        "tickyard_connections_refused_total{reason=\"no_descriptors\"}",
+        "tickyard_closes_total{reason=\"no_descriptors\"}",
     ];
     assert_eq!(never, out_of_reach);
     // Nobody is there: gauges are back at nothing.

@@ -23,7 +23,7 @@ pub struct Peer {
     pub ear: Ear,
     pub manners: Manners,
     /// Bytes to send, and how many of them in one step.
-    outgoing: Vec<u8>,
+    pub outgoing: Vec<u8>,
     tempo: usize,
     /// Bytes to read in one step.
     appetite: usize,
@@ -38,6 +38,8 @@ pub struct Peer {
     end: Option<(Time, End)>,
     pub has_ended: bool,
     is_attentive: bool,
+    /// Has held all that was in view, since it looks.
+    pub saw_all: bool,
     /// What `/echo` has to send back.
     echoes: Vec<Vec<u8>>,
 }
@@ -79,7 +81,7 @@ impl Peer {
         let mut peer = Peer::new(conn, wire, seed, Manners::None);
         let some = |random: &mut Random, millis| Duration::from_millis(random.below(millis).into());
         let until = now + some(&mut peer.random, 5000);
-        match peer.random.below(18) {
+        match peer.random.below(20) {
             0..4 => {
                 peer.manners = Manners::Guest;
                 peer.enter();
@@ -153,6 +155,15 @@ impl Peer {
                 peer.outgoing = upgrade("/play");
                 peer.wrong_hello();
             }
+            17 => {
+                // Much to be sent back, and nobody who reads it.
+                peer.outgoing = upgrade("/echo");
+                peer.tempo = 100_000;
+                peer.full_until = NEVER;
+                for _ in 0..100 {
+                    peer.say(Opcode::Binary, &[7; 15_000]);
+                }
+            }
             _ => {
                 // Says a part of what a player says, and then nothing.
                 peer.enter();
@@ -187,6 +198,7 @@ impl Peer {
             end: None,
             has_ended: false,
             is_attentive: false,
+            saw_all: false,
             echoes: Vec::new(),
         }
     }
@@ -241,6 +253,9 @@ impl Peer {
         }
         let bytes = self.wire.receive(self.appetite);
         self.ear.hear(&bytes, !self.echoes.is_empty());
+        if let Some(replica) = &self.ear.replica {
+            self.saw_all |= replica.view_is_complete() && replica.view().len() == replica.cells().len();
+        }
         if self.manners == Manners::Resident && !self.is_attentive && self.random.below(100) == 0 {
             self.full_until = now + Duration::from_millis(self.random.below(2000).into());
         }
@@ -256,7 +271,7 @@ impl Peer {
     }
 
     fn play(&mut self, now: Time) {
-        if now < self.next_input || self.outgoing.len() > 4096 {
+        if now < self.next_input || self.outgoing.len() > 256 {
             return;
         }
         self.next_input = now + Duration::from_millis(80 + u64::from(self.random.below(40)));
@@ -323,8 +338,11 @@ impl Peer {
             "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc",
             "GET /play HTTP/1.1\r\nHost: a\r\n\r\n",
             "\x16\x03\x01\x02\x00\x01\x00\x01",
+            "GET / HTTP/1.1\r\n\r\n",
+            &format!("GET /{}", "x".repeat(9000)),
+            &String::from_utf8_lossy(&upgrade("/play")).replace("\r\n\r\n", "\r\nOrigin: null\r\n\r\n"),
         ];
-        self.outgoing = requests[self.random.below(6) as usize].as_bytes().to_vec();
+        self.outgoing = requests[self.random.below(9) as usize].as_bytes().to_vec();
     }
 
     fn break_a_rule(&mut self) {
@@ -389,6 +407,7 @@ impl Peer {
     pub fn attend(&mut self) {
         if self.manners == Manners::Resident {
             self.is_attentive = true;
+            self.saw_all = false;
             self.full_until = Time::ZERO;
         }
     }

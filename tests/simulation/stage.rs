@@ -11,16 +11,19 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
+use tickyard::addresses::Addresses;
 use tickyard::bridge::{Ask, BATCHES_MAX, Batch, Command, ConnId, RoomId, SharedBatch};
 use tickyard::close_reason::CloseReason;
-use tickyard::config::limits::Limits;
+use tickyard::config::limits::{ANSWERS_BYTES_MAX, Limits, READ_BYTES_PER_TURN};
 use tickyard::game::Random;
 use tickyard::game::arena::Arena;
 use tickyard::metrics::Metrics;
 use tickyard::net::Shared;
+use tickyard::net::ends::Ends;
 use tickyard::net::hub::Hub;
 use tickyard::protocol::types::PlayerId;
-use tickyard::session::site::{Compression, Origins, Page, Place, Site, Warned};
+use tickyard::session::origins::Origins;
+use tickyard::session::site::{Compression, Page, Place, Site, Warned};
 use tickyard::sim::{AnyRoom, Room, RoomConfig};
 use tickyard::time::Time;
 
@@ -45,6 +48,8 @@ pub struct Stage {
     seats: BTreeMap<PlayerId, ConnId>,
     /// Peers who are over, and what they heard.
     pub history: Vec<(ConnId, u64)>,
+    /// Decides who is frozen and thawed, beside `random`: all else is to go on as if it did not.
+    freezes: Option<Random>,
 }
 
 /// What a connection has said to the room.
@@ -76,7 +81,13 @@ impl Stage {
             ledgers: BTreeMap::new(),
             seats: BTreeMap::new(),
             history: Vec::new(),
+            freezes: None,
         }
+    }
+
+    /// Conversations are written down and read again, now and then.
+    pub fn freeze_and_thaw(&mut self, seed: u64) {
+        self.freezes = Some(Random::new(seed));
     }
 
     /// Runs for so many passers-by, then stops the server.
@@ -99,7 +110,7 @@ impl Stage {
             self.step();
         }
         self.peers.iter_mut().for_each(Peer::attend);
-        for _ in 0..20 {
+        for _ in 0..100 {
             self.step();
         }
         self.check_worlds();
@@ -108,6 +119,7 @@ impl Stage {
             self.step();
         }
         assert_eq!(self.hub.len(), 0, "everybody is gone in the end");
+        assert!(self.shared.site.addresses.is_empty(), "nobody is counted in the end");
         assert_eq!(self.room.players(), 0, "every seat is free in the end");
         assert_eq!(self.shared.metrics.outbox_bytes.get(), 0);
         self.history.sort_unstable();
@@ -122,11 +134,21 @@ impl Stage {
         let (wire, server_end) = Wire::new(4096 << self.random.below(4));
         let conn = self.hub.next_id();
         self.shared.metrics.connections.inc();
-        self.hub.admit(server_end);
+        // Every second one comes through a proxy, which may say whose connection it is.
+        let by_proxy = self.random.below(2) == 0;
+        let host = if by_proxy { [10, 0, 0, 1] } else { [192, 0, 2, self.random.below(4) as u8] };
+        let introduction = (by_proxy && self.random.below(2) == 0)
+            .then(|| format!("PROXY TCP4 192.0.2.{} 192.0.2.9 1 2\r\n", self.random.below(4)));
+        let peer = self.shared.site.addresses.arrive((host, 40_000).into()).expect("there is room");
+        self.hub.admit(server_end, peer);
         self.accepted += 1;
         let earlier = self.ledgers.insert(conn, Ledger::default());
         assert!(earlier.is_none(), "each connection has an id of its own");
-        self.peers.push(make(conn, wire, self.random.bits()));
+        let mut peer = make(conn, wire, self.random.bits());
+        if let Some(introduction) = introduction {
+            peer.outgoing.splice(..0, introduction.into_bytes());
+        }
+        self.peers.push(peer);
     }
 
     fn step(&mut self) {
@@ -139,6 +161,7 @@ impl Stage {
             peer.act(self.now);
         }
         self.turn();
+        self.freeze_some();
         if self.now >= self.due {
             self.step_room();
         }
@@ -169,6 +192,14 @@ impl Stage {
         self.hub.sweep();
         self.hub.send_commands();
         self.hub.report();
+    }
+
+    fn freeze_some(&mut self) {
+        let Some(random) = &mut self.freezes else { return };
+        for session in self.hub.sessions().filter(|_| random.below(8) == 0) {
+            let written = serde_json::to_vec(session).expect("a session can be written down");
+            *session = serde_json::from_slice(&written).expect("and read again");
+        }
     }
 
     fn step_room(&mut self) {
@@ -228,8 +259,8 @@ impl Stage {
         assert_eq!(metrics.connections.get(), open as i64);
         let closed = self.peers.iter().filter(|peer| peer.wire.is_closed()).count() as u64;
         assert_eq!(closed + self.history.len() as u64, ended, "what ended is closed, and nothing else");
-        let waiting = metrics.outbox_bytes.get();
-        assert!((0..=OUTBOX_BYTES_MAX * open as i64).contains(&waiting), "{waiting} bytes wait");
+        let held = self.hub.held_bytes().max().unwrap_or_default();
+        assert!(held <= HELD_BYTES_MAX, "{held} bytes are held for one peer");
         for peer in &self.peers {
             self.check_peer(peer);
         }
@@ -248,7 +279,7 @@ impl Stage {
         let mut cells = BTreeMap::new();
         for peer in self.peers.iter().filter(|peer| peer.manners == Manners::Resident) {
             let replica = peer.ear.replica.as_ref().expect("a resident is in");
-            assert!(replica.view_is_complete() && replica.view().len() == replica.cells().len());
+            assert!(peer.saw_all, "{:?} has not seen all that is in view", peer.conn);
             assert!(replica.own().is_some() && replica.counts().sums_checked > 10);
             for cell in replica.cells() {
                 let members = cells.entry((cell.cell, cell.held.0)).or_insert(&cell.members);
@@ -288,7 +319,8 @@ fn shared() -> Shared {
         pages: PAGES,
         echo: true,
         deflate: Compression::State,
-        origins: Origins::Loopback,
+        origins: Origins::LOOPBACK,
+        addresses: Addresses::new(PEERS_MAX, false, vec!["10.0.0.0/8".parse().expect("a network")]),
         limits: Limits {
             hello_timeout: Duration::from_secs(3),
             ping_interval: Some(Duration::from_millis(1500)),
@@ -304,6 +336,7 @@ fn shared() -> Shared {
         connections_max: PEERS_MAX,
         slow_timeout: Duration::from_secs(4),
         origin: Instant::now(),
+        ends: Ends::default(),
         stop: AtomicBool::new(false),
     }
 }
@@ -311,9 +344,12 @@ fn shared() -> Shared {
 const START: Time = Time::from_secs(100);
 const THREAD: u16 = 3;
 const RESIDENTS: u64 = 6;
-const PEERS_MAX: usize = 120;
+const PEERS_MAX: usize = 60;
 /// Not enough for all of them.
-const CAPACITY: u32 = 90;
+const CAPACITY: u32 = 50;
 const COMMAND_LISTS_MAX: usize = 16;
-/// A message of a tick, or answers to somebody who does not read.
-const OUTBOX_BYTES_MAX: i64 = 400 * 1024;
+/// What a peer may make the server hold: answers to one who does not read them, and what was in the one receive buffer when an ask
+/// found no room; as much again, because a `Vec` grows by doubling.
+const HELD_BYTES_MAX: usize = 2 * (ANSWERS_BYTES_MAX + READ_BYTES_PER_TURN + ECHO_BYTES_MAX);
+/// The longest message that anybody begins here.
+const ECHO_BYTES_MAX: usize = 16 * 1024;

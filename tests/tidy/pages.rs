@@ -51,6 +51,23 @@ pub fn dead_links(pages: &[(String, String)], files: &[String]) -> Vec<String> {
     complaints
 }
 
+/// Tests that a page names, as `start/of/its/file::name` or `tests/long NAME`, and that are not there. `sources` are the
+/// files with their text.
+pub fn missing_tests(page: &str, text: &str, sources: &[(String, String)]) -> Vec<String> {
+    let is_there = |start: &str, what: &str| {
+        sources.iter().any(|(file, text)| file.starts_with(start) && text.contains(what))
+    };
+    let is_known = |code: &str| match (code.split_once("::"), code.strip_prefix("tests/long ")) {
+        (Some((path, name)), _) if path.starts_with("src/") || path.starts_with("tests/") => {
+            is_there(path, &format!("fn {name}("))
+        }
+        (_, Some(proof)) => is_there("tests/long", &format!("    \"{proof}\": ")),
+        _ => true,
+    };
+    let named = text.split('`').skip(1).step_by(2);
+    named.filter(|code| !is_known(code)).map(|code| format!("{page}: there is no {code}")).collect()
+}
+
 /// Pages in `docs` that no other page leads to.
 pub fn unlinked(pages: &[(String, String)]) -> Vec<String> {
     let leads_to = |goal: &str| {

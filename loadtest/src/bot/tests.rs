@@ -322,7 +322,9 @@ fn a_response_that_any_check_finds_wrong_opens_nothing() {
             "Sec-WebSocket-Extensions: permessage-deflate\r\nSec-WebSocket-Protocol",
             "Extension",
         ),
-        ("HTTP/1.1", "HTTP/3.1", "Version"),
+        ("HTTP/1.1", "HTTP/3.1", "answered with an unknown version of HTTP"),
+        // An alert: it speaks TLS.
+        ("HTTP/1.1", "\x15\x03\x01\x00\x02\x02\x0a", "is it wss://?"),
     ] {
         let mut play = play(false);
         let response = String::from_utf8(upgraded(&mut play)).unwrap();

@@ -43,8 +43,8 @@ impl Attack {
                 Bomb::Header | Bomb::Headers => Promise::Ends(&[Status(431)], AT_ONCE),
             },
             Kind::MessageFlood | Kind::PingFlood => Promise::Ends(&[POLICY], AT_ONCE),
-            // It hears what came before the reset, if it did.
-            Kind::PingFloodUnread => Promise::Ends(&[POLICY, Dropped, Reset], AT_ONCE),
+            // It hears of its close only when it is dropped for not answering it, or for what it sent meanwhile.
+            Kind::PingFloodUnread => Promise::Ends(&[POLICY, Dropped, Reset], DEADLINE),
             Kind::NeverReading => Promise::Ends(&[POLICY, Dropped, Reset], SLOW_DEADLINE),
             Kind::RstStorm => Promise::Accepted,
             Kind::Silent => Promise::Ends(&[Status(408), Dropped], DEADLINE),

@@ -32,7 +32,8 @@ pub struct Crowd {
     wheel: Wheel,
     due: VecDeque<u32>,
     connections: Vec<Connection>,
-    budget: Budget,
+    flood_bytes: Budget,
+    connects: Budget,
     /// Whether any connect succeeded.
     reached: bool,
     buffer: Vec<u8>,
@@ -49,8 +50,9 @@ struct Connection {
     scheduled: Option<Time>,
 }
 
-/// Bytes that floods may send.
+/// What all peers together may do in a second.
 struct Budget {
+    per_s: u64,
     left: u64,
     filled: Time,
 }
@@ -68,7 +70,8 @@ impl Crowd {
             wheel: Wheel::new(),
             due: VecDeque::new(),
             connections: Vec::new(),
-            budget: Budget { left: 0, filled: Time::ZERO },
+            flood_bytes: Budget::new(FLOOD_BYTES_PER_S),
+            connects: Budget::new(CONNECTS_PER_S),
             reached: false,
             buffer: vec![0; READ_BYTES],
             out: Vec::new(),
@@ -135,10 +138,16 @@ impl Crowd {
         }
         connection.scheduled = None;
         let flood = connection.peer.kind().is_flood();
-        let writable = connection.unsent.is_empty() && (!flood || self.budget.has_some(now));
-        match connection.peer.handle_timeout(now, writable, &mut self.out, &mut self.tally) {
+        let may_act = match connection.peer.is_alive() {
+            true => connection.unsent.is_empty() && (!flood || self.flood_bytes.has_some(now)),
+            false => self.connects.has_some(now),
+        };
+        match connection.peer.handle_timeout(now, may_act, &mut self.out, &mut self.tally) {
             Deed::Nothing => self.flush(who),
-            Deed::Connect => self.connect(who),
+            Deed::Connect => {
+                self.connects.spend(1);
+                self.connect(who);
+            }
             Deed::Reset => {
                 self.flush(who);
                 self.reset(who);
@@ -238,7 +247,7 @@ impl Crowd {
                 }
                 self.tally.of(connection.peer.kind()).bytes_out += sent as u64;
                 if connection.peer.kind().is_flood() {
-                    self.budget.spend(sent as u64);
+                    self.flood_bytes.spend(sent as u64);
                 }
             }
             Err(_) => {
@@ -275,15 +284,23 @@ impl Crowd {
 }
 
 impl Budget {
+    fn new(per_s: u64) -> Budget {
+        Budget { per_s, left: 0, filled: Time::ZERO }
+    }
+
+    /// It fills with time, up to what a sixteenth of a second brings.
     fn has_some(&mut self, now: Time) -> bool {
         let micros = now.since(self.filled).as_micros() as u64;
-        self.filled = now;
-        self.left = (self.left + micros * FLOOD_BYTES_PER_S / 1_000_000).min(FLOOD_BYTES_BURST);
+        let more = micros * self.per_s / 1_000_000;
+        if more > 0 {
+            self.filled = now;
+            self.left = (self.left + more).min(self.per_s / 16);
+        }
         self.left > 0
     }
 
-    fn spend(&mut self, bytes: u64) {
-        self.left = self.left.saturating_sub(bytes);
+    fn spend(&mut self, amount: u64) {
+        self.left = self.left.saturating_sub(amount);
     }
 }
 
@@ -300,7 +317,9 @@ fn send(stream: &mut TcpStream, bytes: &[u8]) -> io::Result<usize> {
 
 /// What the peers of [`super::Kind::is_flood`] may send together: 16 MiB a second, more than a million tiny messages.
 const FLOOD_BYTES_PER_S: u64 = 16 * 1024 * 1024;
-const FLOOD_BYTES_BURST: u64 = FLOOD_BYTES_PER_S / 16;
+
+/// What all peers together may connect; the storm is most of it.
+const CONNECTS_PER_S: u64 = 4_000;
 
 /// The receive buffer of who does not read. The kernel doubles it.
 const RECEIVE_BYTES_UNREAD: usize = 2 * 1024;
@@ -318,14 +337,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn floods_share_a_budget_that_fills_with_time() {
-        let mut budget = Budget { left: 0, filled: Time::ZERO };
+    fn a_budget_fills_with_time_up_to_a_bound() {
+        let mut budget = Budget::new(4_000);
         assert!(!budget.has_some(Time::ZERO));
-        assert!(budget.has_some(Time::from_micros(1_000)));
-        budget.spend(FLOOD_BYTES_PER_S);
-        assert!(!budget.has_some(Time::from_micros(1_000)));
+        assert!(!budget.has_some(Time::from_micros(200)));
+        assert!(budget.has_some(Time::from_micros(300)), "however often it is asked");
+        budget.spend(1);
+        assert!(!budget.has_some(Time::from_micros(400)));
         assert!(budget.has_some(Time::from_secs(100)));
-        assert_eq!(budget.left, FLOOD_BYTES_BURST);
+        assert_eq!(budget.left, 250);
     }
 
     #[test]

@@ -52,6 +52,11 @@ impl Heard {
         }
     }
 
+    /// Whether the server has said its last word: a refusal or a close frame.
+    pub fn is_over(&self) -> bool {
+        self.close.is_some() || self.status.is_some_and(|status| status != 101)
+    }
+
     /// How it ended, if the socket's end was a reset or was not.
     pub fn ending(&self, reset: bool) -> Ending {
         match (self.close, self.status) {
@@ -151,7 +156,7 @@ mod tests {
     #[test]
     fn a_close_frame_says_more_than_the_end_of_the_socket() {
         let heard = hear(&[UPGRADED, &framed(&welcome()), &close(CloseCode::POLICY)]);
-        assert!(heard.welcome.is_some());
+        assert!(heard.welcome.is_some() && heard.is_over());
         assert_eq!(heard.ending(true), Ending::Close(Some(1008)));
         assert_eq!(heard.violation, None);
     }

@@ -203,6 +203,9 @@ pub const AT_ONCE: Duration = Duration::from_secs(5);
 /// The server's deadlines for a request and for the hello are ten seconds, which it looks at once a second.
 pub const DEADLINE: Duration = Duration::from_secs(11 + AT_ONCE.as_secs());
 
+/// Five seconds for the peer's close frame, and one for its FIN; then it is dropped.
+pub const GOODBYE: Duration = Duration::from_secs(7 + AT_ONCE.as_secs());
+
 /// Who takes no bytes is dropped after 60 s, once buffers are full.
 pub const SLOW_DEADLINE: Duration = Duration::from_secs(90);
 

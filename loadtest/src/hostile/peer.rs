@@ -7,13 +7,15 @@
 
 use super::attack::{Attack, frame, hello, rest};
 use super::heard::Heard;
-use super::kind::{AT_ONCE, DEADLINE, Ending, Kind, Promise, Stage};
+use super::kind::{AT_ONCE, DEADLINE, Ending, GOODBYE, Kind, Promise, Stage};
 use super::tally::{Count, Tally};
 use crate::bot::Settings;
 use crate::random::Random;
 use std::rc::Rc;
 use std::time::Duration;
 use tickyard::time::Time;
+use tickyard::websocket::CloseCode;
+use tickyard::websocket::frame::write_close;
 use tickyard::websocket::handshake::Request;
 use tickyard_protocol::message::SUBPROTOCOL;
 
@@ -31,6 +33,8 @@ pub struct Peer {
     life: u32,
     strikes: u32,
     heard: Heard,
+    /// When the server had said its last word.
+    answered: Option<Time>,
     /// What goes out byte by byte.
     script: Vec<u8>,
     said: usize,
@@ -69,6 +73,7 @@ impl Peer {
             life: number / Kind::ALL.len() as u32,
             strikes: 0,
             heard: Heard::new(),
+            answered: None,
             script: Vec::new(),
             said: 0,
         }
@@ -109,6 +114,10 @@ impl Peer {
         let just_joined = !joined && self.heard.welcome.is_some();
         count.upgraded += u64::from(just_upgraded);
         count.joined += u64::from(just_joined);
+        if self.answered.is_none() && self.heard.is_over() {
+            self.answered = Some(now);
+            self.answer(out);
+        }
         if self.phase != Phase::Behaving {
             return;
         }
@@ -143,15 +152,13 @@ impl Peer {
         }
     }
 
-    /// A deed is due. `writable`: whether it may send now, for all it sent before is gone and the budget is not used up.
-    pub fn handle_timeout(
-        &mut self,
-        now: Time,
-        writable: bool,
-        out: &mut Vec<u8>,
-        tally: &mut Tally,
-    ) -> Deed {
+    /// A deed is due. `may_act`: all it sent before is gone, and what all peers share is not used up. Else it is put off.
+    pub fn handle_timeout(&mut self, now: Time, may_act: bool, out: &mut Vec<u8>, tally: &mut Tally) -> Deed {
         if self.phase == Phase::Resting && self.next.is_some_and(|next| now >= next) {
+            if !may_act {
+                self.next = Some(now + PUT_OFF);
+                return Deed::Nothing;
+            }
             tally.of(self.kind).connects += 1;
             self.next = None;
             self.enter(Phase::Connecting, now);
@@ -165,7 +172,7 @@ impl Peer {
             return Deed::Reset;
         }
         if self.phase == Phase::Striking && self.next.is_some_and(|next| now >= next) {
-            return self.strike(now, writable, out);
+            return self.strike(now, may_act, out);
         }
         Deed::Nothing
     }
@@ -178,10 +185,10 @@ impl Peer {
         }
     }
 
-    fn strike(&mut self, now: Time, writable: bool, out: &mut Vec<u8>) -> Deed {
+    fn strike(&mut self, now: Time, may_act: bool, out: &mut Vec<u8>) -> Deed {
         // Strikes follow each other at a fixed rate; those that come late are not made up for.
         self.next = self.kind.manner().every.map(|every| now + every);
-        if !writable {
+        if !may_act {
             return Deed::Nothing;
         }
         match self.kind {
@@ -234,6 +241,14 @@ impl Peer {
         Request { host, target, protocol: Some(SUBPROTOCOL), key, headers: &[] }.write(out);
     }
 
+    /// RFC 6455, 5.5.1: a close frame is answered with one. Every other time it is; a server ends it all the same.
+    fn answer(&mut self, out: &mut Vec<u8>) {
+        if let (Some(code), 0) = (self.heard.close, self.life % 2) {
+            let close = code.and_then(CloseCode::from_wire).map(|code| (code, ""));
+            write_close(out, close, Some(self.random.mask()));
+        }
+    }
+
     fn attack(&self) -> Attack {
         let input_fields = self.heard.welcome.as_ref().map_or(0, |welcome| welcome.schema.input.len());
         Attack { kind: self.kind, case: self.life, input_fields }
@@ -245,6 +260,9 @@ impl Peer {
 
     /// When something has to have happened.
     fn deadline(&self) -> Option<Time> {
+        if let Some(answered) = self.answered {
+            return Some(answered + GOODBYE);
+        }
         let within = match (self.phase, self.promise()) {
             (Phase::Resting, _) => None,
             (Phase::Connecting | Phase::Behaving, _) => Some(AT_ONCE * 2),
@@ -256,6 +274,7 @@ impl Peer {
 
     fn lacking(&self) -> &'static str {
         match (self.phase, self.is_upgraded()) {
+            _ if self.answered.is_some() => "told the end, and not dropped",
             (Phase::Connecting, _) => "not connected",
             (Phase::Behaving, false) => "not upgraded",
             (Phase::Behaving, true) => "not welcomed",
@@ -295,6 +314,7 @@ impl Peer {
         self.strikes = 0;
         self.said = 0;
         self.script = Vec::new();
+        self.answered = None;
         self.heard = Heard::new();
     }
 
@@ -307,6 +327,9 @@ impl Peer {
         self.heard.status == Some(101)
     }
 }
+
+/// A connect for which the budget was used up is tried again after this time.
+const PUT_OFF: Duration = Duration::from_millis(5);
 
 #[cfg(test)]
 mod tests;

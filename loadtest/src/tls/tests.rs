@@ -256,6 +256,17 @@ fn nothing_is_heard_after_the_servers_good_bye_and_ours_follows() {
 }
 
 #[test]
+fn who_has_no_tunnel_yet_leaves_without_a_word() {
+    let tls = Authority::new().server("localhost");
+    let route = Route { tunnel_to: Some("localhost:443".to_string()), tls: Some(tls) };
+    let mut link = route.begin(&mut Vec::new()).unwrap();
+    link.receive(b"HTTP/1.1 2", &mut Vec::new()).unwrap();
+    let mut sealed = Vec::new();
+    link.close(&mut sealed);
+    assert_eq!(sealed, b"");
+}
+
+#[test]
 fn a_tunnel_comes_first_and_the_handshake_through_it() {
     let authority = Authority::new();
     let config = authority.config(named(&["localhost"]), BOTH);

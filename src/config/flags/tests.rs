@@ -7,7 +7,7 @@ use super::*;
 use crate::config::Compression;
 
 /// Every knob, with a value that is not its default.
-const EVERY_KNOB: [(&str, &str); 23] = [
+const EVERY_KNOB: [(&str, &str); 26] = [
     ("listen", "0.0.0.0:8000"),
     ("admin", "[::1]:8001"),
     ("tick-rate", "60"),
@@ -15,6 +15,9 @@ const EVERY_KNOB: [(&str, &str); 23] = [
     ("echo", "true"),
     ("deflate", "state"),
     ("max-connections", "20000"),
+    ("max-connections-per-address", "10"),
+    ("limit-loopback", "true"),
+    ("trusted-proxy", "10.0.0.0/8"),
     ("players", "500"),
     ("capacity", "600"),
     ("seed", "18446744073709551615"),
@@ -42,6 +45,9 @@ fn every_knob_turned() -> Config {
         echo: true,
         deflate: Compression::State,
         connections_max: 20_000,
+        connections_per_address_max: 10,
+        limit_loopback: true,
+        trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()],
         players: 500,
         capacity: 600,
         seed: u64::MAX,
@@ -80,7 +86,7 @@ fn every_knob_can_be_turned_by_its_flag() {
 #[test]
 fn every_knob_can_be_turned_by_its_key_in_the_file() {
     let lines = EVERY_KNOB.iter().map(|(name, value)| match *name {
-        "allow-origin" => format!("{name} = [\"{value}\"]\n"),
+        "allow-origin" | "trusted-proxy" => format!("{name} = [\"{value}\"]\n"),
         _ => format!("{name} = \"{value}\"\n"),
     });
 
@@ -122,14 +128,20 @@ fn the_defaults_that_help_promises_are_the_defaults() {
         let help = arg.get_help().map(|help| help.to_string()).unwrap_or_default();
         let default = help.split_once("[default: ").and_then(|(_, rest)| rest.strip_suffix(']'));
         match (arg.get_long(), default) {
-            (Some("config" | "echo" | "allow-origin" | "tls-cert" | "tls-key" | "log-json"), _)
+            (
+                Some(
+                    "config" | "echo" | "limit-loopback" | "trusted-proxy" | "allow-origin" | "tls-cert"
+                    | "tls-key" | "log-json",
+                ),
+                _,
+            )
             | (None, _) => {}
             (Some(name), Some(default)) => args.push(format!("--{name}={default}")),
             (Some(name), None) => panic!("--{name} promises no default"),
         }
     }
 
-    assert_eq!(args.len(), EVERY_KNOB.len() - 5);
+    assert_eq!(args.len(), EVERY_KNOB.len() - 7);
     assert_eq!(flags(&args).into_config().unwrap(), Config::default());
 }
 
@@ -144,7 +156,8 @@ fn a_flag_wins_over_the_file_for_every_knob() {
     for (name, value) in EVERY_KNOB {
         let above = flags(&[format!("--{name}={value}")]).knobs;
         let lines = "listen = \"127.0.0.1:1\"\nadmin = \"off\"\ntick-rate = 1\nio-threads = 2\necho = false\n\
-                     max-connections = 1\nplayers = 1\ncapacity = 1\nseed = 2\nidle-timeout = \"1s\"\n\
+                     max-connections = 1\nmax-connections-per-address = 1\nlimit-loopback = false\n\
+                     trusted-proxy = []\nplayers = 1\ncapacity = 1\nseed = 2\nidle-timeout = \"1s\"\n\
                      ping-interval = \"off\"\nslow-timeout = \"1s\"\nhandshake-timeout = \"4s\"\n\
                      hello-timeout = \"2s\"\nmax-message-bytes = 8192\nmessages-per-second = 10\n\
                      bytes-per-second = 4096\nallow-origin = []\ntls-cert = \"a.pem\"\ntls-key = \"b.pem\"\n\
@@ -218,6 +231,9 @@ fn a_configuration_built_by_hand_is_held_to_the_same_ranges() {
         "io_threads: \"0\" is not a whole number from 1 to 64"
     );
     assert!(why(Config { connections_max: 0, ..fine() }).starts_with("connections_max: "));
+    assert!(
+        why(Config { connections_per_address_max: 0, ..fine() }).starts_with("connections_per_address_max: ")
+    );
     assert!(why(Config { players: 0, ..fine() }).starts_with("players: "));
     assert!(why(Config { capacity: 0, ..fine() }).starts_with("capacity: "));
     assert!(why(Config { idle_timeout: Duration::ZERO, ..fine() }).starts_with("idle_timeout: "));
@@ -230,7 +246,7 @@ fn a_configuration_built_by_hand_is_held_to_the_same_ranges() {
     assert!(why(Config { message_bytes_max: 8191, ..fine() }).starts_with("message_bytes_max: "));
     assert!(why(Config { messages_per_second: 9, ..fine() }).starts_with("messages_per_second: "));
     assert!(why(Config { bytes_per_second: 1023, ..fine() }).starts_with("bytes_per_second: "));
-    assert!(why(Config { allow_origin: vec!["*".to_owned()], ..fine() }).starts_with("allow_origin: "));
+    assert!(why(Config { allow_origin: vec!["**".to_owned()], ..fine() }).starts_with("allow_origin: "));
     assert!(why(Config { log: "a=b=c".to_owned(), ..fine() }).starts_with("log: "));
     assert!(
         why(Config { players: 20_000, ..fine() })

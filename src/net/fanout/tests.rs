@@ -118,7 +118,7 @@ impl Writer {
     }
 }
 
-/// A player behind an io thread that may skip batches.
+/// A player behind an io thread that may skip batches, and whose connection is frozen and thawed all the time.
 struct Player {
     history: History,
     hearing: Hearing,
@@ -150,6 +150,7 @@ impl Player {
     /// Takes a batch and hears its message; how many bytes it had.
     fn hear(&mut self, batch: SharedBatch) -> Option<usize> {
         let part = batch.parts[0];
+        self.freeze_and_thaw();
         self.history.push(batch);
         self.missing.clear();
         let mut out = vec![];
@@ -167,9 +168,15 @@ impl Player {
     /// Takes a batch while bytes wait.
     fn miss(&mut self, batch: SharedBatch) {
         let part = batch.parts[0];
+        self.freeze_and_thaw();
         self.hearing.look(&batch, &part);
         self.hearing.skip();
         self.history.push(batch);
+    }
+
+    fn freeze_and_thaw(&mut self) {
+        let bytes = serde_json::to_vec(&std::mem::take(&mut self.hearing)).unwrap();
+        self.hearing = serde_json::from_slice(&bytes).unwrap();
     }
 
     fn x(&self) -> i32 {

@@ -5,7 +5,7 @@ use super::*;
 /// As bytes and back; the old one is dropped.
 fn freeze_and_thaw(session: &mut Session) {
     let bytes = serde_json::to_vec(session).unwrap();
-    *session = Session::new(Time::ZERO);
+    *session = Session::new(Time::ZERO, nobody());
     *session = serde_json::from_slice(&bytes).unwrap();
 }
 

@@ -215,6 +215,16 @@ fn a_storm_connects_and_resets_and_is_back_soon() {
 }
 
 #[test]
+fn a_connect_is_put_off_while_there_are_too_many() {
+    let mut scene = Scene::new(Kind::RstStorm);
+    let deed = scene.peer.handle_timeout(scene.now, false, &mut scene.out, &mut scene.tally);
+    assert_eq!((deed, scene.count().connects), (Deed::Nothing, 0));
+    assert_eq!(scene.peer.poll_timeout(), Some(START + PUT_OFF));
+    scene.pass(PUT_OFF);
+    assert_eq!(scene.deeds, [Deed::Connect]);
+}
+
+#[test]
 fn who_was_closed_comes_back_after_a_pause_with_the_next_attack() {
     let mut scene = Scene::connected(Kind::BrokenFrames);
     scene.hear(UPGRADED);
@@ -255,6 +265,29 @@ fn another_code_than_the_one_owed_is_wrong() {
     let count = scene.count();
     assert_eq!((count.as_owed, count.turned_away), (0, 0));
     assert_eq!(count.wrong.spelt, ["close 1011 (attempt 0 of seed 7)"]);
+}
+
+#[test]
+fn every_other_close_is_answered_and_each_is_followed_by_a_drop() {
+    let mut scene = Scene::connected(Kind::BrokenFrames);
+    for life in 0..2 {
+        scene.hear(UPGRADED);
+        scene.serve();
+        scene.out.clear();
+        scene.hear(&close(CloseCode::PROTOCOL));
+        let mask = scene.out.get(2..6).map(|mask| mask.try_into().unwrap());
+        let mut answer = Vec::new();
+        write_close(&mut answer, Some((CloseCode::PROTOCOL, "")), mask);
+        assert_eq!(scene.out, if life == 0 { answer } else { vec![] });
+        scene.pass(GOODBYE - Duration::from_millis(1));
+        assert_eq!(scene.count().wrong.count, life);
+        scene.pass(Duration::from_millis(1));
+        assert_eq!(scene.deeds.pop(), Some(Deed::Reset));
+        scene.pass(Duration::from_millis(2_300));
+        scene.connect();
+    }
+    let wrong = scene.count().wrong;
+    assert_eq!(wrong.spelt[0], "told the end, and not dropped in 12 s (attempt 0 of seed 7)");
 }
 
 #[test]

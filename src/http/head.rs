@@ -1,16 +1,9 @@
-//! HTTP/1.1 heads (RFC 9112) without sockets: requests and responses in, responses out.
-//!
-//! The upgrade, the static files and the admin pages share this. A [`HeadScan`] finds the end of a head that
-//! arrives in pieces, looking at each byte once; [`RequestHead`] and [`ResponseHead`] take a whole one apart.
-//! Line ends are CR LF and nothing else, because peers that disagree about them are how requests are smuggled.
-//!
-//! It does not know connections that are kept: every answer says `Connection: close`, and bodies are not read.
-
-use std::fmt::{self, Write};
+//! Request and response heads: where they end, and what they say.
 
 use serde::{Deserialize, Serialize};
 
-pub use crate::config::limits::{HEAD_BYTES_MAX, HEADERS_MAX};
+use super::target::{Target, is_authority, is_same_path};
+use super::{HEAD_BYTES_MAX, HEADERS_MAX, HttpError};
 
 /// Finds the end of a head that arrives in pieces, so that dripped bytes cost no more than a whole head.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
@@ -70,54 +63,14 @@ impl HeadScan {
     }
 }
 
-/// Why a peer is not answered as it wished.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HttpError {
-    /// More than [`HEAD_BYTES_MAX`] bytes, or [`HEADERS_MAX`] headers.
-    HeadTooLarge,
-    /// Not a head by RFC 9112, or one that is ambiguous.
-    Malformed,
-    /// Something else than HTTP/1: TLS, HTTP/2, noise. There is no answer that the peer would understand.
-    NotHttp,
-    /// A request line that fills the whole head.
-    TargetTooLong,
-    /// HTTP, but not 1.x.
-    Version,
-}
-
-impl HttpError {
-    /// The status to answer with; `None` means to drop the connection at once.
-    pub fn status(self) -> Option<Status> {
-        match self {
-            Self::HeadTooLarge => Some(Status::HEAD_TOO_LARGE),
-            Self::Malformed => Some(Status::BAD_REQUEST),
-            Self::NotHttp => None,
-            Self::TargetTooLong => Some(Status::TARGET_TOO_LONG),
-            Self::Version => Some(Status::VERSION),
-        }
-    }
-}
-
-impl fmt::Display for HttpError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::HeadTooLarge => "a head with too many bytes or fields",
-            Self::Malformed => "a malformed head",
-            Self::NotHttp => "not HTTP/1",
-            Self::TargetTooLong => "a target that is too long",
-            Self::Version => "an unknown version of HTTP",
-        })
-    }
-}
-
-impl std::error::Error for HttpError {}
-
 /// What a client asks for. Borrowed from the bytes it was read from.
 #[derive(Clone, Debug)]
 pub struct RequestHead<'a> {
     /// The method, such as `GET`. Case matters.
     pub method: &'a str,
-    /// The path, from its `/` on, still percent-encoded.
+    /// The host that is asked, with its port if that is said. Only HTTP/1.0 may leave it out.
+    pub host: Option<&'a str>,
+    /// The path, from its `/` on, still percent-encoded: see [`Self::is_for`].
     pub path: &'a str,
     /// What stands behind `?`.
     pub query: Option<&'a str>,
@@ -143,11 +96,18 @@ impl<'a> RequestHead<'a> {
         else {
             return Err(HttpError::Malformed);
         };
-        let (path, query) = split_target(target)?;
+        let Target { authority, path, query } = Target::parse(target)?;
         let headers = Headers::new(request.headers);
         headers.check_singles()?;
         headers.check_host(version)?;
-        Ok(Self { method, path, query, version, headers })
+        // RFC 9112, 3.2.2: what a target in absolute form says of the host counts, whatever Host says.
+        let host = authority.or_else(|| headers.get("host"));
+        Ok(Self { method, host, path, query, version, headers })
+    }
+
+    /// Whether this is the path of the request, which may have percent-encoded what needs no encoding.
+    pub fn is_for(&self, path: &str) -> bool {
+        is_same_path(self.path, path)
     }
 
     /// Whether a body follows.
@@ -207,6 +167,13 @@ impl<'a> Headers<'a> {
         members.map(|member| member.trim_matches([' ', '\t'])).filter(|member| !member.is_empty())
     }
 
+    /// Like [`Self::list`], the last member first.
+    pub fn list_backwards(&self, name: &str) -> impl Iterator<Item = &'a str> {
+        let fields = self.0.iter().rev().filter(move |(known, _)| known.eq_ignore_ascii_case(name));
+        let members = fields.flat_map(|(_, value)| value.rsplit(','));
+        members.map(|member| member.trim_matches([' ', '\t'])).filter(|member| !member.is_empty())
+    }
+
     /// Whether a list has a member, in any case.
     pub fn lists(&self, name: &str, member: &str) -> bool {
         self.list(name).any(|known| known.eq_ignore_ascii_case(member))
@@ -239,119 +206,22 @@ impl<'a> Headers<'a> {
     fn check_host(&self, version: u8) -> Result<(), HttpError> {
         // RFC 9112, 3.2: a request without a valid Host is answered with 400; only HTTP/1.0 has none.
         match self.get("host") {
-            Some(host) if host.bytes().all(is_host_byte) => Ok(()),
+            Some(host) if is_authority(host) => Ok(()),
             None if version == 0 => Ok(()),
             _ => Err(HttpError::Malformed),
         }
     }
 }
-
-/// A status code.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Status(u16);
-
-#[allow(missing_docs, reason = "their names are their reason phrases")]
-impl Status {
-    pub const SWITCHING_PROTOCOLS: Self = Self(101);
-    pub const OK: Self = Self(200);
-    pub const NOT_MODIFIED: Self = Self(304);
-    pub const BAD_REQUEST: Self = Self(400);
-    pub const UNAUTHORIZED: Self = Self(401);
-    pub const FORBIDDEN: Self = Self(403);
-    pub const NOT_FOUND: Self = Self(404);
-    pub const METHOD_NOT_ALLOWED: Self = Self(405);
-    pub const TIMEOUT: Self = Self(408);
-    pub const TARGET_TOO_LONG: Self = Self(414);
-    pub const UPGRADE_REQUIRED: Self = Self(426);
-    pub const HEAD_TOO_LARGE: Self = Self(431);
-    pub const INTERNAL: Self = Self(500);
-    pub const UNAVAILABLE: Self = Self(503);
-    pub const VERSION: Self = Self(505);
-}
-
-impl Status {
-    /// The number.
-    pub const fn get(self) -> u16 {
-        self.0
-    }
-
-    /// The words behind the number.
-    pub const fn reason(self) -> &'static str {
-        match self.0 {
-            101 => "Switching Protocols",
-            200 => "OK",
-            304 => "Not Modified",
-            400 => "Bad Request",
-            401 => "Unauthorized",
-            403 => "Forbidden",
-            404 => "Not Found",
-            405 => "Method Not Allowed",
-            408 => "Request Timeout",
-            414 => "URI Too Long",
-            426 => "Upgrade Required",
-            431 => "Request Header Fields Too Large",
-            500 => "Internal Server Error",
-            503 => "Service Unavailable",
-            505 => "HTTP Version Not Supported",
-            _ => unreachable!(),
-        }
-    }
-}
-
-/// The start of an answer that is the last on its connection.
-#[derive(Clone, Copy, Debug)]
-pub struct Response<'a> {
-    /// What became of the request.
-    pub status: Status,
-    /// What the body is, such as `text/html; charset=utf-8`.
-    pub content_type: &'a str,
-    /// More header fields.
-    pub headers: &'a [(&'a str, &'a str)],
-}
-
-impl Response<'_> {
-    /// Writes the head and the body to the end of `out`.
-    pub fn write(&self, out: &mut Vec<u8>, body: &[u8]) {
-        self.write_head(out, body.len() as u64);
-        out.extend_from_slice(body);
-    }
-
-    /// Writes only the head, for a body of `content_length` bytes (and all there is in an answer to `HEAD`).
-    pub fn write_head(&self, out: &mut Vec<u8>, content_length: u64) {
-        let mut head = String::with_capacity(256);
-        let status = self.status;
-        let _ = write!(head, "HTTP/1.1 {} {}\r\n", status.get(), status.reason());
-        let _ = write!(head, "Content-Type: {}\r\nContent-Length: {content_length}\r\n", self.content_type);
-        // RFC 9110, 7.8: who sends Upgrade names it in Connection.
-        let upgrade = self.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("upgrade"));
-        head.push_str(if upgrade { "Connection: close, Upgrade\r\n" } else { "Connection: close\r\n" });
-        for (name, value) in self.headers {
-            assert!(is_field_text(name) && is_field_text(value), "a header field is one line");
-            let _ = write!(head, "{name}: {value}\r\n");
-        }
-        head.push_str("\r\n");
-        out.extend_from_slice(head.as_bytes());
-    }
-}
-
-/// Writes an answer that only says its status, as text.
-pub fn write_status(out: &mut Vec<u8>, status: Status, headers: &[(&str, &str)]) {
-    let body = format!("{} {}\n", status.get(), status.reason());
-    Response { status, content_type: "text/plain; charset=utf-8", headers }.write(out, body.as_bytes());
-}
-
-/// Whether a text may stand in a header field without ending it.
-pub(crate) fn is_field_text(text: &str) -> bool {
-    !text.bytes().any(|byte| matches!(byte, b'\r' | b'\n' | b'\0'))
-}
-
 /// Tells what is not HTTP/1 by its first bytes.
 fn check_start(bytes: &[u8]) -> Result<(), HttpError> {
     // RFC 9113, 3.4: what a client sends that knows beforehand that we speak HTTP/2.
     const HTTP_2: &[u8] = b"PRI * HTTP/2";
+    // Read where trusted proxies are heard; whoever else writes one wants to be taken for somebody.
+    const PROXY: &[u8] = b"PROXY ";
     match bytes {
         [first, ..] if !first.is_ascii_alphabetic() => Err(HttpError::NotHttp),
         _ if bytes.starts_with(HTTP_2) => Err(HttpError::NotHttp),
+        _ if bytes.starts_with(PROXY) => Err(HttpError::Malformed),
         _ => Ok(()),
     }
 }
@@ -364,25 +234,6 @@ fn require_complete(parsed: httparse::Result<usize>, head: &[u8]) -> Result<(), 
         Err(httparse::Error::Version) => Err(HttpError::Version),
         Err(_) => Err(HttpError::Malformed),
     }
-}
-
-/// Splits a target into its path and query.
-fn split_target(target: &str) -> Result<(&str, Option<&str>), HttpError> {
-    let target = match target.split_once("://") {
-        // RFC 9112, 3.2.2: a server accepts the absolute form, though only proxies are sent it.
-        Some((scheme, rest)) if !scheme.contains(['/', '?']) => rest.find('/').map_or("/", |at| &rest[at..]),
-        _ => target,
-    };
-    // A fragment stays with the browser, and the other forms of a target belong to methods that we do not have.
-    if !target.starts_with('/') || !target.is_ascii() || target.contains('#') {
-        return Err(HttpError::Malformed);
-    }
-    Ok(target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query))))
-}
-
-/// RFC 3986, 3.2: what hosts and ports are made of.
-fn is_host_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:[]".contains(&byte)
 }
 
 const SINGLES: [&str; 7] = [
@@ -499,6 +350,7 @@ mod tests {
             ("GET /play", "GET *"),
             ("GET /play", "GET /#"),
             ("GET /play", "GET /ä"),
+            ("GET /play", "PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\nGET /play"),
             (" HTTP/1.1", ""),
         ] {
             assert_eq!(parse_changed(from, to), Err(HttpError::Malformed), "{from:?} -> {to:?}");
@@ -529,17 +381,25 @@ mod tests {
     }
 
     #[test]
-    fn the_absolute_form_of_a_target_is_its_path() {
-        for (target, path, query) in [
-            ("http://game.example/play?x", "/play", Some("x")),
-            ("http://game.example", "/", None),
-            ("/play?to=http://elsewhere/", "/play", Some("to=http://elsewhere/")),
-            ("/?", "/", Some("")),
-        ] {
+    fn the_absolute_form_of_a_target_says_the_host() {
+        let host_and_path = |target: &str| {
             let request = format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n");
             let (head, _) = RequestHead::parse(request.as_bytes()).unwrap().unwrap();
-            assert_eq!((head.path, head.query), (path, query), "{target}");
-        }
+            format!("{} {}", head.host.unwrap(), head.path)
+        };
+        assert_eq!(host_and_path("http://game.example:7070/play?x"), "game.example:7070 /play");
+        assert_eq!(host_and_path("/play"), "a /play");
+        assert_eq!(
+            parse(b"GET http://a/ HTTP/1.1\r\n\r\n"),
+            Err(HttpError::Malformed),
+            "Host is due all the same"
+        );
+    }
+
+    #[test]
+    fn a_path_may_be_percent_encoded() {
+        let (head, _) = RequestHead::parse(b"GET /%70lay HTTP/1.1\r\nHost: a\r\n\r\n").unwrap().unwrap();
+        assert!(head.is_for("/play") && !head.is_for("/"));
     }
 
     #[test]
@@ -558,30 +418,5 @@ mod tests {
             let (head, _) = RequestHead::parse(request.as_bytes()).unwrap().unwrap();
             assert_eq!(head.has_body(), has_body, "{field}");
         }
-    }
-
-    #[test]
-    fn a_response_is_written_and_read() {
-        let mut out = Vec::new();
-        let headers = [("Retry-After", "5")];
-        Response { status: Status::UNAVAILABLE, content_type: "text/plain", headers: &headers }
-            .write(&mut out, b"full\n");
-        assert_eq!(
-            str::from_utf8(&out).unwrap(),
-            "HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\
-             Connection: close\r\nRetry-After: 5\r\n\r\nfull\n"
-        );
-        let (head, used) = ResponseHead::parse(&out).unwrap().unwrap();
-        assert_eq!((head.status, head.headers.get("retry-after")), (503, Some("5")));
-        assert_eq!(&out[used..], b"full\n");
-    }
-
-    #[test]
-    fn each_error_has_its_status() {
-        let status = |error: HttpError| error.status().map(Status::get);
-        assert_eq!(status(HttpError::HeadTooLarge), Some(431));
-        assert_eq!(status(HttpError::Malformed), Some(400));
-        assert_eq!(status(HttpError::TargetTooLong), Some(414));
-        assert_eq!(status(HttpError::Version), Some(505));
     }
 }
