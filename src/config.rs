@@ -87,6 +87,9 @@ pub struct Config {
     pub tls_cert: Option<PathBuf>,
     /// The private key of [`Config::tls_cert`], as PEM.
     pub tls_key: Option<PathBuf>,
+    /// Whether pages tell browsers to use `https://` for this host name for a year (HSTS). Off: that holds for all of its ports, and
+    /// cannot be taken back.
+    pub hsts: bool,
     /// Which log lines are written, as in `info` or `tickyard=debug`.
     pub log: String,
     /// Whether log lines are JSON objects.
@@ -215,6 +218,12 @@ impl Config {
                     "--tls-key needs --tls-cert, the file with its certificate".to_owned(),
                 ));
             }
+            // RFC 6797, 7.2: it is not said over plain HTTP.
+            (None, None) if self.hsts => {
+                return Err(Error::Config(
+                    "--hsts needs --tls-cert: without TLS there is no https://".to_owned(),
+                ));
+            }
             _ => {}
         }
         if let Some(admin) = self.admin
@@ -260,6 +269,7 @@ impl Default for Config {
             allow_origin: Vec::new(),
             tls_cert: None,
             tls_key: None,
+            hsts: false,
             log: "info".to_owned(),
             log_json: false,
         }

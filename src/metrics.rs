@@ -37,6 +37,8 @@ pub struct Metrics {
     pub messages: Counters<Direction>,
     /// TLS handshakes that came to an end.
     pub tls_handshakes: Counter,
+    /// When the certificate runs out, in seconds since 1970.
+    pub tls_certificate_expiry: Gauge,
     /// Certificates read again.
     pub tls_reloads: Counters<ReloadResult>,
     /// System calls that wrote to game sockets.
@@ -102,6 +104,10 @@ impl Metrics {
             messages: list
                 .add("messages", "WebSocket messages received (in) and sent (out), control frames left out"),
             tls_handshakes: list.add("tls_handshakes", "TLS handshakes completed"),
+            tls_certificate_expiry: list.add_seconds(
+                "tls_certificate_expiry",
+                "When the certificate runs out, in seconds since 1970; 0 without TLS",
+            ),
             tls_reloads: list.add("tls_reloads", "How often certificate and key were read again, by result"),
             send_syscalls: list.add("send_syscalls", "System calls that wrote to game sockets"),
             outbox_bytes: list

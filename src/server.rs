@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use mio::net::TcpListener;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -172,6 +172,7 @@ impl Server {
             tracing::warn!("{warning}");
         }
         let metrics = Arc::new(Metrics::new());
+        tls.iter().for_each(|tls| note_expiry(tls, &metrics));
         let admin = config.admin.map(|address| Admin::start(address, Arc::clone(&metrics))).transpose()?;
         let shared = Arc::new(Shared {
             site: site(&config, address, places),
@@ -232,6 +233,7 @@ impl Running {
     pub fn reload_tls(&self) -> Result<(), Error> {
         let Some(tls) = &self.shared.tls else { return Ok(()) };
         let read = tls.reload();
+        note_expiry(tls, &self.shared.metrics);
         let result = if read.is_ok() { ReloadResult::Ok } else { ReloadResult::Failed };
         self.shared.metrics.tls_reloads.inc(result);
         read
@@ -277,6 +279,15 @@ impl Drop for Running {
     }
 }
 
+fn note_expiry(tls: &Identity, metrics: &Metrics) {
+    let Some(expires) = tls.expires() else { return };
+    metrics.tls_certificate_expiry.set(expires);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    if expires < now.as_secs() as i64 {
+        tracing::warn!("the certificate has run out: clients will refuse it");
+    }
+}
+
 fn site(config: &Config, address: SocketAddr, places: Vec<Place>) -> Site {
     let origins = Origins {
         any: config.allow_origin.iter().any(|origin| origin == "*"),
@@ -289,6 +300,7 @@ fn site(config: &Config, address: SocketAddr, places: Vec<Place>) -> Site {
         pages: PAGES,
         echo: config.echo,
         deflate: config.deflate,
+        hsts: config.hsts,
         origins,
         addresses: Addresses::new(per_address_max, config.limit_loopback, config.trusted_proxies.clone()),
         limits: config.limits(),

@@ -236,6 +236,7 @@ fn site() -> Site {
         pages: PAGES,
         echo: true,
         deflate: Compression::On,
+        hsts: false,
         origins: Origins::LOOPBACK,
         addresses: Addresses::default(),
         limits: Limits::default(),

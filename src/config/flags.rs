@@ -143,6 +143,10 @@ struct Knobs {
     /// The private key of --tls-cert (PEM)
     #[arg(long, env = "TICKYARD_TLS_KEY", hide_env = true, value_name = "FILE")]
     tls_key: Option<PathBuf>,
+    /// Tell browsers to come over https:// only, for a year
+    #[arg(long, env = "TICKYARD_HSTS", hide_env = true, value_name = "BOOL", num_args = 0..=1, require_equals = true)]
+    #[arg(default_missing_value = "true", hide_possible_values = true)]
+    hsts: Option<Switch>,
     /// Which log lines go to stderr, as in warn or info,tickyard=debug [default: info]
     #[arg(long, env = "TICKYARD_LOG", hide_env = true, value_name = "FILTER")]
     log: Option<LogFilter>,
@@ -182,6 +186,7 @@ impl Knobs {
             allow_origin: self.allow_origin.or(below.allow_origin),
             tls_cert: self.tls_cert.or(below.tls_cert),
             tls_key: self.tls_key.or(below.tls_key),
+            hsts: self.hsts.or(below.hsts),
             log: self.log.or(below.log),
             log_json: self.log_json.or(below.log_json),
         }
@@ -220,6 +225,7 @@ impl Knobs {
             allow_origin: origins.unwrap_or(config.allow_origin),
             tls_cert: self.tls_cert.or(config.tls_cert),
             tls_key: self.tls_key.or(config.tls_key),
+            hsts: self.hsts.map_or(config.hsts, |it| it.0),
             log: self.log.map_or(config.log, |it| it.0),
             log_json: self.log_json.map_or(config.log_json, |it| it.0),
         }

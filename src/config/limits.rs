@@ -95,6 +95,10 @@ pub const HEADERS_MAX: usize = 100;
 /// Bytes before the hello, it included: the hello of 4 KiB and pings around it. More is no hello.
 pub const HELLO_BYTES_MAX: usize = 32 * 1024;
 
+/// Of a TLS record or handshake message that is not complete yet: the longest record on the wire (RFC 5246, 6.2.3), header included. A
+/// hello of 2 KiB is a long one.
+pub const TLS_KEPT_BYTES_MAX: usize = 16 * 1024 + 2048 + 5;
+
 /// The least that may be asked for as the longest message: a hello with all its options has to fit.
 pub const MESSAGE_BYTES_MIN: usize = 8 * 1024;
 
@@ -125,6 +129,10 @@ pub const ANSWERS_BYTES_MAX: usize = 256 * 1024;
 
 /// Connections that are accepted in one turn of the loop: a storm of them must not hold up those who play.
 pub const ACCEPTS_PER_TURN: usize = 128;
+
+/// Steps of TLS handshakes in one turn. One that is answered costs a fraction of a millisecond, so most turns are ended by time (2 ms); the
+/// count is for those who send their hello byte by byte. While updates wait to be sent there is one a turn.
+pub const TLS_HANDSHAKES_PER_TURN: usize = 64;
 
 /// What one connection may bring in one turn, before it goes to the end of the run queue.
 pub const READ_BYTES_PER_TURN: usize = 64 * 1024;

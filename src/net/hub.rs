@@ -19,7 +19,7 @@ use super::transport::{Buffers, Socket, Transport};
 use crate::addresses::Peer;
 use crate::bridge::{Ask, Batch, Command, ConnId, RoomId, SharedBatch};
 use crate::close_reason::CloseReason;
-use crate::config::limits::{PINGS_OVER_EVEN, PINGS_PER_SWEEP_MIN};
+use crate::config::limits::{PINGS_OVER_EVEN, PINGS_PER_SWEEP_MIN, TLS_HANDSHAKES_PER_TURN};
 use crate::session::{Pulse, Session, Turn};
 use crate::time::Time;
 use crate::websocket::deflate::SharedWriter;
@@ -238,7 +238,7 @@ impl<S: Socket> Hub<S> {
     /// TLS handshakes, until `out_of_time`: each is dear, and a flood of them must not delay who plays. While updates wait to be sent
     /// there is one a turn.
     pub fn shake_hands(&mut self, out_of_time: impl Fn() -> bool) {
-        let most = if self.is_fanning_out() { 1 } else { HANDSHAKES_PER_TURN };
+        let most = if self.is_fanning_out() { 1 } else { TLS_HANDSHAKES_PER_TURN };
         for step in 0..self.handshakes.len().min(most) {
             if step > 0 && out_of_time() {
                 return;
@@ -440,9 +440,6 @@ fn pings_of_a_sweep(slots: usize, interval: Option<Duration>) -> usize {
     (slots * PINGS_OVER_EVEN as usize).div_ceil(sweeps).max(PINGS_PER_SWEEP_MIN)
 }
 
-/// Steps of TLS handshakes in a turn. One with an answer costs a fraction of a millisecond, so time ends most turns earlier; the count
-/// is for those who send their hello byte by byte.
-const HANDSHAKES_PER_TURN: usize = 64;
 const SENDS_PER_SLICE: usize = 256;
 /// How often the sweep looks at a share of the table.
 pub const SWEEP_PERIOD: Duration = Duration::from_millis(100);
@@ -451,16 +448,4 @@ const SWEEP_PARTS: usize = 10;
 const STALL: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pings_are_spread_over_half_an_interval() {
-        let seconds = |secs| Some(Duration::from_secs(secs));
-        assert_eq!(pings_of_a_sweep(10_000, seconds(10)), 200);
-        assert_eq!(pings_of_a_sweep(10_001, seconds(10)), 201);
-        assert_eq!(pings_of_a_sweep(100, seconds(10)), PINGS_PER_SWEEP_MIN);
-        assert_eq!(pings_of_a_sweep(10_000, Some(Duration::from_millis(100))), 20_000);
-        assert_eq!(pings_of_a_sweep(10_000, None), 0);
-    }
-}
+mod tests;

@@ -8,6 +8,7 @@
 //! when everybody comes back at once. So there is nothing to rotate, and a new certificate is seen by whoever connects next. 0-RTT
 //! is off: it can be replayed.
 
+mod expiry;
 mod identity;
 
 use std::fmt;
@@ -17,10 +18,12 @@ use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, Insufficien
 
 pub use identity::Identity;
 
+use crate::config::limits::TLS_KEPT_BYTES_MAX;
+
 /// One connection's keys, and the record that is not complete yet.
 pub struct Tls {
     connection: UnbufferedServerConnection,
-    /// The beginning of a record or of a handshake message. Invariant: `kept.len() <= KEPT_BYTES_MAX`.
+    /// The beginning of a record or of a handshake message. Invariant: `kept.len() <= TLS_KEPT_BYTES_MAX`.
     kept: Vec<u8>,
     /// Something came.
     begun: bool,
@@ -28,6 +31,8 @@ pub struct Tls {
     ended: bool,
     /// The peer made a mistake: nothing more is understood or said.
     broken: bool,
+    /// We have said that nothing more will come.
+    closed: bool,
 }
 
 /// What [`Tls::open`] found besides plaintext.
@@ -54,7 +59,7 @@ pub enum TlsError {
 
 impl Tls {
     fn new(connection: UnbufferedServerConnection) -> Tls {
-        Tls { connection, kept: Vec::new(), begun: false, ended: false, broken: false }
+        Tls { connection, kept: Vec::new(), begun: false, ended: false, broken: false, closed: false }
     }
 
     /// Whether the keys are not there yet.
@@ -131,7 +136,7 @@ impl Tls {
     }
 
     fn keep(&mut self, rest: &[u8]) -> Result<Opened, TlsError> {
-        if rest.len() > KEPT_BYTES_MAX {
+        if rest.len() > TLS_KEPT_BYTES_MAX {
             return Err(TlsError::TooLong);
         }
         if rest.is_empty() {
@@ -152,18 +157,19 @@ impl Tls {
         self.write(wire, |traffic, wire| append(wire, expected, |space| traffic.encrypt(plain, space)))
     }
 
-    /// Appends the word that nothing more will come (close_notify), so that the peer can tell it from a cut.
+    /// Appends, once, the word that nothing more will come (close_notify), so that the peer can tell it from a cut.
     pub fn close(&mut self, wire: &mut Vec<u8>) -> Result<(), TlsError> {
         if !self.can_speak() {
             return Ok(());
         }
+        self.closed = true;
         self.write(wire, |traffic, wire| {
             append(wire, RECORD_OVERHEAD_BYTES, |space| traffic.queue_close_notify(space))
         })
     }
 
     fn can_speak(&self) -> bool {
-        !self.is_handshaking() && !self.broken
+        !self.is_handshaking() && !self.broken && !self.closed
     }
 
     fn write(
@@ -263,9 +269,5 @@ fn append<E: NeedsSpace>(
 const RECORD_BYTES: usize = 16 * 1024;
 /// Header, explicit nonce (1.2) or content type (1.3) and tag need less.
 const RECORD_OVERHEAD_BYTES: usize = 64;
-/// RFC 5246, 6.2.3: a record on the wire, its header included; the longest that rustls takes. A handshake message has to fit as
-/// well, and a hello of 2 KiB is a long one.
-pub const KEPT_BYTES_MAX: usize = RECORD_BYTES + 2048 + 5;
-
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

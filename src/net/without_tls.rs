@@ -44,6 +44,11 @@ impl Identity {
     }
 
     /// Never called.
+    pub fn expires(&self) -> Option<i64> {
+        match self.0 {}
+    }
+
+    /// Never called.
     pub fn meet(&self) -> Box<Tls> {
         match self.0 {}
     }

@@ -538,4 +538,4 @@ fn greeting(turn: &Turn, deflate: Option<Agreement>) -> Box<Greeting> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

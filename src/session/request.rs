@@ -233,7 +233,10 @@ fn page(head: &RequestHead, turn: &mut Turn) -> Answer {
         ("Access-Control-Allow-Origin", "*"),
         ("Cache-Control", "no-cache"),
         ("X-Content-Type-Options", "nosniff"),
+        // RFC 6797, 6.1: a year.
+        ("Strict-Transport-Security", "max-age=31536000"),
     ];
+    let headers = if turn.site.hsts { &headers[..] } else { &headers[..3] };
     let response = Response { status: Status::OK, content_type: page.content_type, headers };
     response.write(turn.out, page.body);
     Answer::Close(CloseReason::HttpDone)

@@ -22,6 +22,8 @@ pub struct Site {
     pub echo: bool,
     /// What is compressed for clients that offer it.
     pub deflate: Compression,
+    /// Whether pages tell browsers to come over TLS only.
+    pub hsts: bool,
     /// Which pages may connect.
     pub origins: Origins,
     /// Whose connection is whose, and how many there may be.

@@ -24,7 +24,7 @@ mod heartbeat;
 const START: Time = Time::from_secs(100);
 const MASK: [u8; 4] = [1, 2, 3, 4];
 
-fn site() -> Site {
+pub(crate) fn site() -> Site {
     const PAGES: &[Page] = &[Page { path: "/", content_type: "text/html", body: b"<p>hello" }];
     Site {
         places: vec![Place {
@@ -36,6 +36,7 @@ fn site() -> Site {
         pages: PAGES,
         echo: true,
         deflate: Compression::Off,
+        hsts: false,
         origins: Origins::LOOPBACK,
         addresses: Addresses::default(),
         limits: Limits::default(),

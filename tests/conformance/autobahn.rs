@@ -184,6 +184,7 @@ fn site() -> Site {
         pages: &[],
         echo: true,
         deflate: Compression::Off,
+        hsts: false,
         origins: Origins::LOOPBACK,
         addresses: tickyard::addresses::Addresses::default(),
         limits: tickyard::config::limits::Limits::default(),

@@ -58,9 +58,21 @@ fn a_page_comes_whole_and_ends_with_a_goodbye() {
         // Without close_notify this would be an error: the page might be cut.
         stream.read_to_string(&mut page).unwrap();
         assert!(page.starts_with("HTTP/1.1 200 ") && page.ends_with("\r\n\r\nok\n"), "{page}");
+        assert!(!page.contains("Strict-Transport-Security"), "only when asked for: {page}");
         assert_eq!(stream.conn.protocol_version(), Some(name));
     }
     until("they are counted", || house.metrics().closes.get(CloseReason::HttpDone) == 2);
+}
+
+#[test]
+fn browsers_are_told_to_come_over_tls_only_if_that_is_wanted() {
+    let certificate = Certificate::new("tls-hsts");
+    let house = lab_with(&certificate, Config { hsts: true, ..config() }, Lab::default());
+    let mut stream = certificate.connect(house.address());
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    let mut page = String::new();
+    stream.read_to_string(&mut page).unwrap();
+    assert!(page.contains("\r\nStrict-Transport-Security: max-age=31536000\r\n"), "{page}");
 }
 
 #[test]
@@ -192,6 +204,21 @@ fn a_server_that_stops_tells_everyone_with_1001_and_says_goodbye_below_as_well()
 }
 
 #[test]
+fn the_close_code_survives_what_was_sent_behind_the_mistake() {
+    let certificate = Certificate::new("tls-close");
+    let house = lab(&certificate);
+    for _ in 0..5 {
+        let mut client = join(&house, &certificate, &[&TLS13]);
+        // A text, and then 150 KB of something.
+        let mut bytes = vec![0x81, 0x80, 0, 0, 0, 0];
+        bytes.resize(150_000, 3);
+        client.socket().get_mut().write_all(&bytes).unwrap();
+        assert_eq!(client.until_the_end(), End::Close(1003));
+    }
+    until("they are counted", || house.metrics().closes.get(CloseReason::Unsupported) == 5);
+}
+
+#[test]
 fn a_new_certificate_is_for_new_connections_and_one_that_cannot_be_used_for_nobody() {
     let old = Certificate::new("tls-reload");
     let house = lab(&old);
@@ -217,6 +244,8 @@ fn a_new_certificate_is_for_new_connections_and_one_that_cannot_be_used_for_nobo
     let counts =
         [ReloadResult::Ok, ReloadResult::Failed].map(|result| house.metrics().tls_reloads.get(result));
     assert_eq!(counts, [1, 2]);
+    // As rcgen makes them.
+    assert_eq!(house.metrics().tls_certificate_expiry.get(), 67_090_118_400);
     ada.leave();
 }
 

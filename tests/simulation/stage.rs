@@ -319,6 +319,7 @@ fn shared() -> Shared {
         pages: PAGES,
         echo: true,
         deflate: Compression::State,
+        hsts: false,
         origins: Origins::LOOPBACK,
         addresses: Addresses::new(PEERS_MAX, false, vec!["10.0.0.0/8".parse().expect("a network")]),
         limits: Limits {

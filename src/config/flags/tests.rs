@@ -7,7 +7,7 @@ use super::*;
 use crate::config::Compression;
 
 /// Every knob, with a value that is not its default.
-const EVERY_KNOB: [(&str, &str); 26] = [
+const EVERY_KNOB: [(&str, &str); 27] = [
     ("listen", "0.0.0.0:8000"),
     ("admin", "[::1]:8001"),
     ("tick-rate", "60"),
@@ -32,6 +32,7 @@ const EVERY_KNOB: [(&str, &str); 26] = [
     ("allow-origin", "https://game.example"),
     ("tls-cert", "cert.pem"),
     ("tls-key", "key.pem"),
+    ("hsts", "true"),
     ("log", "warn"),
     ("log-json", "true"),
 ];
@@ -62,6 +63,7 @@ fn every_knob_turned() -> Config {
         allow_origin: vec!["https://game.example".to_owned()],
         tls_cert: Some("cert.pem".into()),
         tls_key: Some("key.pem".into()),
+        hsts: true,
         log: "warn".to_owned(),
         log_json: true,
     }
@@ -131,7 +133,7 @@ fn the_defaults_that_help_promises_are_the_defaults() {
             (
                 Some(
                     "config" | "echo" | "limit-loopback" | "trusted-proxy" | "allow-origin" | "tls-cert"
-                    | "tls-key" | "log-json",
+                    | "tls-key" | "hsts" | "log-json",
                 ),
                 _,
             )
@@ -141,7 +143,7 @@ fn the_defaults_that_help_promises_are_the_defaults() {
         }
     }
 
-    assert_eq!(args.len(), EVERY_KNOB.len() - 7);
+    assert_eq!(args.len(), EVERY_KNOB.len() - 8);
     assert_eq!(flags(&args).into_config().unwrap(), Config::default());
 }
 
@@ -160,8 +162,8 @@ fn a_flag_wins_over_the_file_for_every_knob() {
                      trusted-proxy = []\nplayers = 1\ncapacity = 1\nseed = 2\nidle-timeout = \"1s\"\n\
                      ping-interval = \"off\"\nslow-timeout = \"1s\"\nhandshake-timeout = \"4s\"\n\
                      hello-timeout = \"2s\"\nmax-message-bytes = 8192\nmessages-per-second = 10\n\
-                     bytes-per-second = 4096\nallow-origin = []\ntls-cert = \"a.pem\"\ntls-key = \"b.pem\"\n\
-                     log = \"error\"\n\
+                     bytes-per-second = 4096\nallow-origin = []\ntls-cert = \"a.pem\"\n\
+                     tls-key = \"b.pem\"\nhsts = false\nlog = \"error\"\n\
                      log-json = false\n";
         let below = file(lines).unwrap();
         let both = above.clone().or(below.clone()).over(Config::default());

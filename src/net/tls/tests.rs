@@ -53,7 +53,7 @@ impl ServerCertVerifier for Trusting {
     }
 }
 
-fn identity(test: &str) -> Identity {
+pub fn identity(test: &str) -> Identity {
     let directory = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/tmp").join(test);
     std::fs::create_dir_all(&directory).unwrap();
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
@@ -63,7 +63,7 @@ fn identity(test: &str) -> Identity {
     Identity::load(&certificate, &key).unwrap()
 }
 
-fn client(version: &'static SupportedProtocolVersion, alpn: &[&str]) -> ClientConnection {
+pub fn client(version: &'static SupportedProtocolVersion, alpn: &[&str]) -> ClientConnection {
     let mut config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_protocol_versions(&[version])
         .unwrap()
@@ -96,7 +96,7 @@ impl Server {
 }
 
 /// What a client has to send now.
-fn flight(client: &mut ClientConnection) -> Vec<u8> {
+pub fn flight(client: &mut ClientConnection) -> Vec<u8> {
     let mut bytes = vec![];
     while client.wants_write() {
         client.write_tls(&mut bytes).unwrap();
@@ -106,8 +106,11 @@ fn flight(client: &mut ClientConnection) -> Vec<u8> {
 
 /// Gives a client what a server has to send, and returns what it read in it.
 fn answer(server: &mut Server, client: &mut ClientConnection) -> Vec<u8> {
-    let wire = std::mem::take(&mut server.wire);
-    let mut rest = &wire[..];
+    read(client, &std::mem::take(&mut server.wire))
+}
+
+/// Gives a client bytes from the wire, and returns what it read in them.
+pub fn read(client: &mut ClientConnection, mut rest: &[u8]) -> Vec<u8> {
     let mut read = vec![];
     while !rest.is_empty() {
         client.read_tls(&mut rest).unwrap();
@@ -323,7 +326,7 @@ fn memory_follows_what_came_and_never_what_was_announced() {
         assert_eq!(opened, Opened::Goes);
         taken += 1;
     }
-    assert!(taken * 6 <= KEPT_BYTES_MAX, "{taken} records");
+    assert!(taken * 6 <= TLS_KEPT_BYTES_MAX, "{taken} records");
     nothing_more_is_understood_or_said(server);
 }
 

@@ -17,6 +17,7 @@ fn site() -> Site {
         pages: PAGES,
         echo: true,
         deflate: Compression::Off,
+        hsts: false,
         origins: Origins { on_loopback: true, ..Origins::default() },
         addresses: Addresses::new(1, false, vec!["10.0.0.0/8".parse().unwrap()]),
         limits: Limits::default(),

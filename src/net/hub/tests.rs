@@ -1,0 +1,325 @@
+//! A hub among sockets made of memory: what it does in a turn, by hand and under a clock of our own.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::io::{self, Read, Write};
+use std::rc::Rc;
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
+
+use super::*;
+use crate::session::tests::site;
+
+/// One end of a connection; the test holds the other.
+#[derive(Clone, Default)]
+struct Line(Rc<RefCell<Ends>>);
+
+#[derive(Default)]
+struct Ends {
+    /// To the server.
+    coming: VecDeque<u8>,
+    /// The peer sends nothing more.
+    ended: bool,
+    /// From the server.
+    going: Vec<u8>,
+    /// How much more of it the kernel takes.
+    room: usize,
+    shut: bool,
+}
+
+impl Read for Line {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut ends = self.0.borrow_mut();
+        if ends.coming.is_empty() && !ends.ended {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        ends.coming.read(buffer)
+    }
+}
+
+impl Write for Line {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut ends = self.0.borrow_mut();
+        let taken = bytes.len().min(ends.room);
+        if taken == 0 {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        ends.room -= taken;
+        ends.going.extend_from_slice(&bytes[..taken]);
+        Ok(taken)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Socket for Line {
+    fn shutdown_write(&mut self) -> io::Result<()> {
+        self.0.borrow_mut().shut = true;
+        Ok(())
+    }
+
+    fn tune(&mut self, _: Duration) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Line {
+    fn wide() -> Line {
+        let line = Line::default();
+        line.0.borrow_mut().room = usize::MAX;
+        line
+    }
+
+    fn say(&self, bytes: &[u8]) {
+        self.0.borrow_mut().coming.extend(bytes);
+    }
+
+    fn end(&self) {
+        self.0.borrow_mut().ended = true;
+    }
+
+    fn heard(&self) -> Vec<u8> {
+        std::mem::take(&mut self.0.borrow_mut().going)
+    }
+}
+
+const START: Time = Time::from_secs(100);
+
+fn hub(tls: Option<Identity>) -> Hub<Line> {
+    let shared = Shared {
+        site: site(),
+        metrics: Arc::default(),
+        connections_max: 1000,
+        tls,
+        slow_timeout: Duration::from_secs(60),
+        origin: Instant::now(),
+        ends: super::super::ends::Ends::default(),
+        stop: AtomicBool::new(false),
+    };
+    // Whatever is asked of the simulation gets lost.
+    let (commands, _) = crossbeam_channel::unbounded();
+    Hub::new(0, Arc::new(shared), commands, START)
+}
+
+fn admit(hub: &mut Hub<Line>, line: &Line) -> usize {
+    let slot = hub.next_id().slot as usize;
+    hub.shared().metrics.connections.inc();
+    let peer = hub.shared().site.addresses.arrive("127.0.0.1:40000".parse().unwrap()).unwrap();
+    hub.admit(line.clone(), peer);
+    slot
+}
+
+/// All but the fan-out.
+fn turn(hub: &mut Hub<Line>, now: Time) {
+    hub.set_now(now);
+    hub.serve_run_queue();
+    hub.shake_hands(|| false);
+    hub.sweep();
+    hub.report();
+}
+
+fn counted(hub: &Hub<Line>, reason: CloseReason) -> u64 {
+    hub.shared().metrics.closes.get(reason)
+}
+
+#[test]
+fn pings_are_spread_over_half_an_interval() {
+    let seconds = |secs| Some(Duration::from_secs(secs));
+    assert_eq!(pings_of_a_sweep(10_000, seconds(10)), 200);
+    assert_eq!(pings_of_a_sweep(10_001, seconds(10)), 201);
+    assert_eq!(pings_of_a_sweep(100, seconds(10)), PINGS_PER_SWEEP_MIN);
+    assert_eq!(pings_of_a_sweep(10_000, Some(Duration::from_millis(100))), 20_000);
+    assert_eq!(pings_of_a_sweep(10_000, None), 0);
+}
+
+const ASK: &[u8] = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n";
+
+#[test]
+fn a_request_is_answered_and_the_line_closed() {
+    let mut hub = hub(None);
+    let line = Line::wide();
+    let slot = admit(&mut hub, &line);
+    line.say(ASK);
+    turn(&mut hub, START);
+    let page = line.heard();
+    assert!(page.starts_with(b"HTTP/1.1 200 ") && page.ends_with(b"ok\n"));
+    assert!(line.0.borrow().shut && hub.len() == 1);
+
+    line.end();
+    hub.wake(slot, true, false, true);
+    turn(&mut hub, START);
+    assert!(hub.is_empty() && !hub.is_busy());
+    assert_eq!(counted(&hub, CloseReason::HttpDone), 1);
+    assert_eq!(hub.shared().metrics.connections.get(), 0);
+}
+
+#[cfg(feature = "tls")]
+mod over_tls {
+    use super::*;
+    use crate::bridge::{Part, Span};
+    use crate::config::limits::HANDSHAKE_TIMEOUT;
+    use crate::net::tls::tests::{client, flight, identity, read};
+    use rustls::ClientConnection;
+    use rustls::version::TLS13;
+    use tickyard_protocol::types::{Seq, Tick};
+
+    fn said_hello(hub: &mut Hub<Line>) -> Line {
+        let line = Line::wide();
+        line.say(&flight(&mut client(&TLS13, &[])));
+        admit(hub, &line);
+        line
+    }
+
+    fn answered(lines: &[Line]) -> usize {
+        lines.iter().filter(|line| !line.0.borrow().going.is_empty()).count()
+    }
+
+    #[test]
+    fn a_flood_of_hellos_gets_a_budget_a_turn_and_one_while_updates_wait() {
+        let mut hub = hub(Some(identity("hub-flood")));
+        let lines: Vec<Line> = (0..2 * TLS_HANDSHAKES_PER_TURN + 9).map(|_| said_hello(&mut hub)).collect();
+        hub.serve_run_queue();
+        assert_eq!(answered(&lines), 0, "they stand in the other queue now");
+        assert!(hub.is_busy());
+
+        hub.shake_hands(|| false);
+        assert_eq!(answered(&lines), TLS_HANDSHAKES_PER_TURN);
+        hub.shake_hands(|| true);
+        assert_eq!(answered(&lines), TLS_HANDSHAKES_PER_TURN + 1, "at least one");
+
+        let nobody = ConnId { thread: 0, slot: 9999, generation: 0 };
+        hub.take_batch(Arc::new(batch_for(nobody)));
+        hub.shake_hands(|| false);
+        assert_eq!(answered(&lines), TLS_HANDSHAKES_PER_TURN + 2, "players come first");
+
+        hub.fan_out(|| false);
+        for _ in 0..2 {
+            turn(&mut hub, START);
+        }
+        assert_eq!(answered(&lines), lines.len());
+        assert!(!hub.is_busy());
+    }
+
+    fn batch_for(conn: ConnId) -> Batch {
+        let part = Part {
+            conn,
+            seq: Seq(0),
+            depth: 0,
+            heard: 0,
+            own: Span::default(),
+            own_changed: Tick(0),
+            view: None,
+            reliable: Span::default(),
+            reliable_first: 1,
+            reliable_count: 0,
+        };
+        Batch {
+            room: Some(RoomId(0)),
+            tick: Tick(1),
+            tick_rate: 20,
+            parts: vec![part],
+            threads: vec![Span { start: 0, end: 1 }],
+            ..Batch::default()
+        }
+    }
+
+    #[test]
+    fn a_handshake_that_drips_is_cut_at_the_same_time_as_one_that_is_silent() {
+        let mut hub = hub(Some(identity("hub-drip")));
+        let (dripping, silent) = (Line::wide(), Line::wide());
+        let slot = admit(&mut hub, &dripping);
+        admit(&mut hub, &silent);
+        let hello = flight(&mut client(&TLS13, &[]));
+        let mut now = START;
+        for &byte in &hello[..99] {
+            dripping.say(&[byte]);
+            hub.wake(slot, true, false, false);
+            turn(&mut hub, now);
+            now = now + Duration::from_millis(100);
+        }
+        assert_eq!(counted(&hub, CloseReason::HandshakeTimeout), 0);
+        assert!(now < START + HANDSHAKE_TIMEOUT);
+
+        for _ in 0..30 {
+            now = now + Duration::from_millis(100);
+            turn(&mut hub, now);
+        }
+        // Without keys there is nothing that could be said.
+        assert!(dripping.0.borrow().shut && silent.0.borrow().shut);
+        assert_eq!([dripping.heard(), silent.heard()], [b"", b""]);
+        assert_eq!(counted(&hub, CloseReason::HandshakeTimeout), 2);
+        assert!(hub.is_empty());
+    }
+
+    /// A client that has its keys, and its line.
+    fn connected(hub: &mut Hub<Line>) -> (Line, ClientConnection, usize) {
+        let (line, mut client) = (Line::wide(), client(&TLS13, &["http/1.1"]));
+        let slot = admit(hub, &line);
+        while client.is_handshaking() {
+            line.say(&flight(&mut client));
+            hub.wake(slot, true, false, false);
+            turn(hub, START);
+            read(&mut client, &line.heard());
+        }
+        line.say(&flight(&mut client));
+        hub.wake(slot, true, false, false);
+        turn(hub, START);
+        (line, client, slot)
+    }
+
+    #[test]
+    fn what_a_slow_reader_asked_for_comes_whole_and_ends_with_a_goodbye() {
+        let mut hub = hub(Some(identity("hub-slow")));
+        let (line, mut client, slot) = connected(&mut hub);
+        assert_eq!(hub.shared().metrics.tls_handshakes.get(), 1);
+        line.0.borrow_mut().room = 0;
+        client.writer().write_all(ASK).unwrap();
+        line.say(&flight(&mut client));
+        hub.wake(slot, true, false, false);
+        turn(&mut hub, START);
+        let waiting = hub.shared().metrics.outbox_bytes.get();
+        assert!(waiting > 0);
+
+        let mut page = vec![];
+        for taken in 0..waiting {
+            assert!(!line.0.borrow().shut, "after {taken} bytes of {waiting}");
+            line.0.borrow_mut().room = 1;
+            hub.wake(slot, false, true, false);
+            turn(&mut hub, START);
+            page.extend(read(&mut client, &line.heard()));
+        }
+        assert!(page.starts_with(b"HTTP/1.1 200 ") && page.ends_with(b"ok\n"));
+        assert!(client.process_new_packets().unwrap().peer_has_closed());
+        assert!(line.0.borrow().shut);
+        assert_eq!(hub.shared().metrics.outbox_bytes.get(), 0);
+    }
+
+    #[test]
+    fn a_goodbye_of_tls_is_the_end_though_tcp_goes_on() {
+        let mut hub = hub(Some(identity("hub-goodbye")));
+        let (line, mut client, slot) = connected(&mut hub);
+        client.send_close_notify();
+        line.say(&flight(&mut client));
+        hub.wake(slot, true, false, false);
+        turn(&mut hub, START);
+        assert!(hub.is_empty() && line.0.borrow().shut);
+        assert_eq!(counted(&hub, CloseReason::PeerGone), 1);
+        read(&mut client, &line.heard());
+        assert!(client.process_new_packets().unwrap().peer_has_closed());
+    }
+
+    #[test]
+    fn many_records_of_one_read_are_all_answered_though_no_edge_comes() {
+        let mut hub = hub(Some(identity("hub-records")));
+        let (line, mut client, slot) = connected(&mut hub);
+        for part in ASK.chunks(3) {
+            client.writer().write_all(part).unwrap();
+        }
+        line.say(&flight(&mut client));
+        hub.wake(slot, true, false, false);
+        turn(&mut hub, START);
+        assert!(read(&mut client, &line.heard()).ends_with(b"ok\n"));
+    }
+}
