@@ -227,7 +227,14 @@ fn what_is_no_deflate_or_has_no_end_is_refused() {
         assert_eq!(hear(&mut server(FRESH), &[&cut]), [Heard::Failed(ReadError::Deflate)], "{len}");
     }
     let broken = Heard::Failed(ReadError::Deflate);
-    for wrong in [&b"\x07"[..], b"\xff\xff\xff\xff", b"\x00\x01\x00\xff\xff\x61\x00", b"\x02\x13\x00\x00"] {
+    // The third: a stored block of 20 bytes, of which one is there.
+    for wrong in [
+        &b"\x07"[..],
+        b"\xff\xff\xff\xff",
+        b"\x00\x14\x00\xeb\xff\x61",
+        b"\x00\x01\x00\xff\xff\x61\x00",
+        b"\x02\x13\x00\x00",
+    ] {
         assert_eq!(hear_one(&mut server(FRESH), &frame(true, true, Opcode::Text, wrong)), broken);
     }
     assert_eq!(ReadError::Deflate.close_code(), CloseCode::INVALID);
