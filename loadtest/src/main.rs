@@ -64,6 +64,9 @@ struct Flags {
     /// Go through this HTTP proxy (CONNECT), at http://host:port
     #[arg(long, value_name = "URL")]
     proxy: Option<String>,
+    /// Have the server compress (permessage-deflate); one that does not fails the run
+    #[arg(long)]
+    deflate: bool,
     /// What they do: play; hostile, a mix of peers that misbehave and judge how the server answers; or one kind of them, whose names an
     /// unknown one lists
     #[arg(long, default_value = "play", value_parser = Behaviour::parse)]
@@ -226,6 +229,7 @@ fn plan(flags: Flags) -> Result<Plan, String> {
         target: target.path.clone(),
         game: flags.game,
         seed: flags.seed,
+        deflate: flags.deflate,
     };
     Ok(Plan {
         url: flags.url,
