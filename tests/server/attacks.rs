@@ -144,12 +144,18 @@ fn what_is_not_http_is_dropped_without_a_word() {
 }
 
 #[test]
-fn an_offer_of_extensions_that_is_broken_or_huge_changes_nothing() {
+fn an_offer_of_extensions_that_is_huge_changes_nothing_and_what_is_none_is_refused() {
     let mut scene = Scene::open(config());
     let huge = "permessage-deflate; server_max_window_bits=99, ".repeat(150);
-    for offer in [";;;,,,", "permessage-deflate; x=\"", "\"", "x-unheard-of; a=b", &huge] {
-        let request = scene.request("/play");
-        let request = request.replace("\r\n\r\n", &format!("\r\nSec-WebSocket-Extensions: {offer}\r\n\r\n"));
+    for offer in [";;;,,,", "permessage-deflate; x=\"", "\""] {
+        let request = with_offer(&scene.request("/play"), offer);
+        scene.attack(offer, CloseReason::BadHandshake, |scene| {
+            let answer = scene.answer(request.as_bytes());
+            assert!(answer.starts_with(b"HTTP/1.1 400 "), "{offer}: {answer:?}");
+        });
+    }
+    for offer in ["permessage-deflate; x=1", "x-unheard-of; a=b", &huge] {
+        let request = with_offer(&scene.request("/play"), offer);
         scene.attack(offer, CloseReason::NormalByPeer, |scene| {
             // A close without a code.
             let answer = scene.answer(&[request.as_bytes(), b"\x88\x80\0\0\0\0"].concat());
@@ -159,6 +165,10 @@ fn an_offer_of_extensions_that_is_broken_or_huge_changes_nothing() {
             assert!(!head.to_lowercase().contains("extensions"), "{offer}: {head}");
         });
     }
+}
+
+fn with_offer(request: &str, offer: &str) -> String {
+    request.replace("\r\n\r\n", &format!("\r\nSec-WebSocket-Extensions: {offer}\r\n\r\n"))
 }
 
 #[test]

@@ -91,7 +91,9 @@ fn a_bot_that_needs_compression_and_does_not_get_it_closes_with_1010() {
     let mut answer = Vec::new();
     write_close(&mut answer, Some((CloseCode::EXTENSION, "")), None);
     play.hear_bytes(answer);
+    play.bot.handle_end(None, &mut play.tally);
     assert!(play.bot.is_ended());
+    assert_eq!(play.tally.errors.count(), 1);
 }
 
 fn playing(checked: bool) -> Play {
