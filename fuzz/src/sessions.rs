@@ -12,7 +12,7 @@ use tickyard::protocol::message::{
     ClientControl, Hello, Input, SUBPROTOCOL, Seek, VERSION, encode_client_control,
 };
 use tickyard::session::origins::Origins;
-use tickyard::session::site::{Page, Place, Site, Warned};
+use tickyard::session::site::{Compression, Page, Place, Site, Warned};
 use tickyard::session::{Pulse, Session, Turn};
 use tickyard::time::Time;
 use tickyard::websocket::frame::{Header, Opcode, write_frame};
@@ -250,6 +250,7 @@ fn site() -> Site {
         places: vec![Place { room: RoomId(7), game: "arena".into(), id: "arena-1".into(), input }],
         pages: PAGES,
         echo: true,
+        deflate: Compression::On,
         hsts: false,
         origins: Origins::LOOPBACK,
         addresses: Addresses::new(1, true, vec!["192.0.2.0/24".parse().expect("a network")]),

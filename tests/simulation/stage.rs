@@ -24,7 +24,7 @@ use tickyard::net::ends::Ends;
 use tickyard::net::hub::Hub;
 use tickyard::protocol::types::PlayerId;
 use tickyard::session::origins::Origins;
-use tickyard::session::site::{Page, Place, Site, Warned};
+use tickyard::session::site::{Compression, Page, Place, Site, Warned};
 use tickyard::sim::{AnyRoom, Room, RoomConfig};
 use tickyard::time::Time;
 
@@ -336,6 +336,7 @@ fn shared() -> Shared {
         places: vec![Place { room: RoomId(0), game, id, input: input_fields() }],
         pages: PAGES,
         echo: true,
+        deflate: Compression::State,
         hsts: false,
         origins: Origins::LOOPBACK,
         addresses: Addresses::new(ADDRESS_MAX, false, vec!["10.0.0.0/8".parse().expect("a network")]),
