@@ -11,10 +11,13 @@ pub fn chunks(mut bytes: &[u8]) -> Vec<&[u8]> {
     chunks
 }
 
-/// Three ways to hand in what the chunks say: as they are, as one, and byte by byte.
+/// Three ways to hand in what the chunks say: as they are, as one, and byte by byte (or what is long, in few bytes each).
 pub fn cuts(bytes: &[u8]) -> [Vec<Vec<u8>>; 3] {
     let as_they_are: Vec<Vec<u8>> = chunks(bytes).into_iter().map(<[u8]>::to_vec).collect();
     let whole = as_they_are.concat();
-    let singly = whole.iter().map(|&byte| vec![byte]).collect();
+    let singly = whole.chunks(1 + whole.len() / SINGLE_BYTES_MAX).map(<[u8]>::to_vec).collect();
     [as_they_are, vec![whole], singly]
 }
+
+/// A fuzzer wants many tries a second.
+const SINGLE_BYTES_MAX: usize = 500;

@@ -68,7 +68,8 @@ fn check_refusal(error: FrameError, bytes: &[u8]) {
 pub fn websocket(bytes: &[u8]) {
     let Some((&role, bytes)) = bytes.split_first() else { return };
     let role = if role & 1 == 0 { Role::Server } else { Role::Client };
-    let [first, others @ ..] = cuts(bytes).map(|chunks| hear(role, &chunks));
+    let [first, others @ ..] =
+        cuts(bytes).map(|chunks| hear(WebSocket::new(role, LIMITS), LIMITS, 0, &chunks));
     for other in others {
         assert_eq!(first, other, "the same, however it is cut");
     }
@@ -110,8 +111,8 @@ impl From<Event<'_>> for Heard {
     }
 }
 
-fn hear(role: Role, chunks: &[Vec<u8>]) -> Vec<Heard> {
-    let mut socket = WebSocket::new(role, LIMITS);
+/// What a WebSocket with these limits hears; beside the message it may hold `windows` bytes.
+pub fn hear(mut socket: WebSocket, limits: Limits, windows: usize, chunks: &[Vec<u8>]) -> Vec<Heard> {
     let mut heard = Vec::new();
     for chunk in chunks {
         let was_ended = socket.is_ended();
@@ -119,12 +120,13 @@ fn hear(role: Role, chunks: &[Vec<u8>]) -> Vec<Heard> {
         read_all(&mut socket, chunk, &mut heard);
         assert!(!was_ended || heard.len() == before, "nothing is heard after the end");
         // A Vec grows to at most twice what it holds; the control frame is beside the message.
-        assert!(socket.held_bytes() <= 2 * LIMITS.message_bytes_max + 2 * 125, "{}", socket.held_bytes());
+        let most = 2 * limits.message_bytes_max + 2 * 125 + windows;
+        assert!(socket.held_bytes() <= most, "{}", socket.held_bytes());
         assert!(!was_ended || socket.held_bytes() == 0, "an ended socket holds nothing");
     }
     for event in &heard {
         if let Heard::Text(_) | Heard::Binary(_) = event {
-            assert!(len(event) <= LIMITS.message_bytes_max);
+            assert!(len(event) <= limits.message_bytes_max);
         }
     }
     heard

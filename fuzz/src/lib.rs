@@ -4,6 +4,7 @@
 //! gives each body what was found before, and a little of what was not, in every run of the tests.
 
 mod chunks;
+mod deflates;
 mod differ;
 mod frames;
 mod heads;
@@ -11,6 +12,7 @@ mod messages;
 mod proxies;
 mod sessions;
 
+pub use deflates::deflate;
 pub use differ::{differ_frames, differ_messages};
 pub use frames::{frame, websocket};
 pub use heads::handshake;
@@ -23,6 +25,7 @@ pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them, by the names of their files and corpora.
 pub const TARGETS: &[Target] = &[
+    ("deflate", deflate),
     ("differ_frames", differ_frames),
     ("differ_messages", differ_messages),
     ("frame", frame),

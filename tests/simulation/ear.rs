@@ -5,6 +5,7 @@ use tickyard::protocol::fields::Shapes;
 use tickyard::protocol::message::{Pong, ServerControl, decode_server_control, from_server};
 use tickyard::protocol::replica::Replica;
 use tickyard::protocol::types::PlayerId;
+use tickyard::websocket::deflate::Offer;
 use tickyard::websocket::frame::Header;
 use tickyard::websocket::{Event, Limits, Role, WebSocket};
 
@@ -52,6 +53,8 @@ impl Ear {
                 return;
             };
             self.status = Some(head.status);
+            let agreement = offer().check(&head.headers).expect("what was offered");
+            self.socket = WebSocket::new(Role::Client, LIMITS).with_deflate(agreement);
             self.rest.drain(..used);
         }
         if self.status != Some(101) {
@@ -64,7 +67,7 @@ impl Ear {
     }
 
     fn next_frame(&mut self) -> Option<Vec<u8>> {
-        let (header, start) = Header::parse(&self.rest).expect("a frame that may be sent")?;
+        let (header, start) = Header::parse_extended(&self.rest, true).expect("a frame that may be sent")?;
         let len = start + usize::try_from(header.len).unwrap();
         (self.rest.len() >= len).then(|| self.rest.drain(..len).collect())
     }
@@ -127,6 +130,11 @@ impl Ear {
             (counts.violations, counts.desyncs, counts.blocks_unknown) == (0, 0, 0)
         })
     }
+}
+
+/// What about half of the peers offer.
+pub fn offer() -> Offer {
+    Offer { client_max_window_bits: true, ..Offer::default() }
 }
 
 const LIMITS: Limits = Limits { message_bytes_max: 1 << 20, fragments_max: 1 };

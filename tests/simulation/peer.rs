@@ -13,7 +13,7 @@ use tickyard::time::Time;
 use tickyard::websocket::CloseCode;
 use tickyard::websocket::frame::{Opcode, write_close, write_frame};
 
-use super::ear::Ear;
+use super::ear::{Ear, offer};
 use super::wire::Wire;
 
 /// One who connected.
@@ -121,7 +121,7 @@ impl Peer {
                 peer.outgoing = junk;
             }
             11 => {
-                peer.outgoing = upgrade("/play");
+                peer.outgoing = peer.upgrade("/play");
                 let junk = peer.junk(2000);
                 peer.outgoing.extend(junk);
             }
@@ -152,12 +152,12 @@ impl Peer {
                 peer.outgoing.extend(rest);
             }
             16 => {
-                peer.outgoing = upgrade("/play");
+                peer.outgoing = peer.upgrade("/play");
                 peer.wrong_hello();
             }
             17 => {
                 // Much to be sent back, and nobody who reads it.
-                peer.outgoing = upgrade("/echo");
+                peer.outgoing = peer.upgrade("/echo");
                 peer.tempo = 100_000;
                 peer.full_until = NEVER;
                 for _ in 0..100 {
@@ -324,13 +324,26 @@ impl Peer {
 
     fn enter(&mut self) {
         self.plays = true;
-        self.outgoing = upgrade("/play");
+        self.outgoing = self.upgrade("/play");
         let hello = hello(VERSION, Seek::JoinOrCreate("arena"), "Ada");
         self.say(Opcode::Binary, &hello);
     }
 
+    fn upgrade(&mut self, path: &str) -> Vec<u8> {
+        let offer = match self.random.below(2) {
+            0 => String::new(),
+            _ => format!("Sec-WebSocket-Extensions: {}\r\n", offer()),
+        };
+        format!(
+            "GET {path} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\
+             Sec-WebSocket-Protocol: {SUBPROTOCOL}\r\n{offer}\r\n"
+        )
+        .into_bytes()
+    }
+
     fn call(&mut self) {
-        self.outgoing = upgrade("/echo");
+        self.outgoing = self.upgrade("/echo");
         for number in 0..1 + self.random.below(20) {
             let len = self.random.below(3000) as usize;
             let payload = vec![number as u8; len];
@@ -340,6 +353,7 @@ impl Peer {
     }
 
     fn ask_for_a_page(&mut self) {
+        let from_nowhere = String::from_utf8(self.upgrade("/play")).expect("a head is text");
         let requests = [
             "GET / HTTP/1.1\r\nHost: a\r\n\r\n",
             "HEAD /healthz HTTP/1.1\r\nHost: a\r\n\r\n",
@@ -349,14 +363,20 @@ impl Peer {
             "\x16\x03\x01\x02\x00\x01\x00\x01",
             "GET / HTTP/1.1\r\n\r\n",
             &format!("GET /{}", "x".repeat(9000)),
-            &String::from_utf8_lossy(&upgrade("/play")).replace("\r\n\r\n", "\r\nOrigin: null\r\n\r\n"),
+            &from_nowhere.replace("\r\n\r\n", "\r\nOrigin: null\r\n\r\n"),
         ];
         self.outgoing = requests[self.random.below(9) as usize].as_bytes().to_vec();
     }
 
     fn break_a_rule(&mut self) {
-        match self.random.below(8) {
+        match self.random.below(9) {
             0 => self.say(Opcode::Text, b"hello"),
+            8 => {
+                // Compressed, and no compression: for who did not offer it, a reserved bit.
+                let at = self.outgoing.len();
+                self.say(Opcode::Binary, &[0xff; 9]);
+                self.outgoing[at] |= 0x40;
+            }
             1 => self.say(Opcode::Text, b"\xff"),
             2 => self.say(Opcode::Binary, &[2; 20_000]),
             3 => self.say(Opcode::Binary, &[9, 9, 9]),
@@ -470,15 +490,6 @@ fn hello(version: u16, seek: Seek, name: &str) -> Vec<u8> {
     let mut message = Vec::new();
     encode_client_control(&ClientControl::Hello(hello), &mut message);
     message
-}
-
-fn upgrade(path: &str) -> Vec<u8> {
-    format!(
-        "GET {path} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\
-         Sec-WebSocket-Protocol: {SUBPROTOCOL}\r\n\r\n"
-    )
-    .into_bytes()
 }
 
 const NEVER: Time = Time::from_secs(1 << 30);

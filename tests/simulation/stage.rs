@@ -100,7 +100,9 @@ impl Stage {
         while self.accepted < all {
             for _ in 0..self.random.below(4) {
                 let now = self.now;
-                if self.peers.len() < PEERS_MAX && self.accepted < all {
+                // When all is full, few try.
+                let is_full = self.hub.len() >= CONNECTIONS_MAX && self.random.below(40) > 0;
+                if !is_full && self.peers.len() < PEERS_MAX && self.accepted < all {
                     self.connect(|conn, wire, seed| Peer::passer_by(conn, wire, seed, now));
                 }
             }
