@@ -32,10 +32,8 @@ fn the_edge_holds_whoever_comes() {
     for never in ["internal", "plain_http", "room_failed", "tls_failed"] {
         assert_eq!(reasons.remove(never), Some(0), "{never}");
     }
-    // There is room for all, no TLS, and the proxy knows how to speak.
-    for elsewhere in
-        ["address_limit", "bad_proxy_header", "full", "no_descriptors", "plain_http", "tls_failed"]
-    {
+    // There is room for all, and the proxy knows how to speak.
+    for elsewhere in ["address_limit", "bad_proxy_header", "full", "no_descriptors"] {
         assert_eq!(reasons.remove(elsewhere), Some(0), "{elsewhere}");
     }
     // Chat enough for it does not come together in every seed.
