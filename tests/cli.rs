@@ -260,6 +260,15 @@ fn a_mistake_in_the_file_is_one_line_with_its_place() {
 }
 
 #[test]
+#[cfg(not(feature = "tls"))]
+fn a_build_without_tls_says_so() {
+    let text = transcript(&mut serve("no-tls", &["--tls-cert", "cert.pem", "--tls-key", "key.pem"]));
+    let told = "2> error: --tls-cert: this build has no TLS; build it with the feature `tls`\nexit code 2\n";
+    assert!(text.ends_with(told), "{text}");
+}
+
+#[test]
+#[cfg(feature = "tls")]
 fn a_certificate_or_key_that_cannot_be_used_is_one_line_that_says_why() {
     let test = "certificates";
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();

@@ -36,11 +36,13 @@ use crate::close_reason::CloseReason;
 use crate::config::limits::{FRAGMENTS_MAX, HELLO_BYTES_MAX, INPUTS_MAX, REPLIES_BYTES_MAX};
 use crate::http::HeadScan;
 use crate::time::Time;
+use crate::websocket::deflate::{Agreement, Writer};
 use crate::websocket::frame::{Opcode, write_close, write_frame};
 use crate::websocket::{self, CloseCode, Event, ReadError, Role, WebSocket};
+use echo::Echo;
 use rate::Metered;
 pub use request::write_unavailable;
-use site::Site;
+use site::{Compression, Site};
 
 /// One connection's conversation. Plain data: it can be written down between any two calls, and goes on from there.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -81,7 +83,7 @@ enum Phase {
     /// Upgraded on `/play`; the hello is awaited.
     Hello(Box<Greeting>),
     /// Upgraded on `/echo`.
-    Echo(Box<WebSocket>),
+    Echo(Box<Echo>),
     /// Has asked for a seat or sits on one.
     Play(Box<Play>),
     /// We have closed; the peer's close frame is awaited.
@@ -94,6 +96,7 @@ enum Phase {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Greeting {
     socket: Metered,
+    writer: Writer,
     /// How many came since the upgrade.
     bytes: usize,
 }
@@ -102,6 +105,7 @@ struct Greeting {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Play {
     socket: Metered,
+    writer: Writer,
     room: RoomId,
     /// Index into the site's directory.
     place: usize,
@@ -159,8 +163,8 @@ impl Session {
                     Ok(Some(hello)) => self.start_play(turn, hello),
                     Err(end) => self.end(turn, end),
                 },
-                Phase::Echo(socket) => {
-                    if let Err(end) = echo::read(socket, turn.out, input, &mut self.counts) {
+                Phase::Echo(echo) => {
+                    if let Err(end) = echo.read(turn.out, input, &mut self.counts) {
                         self.end(turn, end);
                     }
                 }
@@ -298,7 +302,8 @@ impl Session {
         match &self.phase {
             Phase::Request(request) => request.1.capacity(),
             Phase::Hello(greeting) => greeting.socket.socket.held_bytes(),
-            Phase::Echo(socket) | Phase::Parting(_, socket) => socket.held_bytes(),
+            Phase::Echo(echo) => echo.held_bytes(),
+            Phase::Parting(_, socket) => socket.held_bytes(),
             Phase::Play(play) => play.socket.socket.held_bytes(),
             Phase::Closing(_) => 0,
         }
@@ -322,10 +327,18 @@ impl Session {
         matches!(self.phase, Phase::Hello(_) | Phase::Play(_))
     }
 
+    /// How far back a compressed tick may refer, if the state of ticks is to be compressed for this player.
+    pub fn state_window_bits(&self, site: &Site) -> Option<u8> {
+        match (&self.phase, site.deflate) {
+            (Phase::Play(play), Compression::State) => play.writer.fresh_window_bits(),
+            _ => None,
+        }
+    }
+
     /// The room gave a seat; `welcome` is the encoded message.
     pub fn joined(&mut self, welcome: &[u8], out: &mut Vec<u8>) {
-        if let Phase::Play(_) = &self.phase {
-            write_frame(out, Opcode::Binary, welcome, None);
+        if let Phase::Play(play) = &mut self.phase {
+            play.writer.write(out, Opcode::Binary, welcome, None);
             self.counts.messages_out += 1;
         }
     }
@@ -421,7 +434,7 @@ impl Session {
         self.leave = left.filter(|_| !never_asked);
         match std::mem::replace(&mut self.phase, Phase::Closing(reason)) {
             Phase::Hello(greeting) => Some(greeting.socket.socket),
-            Phase::Echo(socket) => Some(*socket),
+            Phase::Echo(echo) => Some(echo.socket),
             Phase::Play(play) => Some(play.socket.socket),
             Phase::Request(_) | Phase::Parting(..) | Phase::Closing(_) => None,
         }
@@ -461,6 +474,7 @@ impl From<ReadError> for End {
         let (reason, text) = match error {
             ReadError::TooLong => (CloseReason::TooBig, "message too long"),
             ReadError::TooFragmented => (CloseReason::Rate, "too many fragments"),
+            ReadError::Deflate => (CloseReason::InvalidDeflate, "broken compression"),
             ReadError::Utf8 | ReadError::CloseReason => (CloseReason::InvalidUtf8, "invalid UTF-8"),
             _ => (CloseReason::ProtocolError, "broken frame"),
         };
@@ -473,7 +487,7 @@ fn read_hello(
     turn: &mut Turn,
     input: &mut &mut [u8],
 ) -> Result<Option<play::Hello>, End> {
-    let Greeting { socket, bytes } = greeting;
+    let Greeting { socket, bytes, .. } = greeting;
     let before = input.len();
     let event = socket.read(&turn.site.limits, turn.now, input)?;
     *bytes += before - input.len();
@@ -517,12 +531,13 @@ fn write_game_pong(turn: &mut Turn, stamp: [u8; 8], counts: &mut Counts) {
     counts.messages_out += 1;
 }
 
-fn greeting(turn: &Turn) -> Box<Greeting> {
+fn greeting(turn: &Turn, deflate: Option<Agreement>) -> Box<Greeting> {
     let limits = &turn.site.limits;
     let sizes =
         websocket::Limits { message_bytes_max: limits.message_bytes_max, fragments_max: FRAGMENTS_MAX };
-    let socket = Metered::new(WebSocket::new(Role::Server, sizes), limits, turn.now);
-    Box::new(Greeting { socket, bytes: 0 })
+    let socket = WebSocket::new(Role::Server, sizes).with_deflate(deflate);
+    let socket = Metered::new(socket, limits, turn.now);
+    Box::new(Greeting { socket, writer: Writer::new(deflate, Role::Server), bytes: 0 })
 }
 
 #[cfg(test)]

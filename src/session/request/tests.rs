@@ -1,7 +1,7 @@
 //! What each request is answered, and what the end is counted under.
 
 use super::super::origins::Origins;
-use super::super::site::{Site, Warned};
+use super::super::site::{Compression, Site, Warned};
 use super::*;
 use crate::addresses::Addresses;
 use crate::config::limits::Limits;
@@ -16,6 +16,7 @@ fn site() -> Site {
         places: vec![],
         pages: PAGES,
         echo: true,
+        deflate: Compression::Off,
         hsts: false,
         origins: Origins { on_loopback: true, ..Origins::default() },
         addresses: Addresses::new(1, false, vec!["10.0.0.0/8".parse().unwrap()]),
