@@ -2,7 +2,8 @@
 //!
 //! An arena at the density that all figures are for: views of about 50 entities, half of the players run, each turns once a
 //! second. A room steps for real; timed is what an io thread does with its batch, message by message, without the
-//! system call. `copied` adds a copy of each message, about what the kernel does with it first.
+//! system call. `copied` adds a copy of each message, about what the kernel does with it first; `deflated` what `--deflate state`
+//! does with it.
 
 // Measures with the clock.
 #![allow(clippy::disallowed_types)]
@@ -17,6 +18,8 @@ use tickyard::game::arena::{Arena, DIRECTION_MAX};
 use tickyard::net::fanout::{Hearing, History, Missing, compose};
 use tickyard::sim::{AnyRoom, Room, RoomConfig};
 use tickyard::time::Time;
+use tickyard::websocket::deflate::SharedWriter;
+use tickyard::websocket::frame::SERVER_HEADER_BYTES_MAX;
 use tickyard_protocol::fields::FIELDS_MAX;
 use tickyard_protocol::message::Input;
 use tickyard_protocol::types::Seq;
@@ -35,6 +38,8 @@ struct Arcade {
     missing: Missing,
     buffer: Vec<u8>,
     sink: Vec<u8>,
+    deflate: SharedWriter,
+    deflated_bytes: u64,
     messages: u64,
     bytes: u64,
 }
@@ -64,12 +69,14 @@ impl Arcade {
             missing: Missing::default(),
             buffer: Vec::new(),
             sink: Vec::new(),
+            deflate: SharedWriter::default(),
+            deflated_bytes: 0,
             messages: 0,
             bytes: 0,
         };
         for _ in 0..4 * TICK_RATE {
             arcade.step();
-            arcade.tell_all::<false>();
+            arcade.tell_all(Then::Nothing);
         }
         (arcade.messages, arcade.bytes) = (0, 0);
         arcade
@@ -92,7 +99,7 @@ impl Arcade {
     }
 
     /// What an io thread does with a batch.
-    fn tell_all<const COPIED: bool>(&mut self) {
+    fn tell_all(&mut self, then: Then) {
         let Some(batch) = self.history.newest().cloned() else { return };
         for part in batch.parts_of(0) {
             let hearing = &mut self.hearings[part.conn.slot as usize];
@@ -103,25 +110,40 @@ impl Arcade {
             let message = black_box(&self.buffer[start..]);
             self.messages += 1;
             self.bytes += message.len() as u64;
-            if COPIED {
-                if self.sink.len() > SINK_BYTES {
-                    self.sink.clear();
+            match then {
+                Then::Nothing => {}
+                Then::Copy => {
+                    if self.sink.len() > SINK_BYTES {
+                        self.sink.clear();
+                    }
+                    self.sink.extend_from_slice(message);
                 }
-                self.sink.extend_from_slice(message);
+                Then::Deflate => {
+                    let compressed = self.deflate.write(15, &self.buffer[SERVER_HEADER_BYTES_MAX..]);
+                    self.deflated_bytes += compressed.unwrap_or(message).len() as u64;
+                }
             }
         }
     }
 
-    fn time<const COPIED: bool>(&mut self, ticks: u64) -> Duration {
+    fn time(&mut self, then: Then, ticks: u64) -> Duration {
         let mut total = Duration::ZERO;
         for _ in 0..ticks {
             self.step();
             let started = started();
-            self.tell_all::<COPIED>();
+            self.tell_all(then);
             total += started.elapsed();
         }
         total
     }
+}
+
+/// What is done with a message once it is composed.
+#[derive(Clone, Copy)]
+enum Then {
+    Nothing,
+    Copy,
+    Deflate,
 }
 
 fn command(slot: u32, ask: Ask) -> Command {
@@ -140,13 +162,19 @@ fn fanout(criterion: &mut Criterion) {
         let mut arcade = Arcade::new(players);
         group.throughput(Throughput::Elements(players as u64));
         group.bench_function(BenchmarkId::new("composed", players), |bencher| {
-            bencher.iter_custom(|ticks| arcade.time::<false>(ticks));
+            bencher.iter_custom(|ticks| arcade.time(Then::Nothing, ticks));
         });
         group.bench_function(BenchmarkId::new("copied", players), |bencher| {
-            bencher.iter_custom(|ticks| arcade.time::<true>(ticks));
+            bencher.iter_custom(|ticks| arcade.time(Then::Copy, ticks));
         });
         let bytes = arcade.bytes as f64 / arcade.messages.max(1) as f64;
         println!("{players} players: {bytes:.0} bytes a message, {} messages", arcade.messages);
+        (arcade.messages, arcade.deflated_bytes) = (0, 0);
+        group.bench_function(BenchmarkId::new("deflated", players), |bencher| {
+            bencher.iter_custom(|ticks| arcade.time(Then::Deflate, ticks));
+        });
+        let bytes = arcade.deflated_bytes as f64 / arcade.messages.max(1) as f64;
+        println!("{players} players: {bytes:.0} bytes a message, deflated");
     }
     group.finish();
 }

@@ -38,6 +38,8 @@ pub enum CloseReason {
     Idle,
     /// A fault of ours: the simulation is gone (1011), or the system would not let us watch the socket (dropped).
     Internal,
+    /// A compressed message that is broken (1007).
+    InvalidDeflate,
     /// Text that is not UTF-8 (1007).
     InvalidUtf8,
     /// A page was asked for by another method than GET or HEAD (405).
@@ -92,6 +94,7 @@ impl CloseReason {
         CloseReason::HttpDone,
         CloseReason::Idle,
         CloseReason::Internal,
+        CloseReason::InvalidDeflate,
         CloseReason::InvalidUtf8,
         CloseReason::MethodNotAllowed,
         CloseReason::NoDescriptors,
@@ -129,6 +132,7 @@ impl CloseReason {
             CloseReason::HttpDone => "http_done",
             CloseReason::Idle => "idle",
             CloseReason::Internal => "internal",
+            CloseReason::InvalidDeflate => "invalid_deflate",
             CloseReason::InvalidUtf8 => "invalid_utf8",
             CloseReason::MethodNotAllowed => "method_not_allowed",
             CloseReason::NoDescriptors => "no_descriptors",

@@ -15,17 +15,19 @@ use ipnet::IpNet;
 use tracing_subscriber::EnvFilter;
 
 use crate::error::Error;
+pub use crate::session::site::Compression;
 
 mod explain;
 mod flags;
 pub mod limits;
 mod values;
 
-pub use explain::explain;
+pub use explain::{explain, unknown_variables};
 pub use flags::{Flags, command};
 use limits::{Budget, Limits};
 use values::{
-    Connections, FrameRate, IoThreads, LogFilter, MessageBytes, Origin, Players, Speed, TickRate, Timeout,
+    Connections, Deflate, FrameRate, IoThreads, LogFilter, MessageBytes, Origin, Players, Speed, TickRate,
+    Timeout,
 };
 
 /// What a server runs with. Start from [`Config::default`] or [`Config::from_args`].
@@ -41,6 +43,9 @@ pub struct Config {
     pub io_threads: usize,
     /// Whether `GET /echo` is there, a WebSocket that returns each message. For conformance suites, so off.
     pub echo: bool,
+    /// What is compressed for clients that offer it. Off: state is small and packed already, each message would cost time on the
+    /// io thread, and what compresses secrets together with what others choose leaks their length.
+    pub deflate: Compression,
     /// Connections open at once, those to pages included. More are turned away with 503.
     pub connections_max: usize,
     /// Connections that one address may have open; an IPv6 network of 64 bits counts as one address. So nobody fills the
@@ -132,6 +137,7 @@ impl Config {
                 .parse::<Origin>()
                 .or_else(|why| wrong("allow_origin", why).map(|()| Origin(String::new())))?;
         }
+        Deflate::check(self.deflate).or_else(|why| wrong("deflate", why))?;
         LogFilter::check(&self.log).or_else(|why| wrong("log", why))?;
         self.check_relations()
     }
@@ -244,6 +250,7 @@ impl Default for Config {
             tick_rate: 20,
             io_threads: 1,
             echo: false,
+            deflate: Compression::Off,
             connections_max: 10_000,
             connections_per_address_max: 256,
             limit_loopback: false,

@@ -35,6 +35,10 @@ fn run() -> Result<(), Error> {
     let flags = Flags::from_arg_matches(of_serve).map_err(|error| config::explain(error, help))?;
     let config = flags.into_config()?;
     config.log_to_stderr()?;
+    let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    for line in config::unknown_variables(&config::command("serve", "serve"), names) {
+        tracing::warn!("{line}");
+    }
     serve(config)
 }
 

@@ -299,6 +299,7 @@ fn site(config: &Config, address: SocketAddr, places: Vec<Place>) -> Site {
         places,
         pages: PAGES,
         echo: config.echo,
+        deflate: config.deflate,
         hsts: config.hsts,
         origins,
         addresses: Addresses::new(per_address_max, config.limit_loopback, config.trusted_proxies.clone()),

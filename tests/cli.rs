@@ -162,7 +162,7 @@ fn the_log_says_who_was_refused_and_why_and_warns_once_a_minute() {
     log_has("serving address=127.0.0.1:", 1);
     heard(b"\x1b[31mred\n");
     log_has(r#"a connection ended reason="not_http" peer=127.0.0.1:"#, 1);
-    log_has(r"bytes=\x1b[31mred\n", 1);
+    log_has(r"cause=\x1b[31mred\n", 1);
     heard(b"GET /play?token=hunter2 HTTP/1.1\r\nCookie: hunter2\r\n\r\n");
     log_has(r#"reason="bad_request" peer=127.0.0.1:"#, 1);
     for (at, origin) in
@@ -260,6 +260,15 @@ fn a_mistake_in_the_file_is_one_line_with_its_place() {
 }
 
 #[test]
+#[cfg(not(feature = "tls"))]
+fn a_build_without_tls_says_so() {
+    let text = transcript(&mut serve("no-tls", &["--tls-cert", "cert.pem", "--tls-key", "key.pem"]));
+    let told = "2> error: --tls-cert: this build has no TLS; build it with the feature `tls`\nexit code 2\n";
+    assert!(text.ends_with(told), "{text}");
+}
+
+#[test]
+#[cfg(feature = "tls")]
 fn a_certificate_or_key_that_cannot_be_used_is_one_line_that_says_why() {
     let test = "certificates";
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();

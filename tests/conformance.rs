@@ -215,7 +215,8 @@ mod section_5_2_base_framing {
     fn a_length_over_the_limit_is_refused_from_its_header() {
         for len in [LIMITS.message_bytes_max as u64 + 1, u64::from(u32::MAX) + 1, i64::MAX as u64] {
             let mut header = Vec::new();
-            Header { fin: true, opcode: Opcode::Binary, mask: Some(KEY), len }.write(&mut header);
+            Header { fin: true, compressed: false, opcode: Opcode::Binary, mask: Some(KEY), len }
+                .write(&mut header);
             expect(Role::Server, &header, &[Heard::Failed(ReadError::TooLong)]);
         }
     }

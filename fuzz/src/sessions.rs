@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tickyard::addresses::Addresses;
-use tickyard::bridge::{Ask, Leave, RoomId};
+use tickyard::bridge::{Ask, Leave, RemovedWhy, RoomId};
 use tickyard::close_reason::CloseReason;
 use tickyard::config::limits::{INPUTS_MAX, Limits, REPLIES_BYTES_MAX};
 use tickyard::http::ResponseHead;
@@ -12,7 +12,7 @@ use tickyard::protocol::message::{
     ClientControl, Hello, Input, SUBPROTOCOL, Seek, VERSION, encode_client_control,
 };
 use tickyard::session::origins::Origins;
-use tickyard::session::site::{Page, Place, Site, Warned};
+use tickyard::session::site::{Compression, Page, Place, Site, Warned};
 use tickyard::session::{Pulse, Session, Turn};
 use tickyard::time::Time;
 use tickyard::websocket::frame::{Header, Opcode, write_frame};
@@ -93,6 +93,7 @@ fn story(start: Start, chunks: &[Vec<u8>]) -> Story {
     stage.turn(|session, turn| session.handle_timeout(turn));
     stage.settle();
     assert!(stage.session.closing().is_some(), "a silent peer is let go");
+    stage.check_silence();
     check_answers(&stage.out);
     stage.story.closing = stage.session.closing();
     stage.story
@@ -111,9 +112,12 @@ struct Stage {
 impl Stage {
     fn new() -> Stage {
         let now = Time::from_secs(100);
+        let site = site();
+        // A proxy that is believed, so that what it says of its client is read too.
+        let peer = site.addresses.arrive(([192, 0, 2, 1], 40_000).into()).expect("there is room");
         Stage {
-            site: site(),
-            session: Session::new(now, tickyard::addresses::Peer::new(([192, 0, 2, 1], 40_000).into())),
+            site,
+            session: Session::new(now, peer),
             now,
             out: Vec::new(),
             heard: 0,
@@ -166,6 +170,17 @@ impl Stage {
             self.story.leave = leave;
         }
         told
+    }
+
+    /// Whatever the server has to say comes too late.
+    fn check_silence(&mut self) {
+        let (said, closing) = (self.out.len(), self.session.closing());
+        self.session.joined(&[1, 0], &mut self.out);
+        self.turn(|session, turn| session.removed(turn, RemovedWhy::RoomFailed));
+        self.turn(Session::going_away);
+        self.session.too_slow();
+        assert_eq!((self.out.len(), self.session.closing()), (said, closing), "it has said its last word");
+        assert!(self.session.take_leave().is_none() && !self.session.has_ask() && !self.session.has_input());
     }
 
     /// Nobody takes the answers away here.
@@ -235,9 +250,10 @@ fn site() -> Site {
         places: vec![Place { room: RoomId(7), game: "arena".into(), id: "arena-1".into(), input }],
         pages: PAGES,
         echo: true,
+        deflate: Compression::On,
         hsts: false,
         origins: Origins::LOOPBACK,
-        addresses: Addresses::default(),
+        addresses: Addresses::new(1, true, vec!["192.0.2.0/24".parse().expect("a network")]),
         limits: Limits::default(),
         origin_warned: Warned::default(),
     }

@@ -14,6 +14,7 @@ use std::rc::Rc;
 use std::time::Duration;
 use tickyard::http::{HeadScan, HttpError};
 use tickyard::time::Time;
+use tickyard::websocket::deflate::{Agreement, Offer, offer};
 use tickyard::websocket::handshake::{Request, ResponseError};
 use tickyard::websocket::{CloseCode, Event, Limits, Role, WebSocket};
 use tickyard_protocol::bytes::Malformed;
@@ -45,6 +46,8 @@ pub struct Settings {
     pub game: String,
     /// Decides all that is random.
     pub seed: u64,
+    /// Whether the server has to compress.
+    pub deflate: bool,
 }
 
 /// One bot.
@@ -202,8 +205,14 @@ impl Bot {
     fn read_response(&mut self, now: Time, bytes: &[u8], out: &mut Frames, tally: &mut Tally) {
         let Some(opened) = self.talk.open(bytes) else { return };
         match opened {
-            Ok(mut frames) => {
-                self.talk.say_hello(out);
+            Ok((mut frames, agreement)) => {
+                if agreement.is_none() && self.talk.settings.deflate {
+                    self.talk.miss_deflate(now, out, tally);
+                } else {
+                    let websocket = WebSocket::new(Role::Client, LIMITS);
+                    self.websocket = websocket.with_deflate(agreement);
+                    self.talk.say_hello(out);
+                }
                 self.read_frames(now, &mut frames, out, tally);
             }
             Err(error) => {
@@ -229,24 +238,41 @@ impl Bot {
     }
 }
 
+/// The frames behind the response, and what was agreed on about compression.
+type Opened = (Vec<u8>, Option<Agreement>);
+
 impl Talk {
-    /// Takes a part of the response. `Some`: the frames after it, or why it is none.
-    fn open(&mut self, bytes: &[u8]) -> Option<Result<Vec<u8>, String>> {
+    /// Takes a part of the response. `Some`: what it opened, or why nothing.
+    fn open(&mut self, bytes: &[u8]) -> Option<Result<Opened, String>> {
         let Stage::Opening { key, head, scan } = &mut self.stage else { return None };
         head.extend_from_slice(bytes);
         let (agreed, used) = match scan.response(head) {
             Ok(None) => return None,
-            Ok(Some((response, used))) => (request(&self.settings, *key).check(&response), used),
+            Ok(Some((response, used))) => {
+                let request = request(&self.settings, *key);
+                let agreed = match self.settings.deflate {
+                    true => request.check_offer(&response, OFFER),
+                    false => request.check(&response).map(|()| None),
+                };
+                (agreed, used)
+            }
             Err(HttpError::NotHttp) => {
                 return Some(Err("the server does not speak HTTP there: is it wss://?".into()));
             }
             Err(error) => return Some(Err(format!("the server answered with {error}"))),
         };
         Some(match agreed {
-            Ok(()) => Ok(head.split_off(used)),
+            Ok(agreement) => Ok((head.split_off(used), agreement)),
             Err(ResponseError::Status(status)) => Err(format!("HTTP status {status} instead of 101")),
             Err(error) => Err(format!("the response does not fit the request ({error:?})")),
         })
+    }
+
+    /// RFC 6455, 7.4.1: a client that goes without an extension which it needs says which.
+    fn miss_deflate(&mut self, now: Time, out: &mut Frames, tally: &mut Tally) {
+        tally.errors.add("handshake: the server does not compress, and --deflate needs it to".to_string());
+        out.close(CloseCode::EXTENSION, offer::NAME);
+        self.stage = Stage::Closing { since: now, said: true };
     }
 
     fn say_hello(&mut self, out: &mut Frames) {
@@ -376,8 +402,17 @@ impl Talk {
     }
 }
 
+/// What is said where `--deflate` asks for it: the extension without a parameter.
+const OFFER: Offer = Offer {
+    server_no_context_takeover: false,
+    client_no_context_takeover: false,
+    server_max_window_bits: None,
+    client_max_window_bits: false,
+};
+
 fn request(settings: &Settings, key: [u8; 16]) -> Request<'_> {
-    Request { host: &settings.host, target: &settings.target, protocol: Some(SUBPROTOCOL), key, headers: &[] }
+    let headers: &[_] = if settings.deflate { &[(offer::FIELD, offer::NAME)] } else { &[] };
+    Request { host: &settings.host, target: &settings.target, protocol: Some(SUBPROTOCOL), key, headers }
 }
 
 #[cfg(test)]

@@ -64,6 +64,9 @@ struct Flags {
     /// Go through this HTTP proxy (CONNECT), at http://host:port
     #[arg(long, value_name = "URL")]
     proxy: Option<String>,
+    /// Have the server compress (permessage-deflate); one that does not fails the run
+    #[arg(long)]
+    deflate: bool,
     /// What they do: play; hostile, a mix of peers that misbehave and judge how the server answers; or one kind of them, whose names an
     /// unknown one lists
     #[arg(long, default_value = "play", value_parser = Behaviour::parse)]
@@ -113,9 +116,9 @@ What is measured, after the ramp:
   bytes per change bytes that the checked bots received, for each row that changed before their eyes
 At the end the bots stop, and each checked world is compared with fresh snapshots and with newcomers' worlds.
 
-With --behaviour hostile, what is reported is how the server ended each kind of peer. One that was closed is back within two
-seconds with its next attack; all together connect at most 4,000 times and flood at most 16 MiB a second. A kind is broken if it was ended otherwise than the
-protocol says, too late, or never; the server's limits are taken to be its defaults.
+With --behaviour hostile, what is reported is how the server ended each kind of peer. Who was ended is back within some
+seconds with the next attack; together they connect at most 4,000 times and flood at most 16 MiB a second. A kind is broken
+if it was ended otherwise than the protocol says, too late, or never; limits are taken to be the server's defaults.
 
 Exit code: 0 passed, 1 the server or the run is broken (a run that the swarm spoiled itself is not valid), 2 bad usage.
 ";
@@ -226,6 +229,7 @@ fn plan(flags: Flags) -> Result<Plan, String> {
         target: target.path.clone(),
         game: flags.game,
         seed: flags.seed,
+        deflate: flags.deflate,
     };
     Ok(Plan {
         url: flags.url,

@@ -8,6 +8,7 @@ use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
+use tickyard::config::Compression;
 use tickyard::game::arena::Arena;
 use tickyard::{Config, Server};
 
@@ -22,12 +23,16 @@ fn run(fault: Fault, bots: &str) -> (Option<i32>, Value, String) {
 }
 
 fn run_against(address: SocketAddr, name: &str, bots: &str) -> (Option<i32>, Value, String) {
+    run_with(address, name, bots, &[])
+}
+
+fn run_with(address: SocketAddr, name: &str, bots: &str, more: &[&str]) -> (Option<i32>, Value, String) {
     let url = format!("ws://{address}/play");
     let name = format!("swarm-{}-{name}.json", std::process::id());
     let json = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     let flags =
         ["--url", &url, "--bots", bots, "--ramp", "200ms", "--for", "3s", "--json", json.to_str().unwrap()];
-    let output = swarm(&flags);
+    let output = swarm(&[&flags, more].concat());
     let text = String::from_utf8(output.stdout).unwrap();
     let report = std::fs::read(&json).unwrap_or_else(|_| panic!("a report: {:?}", output.stderr));
     let report = serde_json::from_slice(&report).unwrap();
@@ -50,8 +55,12 @@ fn assert_clean((code, report, verdict): &(Option<i32>, Value, String)) {
 
 /// The server itself, with its arena, on a port that the kernel chose.
 fn arena() -> tickyard::Running {
+    arena_with(Config::default())
+}
+
+fn arena_with(config: Config) -> tickyard::Running {
     let local = SocketAddr::from(([127, 0, 0, 1], 0));
-    let config = Config { listen: local, admin: None, ..Config::default() };
+    let config = Config { listen: local, admin: None, ..config };
     let arena = Arena::new(config.tick_rate, config.players);
     let server = Server::bind(config).unwrap().game("arena", |_| arena);
     server.start().unwrap()
@@ -67,6 +76,22 @@ fn the_arena_passes() {
     assert!(report["delivered_ratio"].as_f64() > Some(0.9), "{report:#}");
     assert_eq!(report["agreement"]["bots"], 80);
     assert!(report["agreement"]["fields"].as_u64() > Some(1000), "{report:#}");
+}
+
+#[test]
+fn the_arena_passes_with_its_state_compressed_and_a_server_that_does_not_compress_fails() {
+    let server = arena_with(Config { deflate: Compression::State, players: 40, ..Config::default() });
+    let run = run_with(server.address(), "deflate", "40", &["--deflate"]);
+    server.stop();
+    assert_clean(&run);
+    assert_eq!(run.1["agreement"]["differences"], 0, "{:#}", run.1);
+
+    let server = arena();
+    let (code, report, _) = run_with(server.address(), "no-deflate", "2", &["--deflate"]);
+    server.stop();
+    assert_eq!((code, &report["connected"]), (Some(1), &0.into()), "{report:#}");
+    let reason = "handshake: the server does not compress, and --deflate needs it to";
+    assert_eq!(report["error_reasons"][reason], 2, "{report:#}");
 }
 
 #[test]

@@ -6,6 +6,35 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use crate::error::Error;
 
+/// One line for each `TICKYARD_*` variable that no flag of `command` has, with the name that may be meant.
+pub fn unknown_variables(command: &clap::Command, names: impl Iterator<Item = String>) -> Vec<String> {
+    let known = command.get_arguments().filter_map(|arg| arg.get_env()?.to_str());
+    let known: Vec<&str> = known.collect();
+    let unknown = names.filter(|name| name.starts_with("TICKYARD_") && !known.contains(&name.as_str()));
+    let line = |name: String| {
+        let nearest = known.iter().min_by_key(|other| distance(&name, other));
+        match nearest.filter(|other| distance(&name, other) <= 3) {
+            Some(other) => format!("{name} is no setting and changes nothing; did you mean {other}?"),
+            None => format!("{name} is no setting and changes nothing"),
+        }
+    };
+    unknown.map(line).collect()
+}
+
+/// How many letters have to be put in, taken out or changed (Levenshtein).
+fn distance(one: &str, other: &str) -> usize {
+    let mut row: Vec<usize> = (0..=other.len()).collect();
+    for (at, letter) in one.bytes().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], at + 1);
+        for (column, known) in other.bytes().enumerate() {
+            let changed = diagonal + usize::from(letter != known);
+            diagonal = row[column + 1];
+            row[column + 1] = changed.min(diagonal + 1).min(row[column] + 1);
+        }
+    }
+    row[other.len()]
+}
+
 /// One line for what is wrong with a file: where, which key, why.
 pub(super) fn explain_file(name: &dyn fmt::Display, text: &str, mut error: toml::de::Error) -> Error {
     let line = match error.span() {
@@ -76,4 +105,33 @@ fn was_given(flag: &str) -> bool {
     std::env::args_os()
         .filter_map(|arg| arg.into_string().ok())
         .any(|arg| arg.strip_prefix(flag).is_some_and(|rest| rest.is_empty() || rest.starts_with('=')))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_variable_that_is_no_setting_is_named_with_the_nearest_one() {
+        let lines = |names: &[&str]| {
+            let names = names.iter().map(|name| name.to_string());
+            unknown_variables(&crate::config::command("serve", "serve"), names)
+        };
+        assert_eq!(lines(&["TICKYARD_LISTEN", "TICKYARD_LOG_JSON", "HOME", "LISTEN"]), [""; 0]);
+        assert_eq!(
+            lines(&["TICKYARD_MAX_CONECTIONS", "TICKYARD_NOTHING_LIKE_IT"]),
+            [
+                "TICKYARD_MAX_CONECTIONS is no setting and changes nothing; did you mean TICKYARD_MAX_CONNECTIONS?",
+                "TICKYARD_NOTHING_LIKE_IT is no setting and changes nothing",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_distance_counts_letters() {
+        for (one, other, expected) in [("", "", 0), ("a", "", 1), ("kitten", "sitting", 3), ("abc", "abc", 0)]
+        {
+            assert_eq!((distance(one, other), distance(other, one)), (expected, expected));
+        }
+    }
 }

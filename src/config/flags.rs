@@ -10,8 +10,8 @@ use serde::Deserialize;
 use super::Config;
 use super::explain::explain_file;
 use super::values::{
-    Address, Admin, Connections, FrameRate, Interval, IoThreads, LogFilter, MessageBytes, Origin, Players,
-    Proxy, Seed, Speed, Switch, TickRate, Timeout,
+    Address, Admin, Connections, Deflate, FrameRate, Interval, IoThreads, LogFilter, MessageBytes, Origin,
+    Players, Proxy, Seed, Speed, Switch, TickRate, Timeout,
 };
 use crate::error::Error;
 
@@ -79,6 +79,9 @@ struct Knobs {
     #[arg(long, env = "TICKYARD_ECHO", hide_env = true, value_name = "BOOL", num_args = 0..=1, require_equals = true)]
     #[arg(default_missing_value = "true", hide_possible_values = true)]
     echo: Option<Switch>,
+    /// Compress for clients that offer it: off, on (large messages), state (ticks too) [default: off]
+    #[arg(long, env = "TICKYARD_DEFLATE", hide_env = true, value_name = "WHAT", num_args = 0..=1, default_missing_value = "on")]
+    deflate: Option<Deflate>,
     /// Connections open at once; more are answered 503 [default: 10000]
     #[arg(long, env = "TICKYARD_MAX_CONNECTIONS", hide_env = true, value_name = "COUNT")]
     max_connections: Option<Connections>,
@@ -162,6 +165,7 @@ impl Knobs {
             tick_rate: self.tick_rate.or(below.tick_rate),
             io_threads: self.io_threads.or(below.io_threads),
             echo: self.echo.or(below.echo),
+            deflate: self.deflate.or(below.deflate),
             max_connections: self.max_connections.or(below.max_connections),
             max_connections_per_address: self
                 .max_connections_per_address
@@ -198,6 +202,7 @@ impl Knobs {
             tick_rate: self.tick_rate.map_or(config.tick_rate, |it| it.0 as u16),
             io_threads: self.io_threads.map_or(config.io_threads, |it| it.0 as usize),
             echo: self.echo.map_or(config.echo, |it| it.0),
+            deflate: self.deflate.map_or(config.deflate, |it| it.0),
             connections_max: self.max_connections.map_or(config.connections_max, |it| it.0 as usize),
             connections_per_address_max: self
                 .max_connections_per_address

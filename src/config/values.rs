@@ -13,6 +13,8 @@ use tracing_subscriber::filter::LevelFilter;
 
 use super::limits::MESSAGE_BYTES_MIN;
 use crate::session::origins::is_origin;
+use crate::session::site::Compression;
+use crate::websocket::deflate::IS_BUILT_IN;
 
 pub(super) type TickRate = Whole<1, 60>;
 pub(super) type IoThreads = Whole<1, 64>;
@@ -152,6 +154,38 @@ impl FromStr for Switch {
     }
 }
 
+/// What is compressed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Deflate(pub(super) Compression);
+
+impl Deflate {
+    pub(super) fn check(compression: Compression) -> Result<(), String> {
+        match compression == Compression::Off || IS_BUILT_IN {
+            true => Ok(()),
+            false => {
+                Err("this build cannot compress: it was made without the cargo feature \"deflate\""
+                    .to_owned())
+            }
+        }
+    }
+}
+
+impl FromStr for Deflate {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Deflate, String> {
+        let compression = match text {
+            "state" => Compression::State,
+            _ => match text.parse() {
+                Ok(Switch(true)) => Compression::On,
+                Ok(Switch(false)) => Compression::Off,
+                Err(_) => return Err(format!("\"{text}\" is neither off, nor on, nor state")),
+            },
+        };
+        Deflate::check(compression).map(|()| Deflate(compression))
+    }
+}
+
 /// The origin of a page as a browser sends it; `*`: any page.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Origin(pub(super) String);
@@ -234,7 +268,7 @@ macro_rules! knob_in_a_file {
 }
 
 knob_in_a_file!([const LOW: u64, const HIGH: u64] Whole<LOW, HIGH>, [] Timeout, [] Address, [] Admin, [] Switch);
-knob_in_a_file!([] Interval, [] Origin, [] LogFilter, [] Proxy);
+knob_in_a_file!([] Deflate, [] Interval, [] Origin, [] LogFilter, [] Proxy);
 
 /// A value of a TOML file as the text that one would give a flag.
 struct Scalar;

@@ -21,6 +21,8 @@ use crate::metrics::Direction;
 use crate::proxy_header::BadProxyHeader;
 use crate::session::{Pulse, Session, Turn};
 use crate::time::Time;
+use crate::websocket::deflate::SharedWriter;
+use crate::websocket::frame::SERVER_HEADER_BYTES_MAX;
 
 /// A socket with its session.
 #[derive(Debug)]
@@ -85,6 +87,8 @@ pub struct Desk {
     pub buffers: Buffers,
     /// Where messages are composed.
     pub compose: Vec<u8>,
+    /// Compresses what was composed, where `--deflate` says so.
+    pub deflate: SharedWriter,
     /// What composing found missing.
     pub missing: Missing,
     /// Pings that this sweep may still send.
@@ -200,11 +204,15 @@ impl<S: Socket> Connection<S> {
             }
             return Verdict::Waits;
         }
-        let Desk { compose: buffer, missing, buffers, .. } = desk;
+        let Desk { compose: buffer, deflate, missing, buffers, .. } = desk;
         missing.clear();
         if let Some(start) = compose(history, part, hearing, missing, buffer) {
-            let sealed = &mut buffers.sealed;
-            let sent = self.transport.send(desk.now, &buffer[start..], sealed, &mut self.outbox);
+            let compressed = self
+                .session
+                .state_window_bits(&desk.shared.site)
+                .and_then(|bits| deflate.write(bits, &buffer[SERVER_HEADER_BYTES_MAX..]));
+            let message = compressed.unwrap_or(&buffer[start..]);
+            let sent = self.transport.send(desk.now, message, &mut buffers.sealed, &mut self.outbox);
             desk.tally.messages_out += 1;
             match sent {
                 Ok(flushed) => self.note_flushed(desk, flushed),

@@ -15,11 +15,11 @@ pub struct Ends {
 }
 
 impl Shared {
-    /// A connection is over, or was turned away. `blame`: the bytes that were the cause, escaped.
-    pub fn note_end(&self, now: Time, reason: CloseReason, peer: &Peer, blame: Option<&str>) {
+    /// A connection is over, or was turned away. `cause`: what exactly led to it.
+    pub fn note_end(&self, now: Time, reason: CloseReason, peer: &Peer, cause: Option<&str>) {
         self.metrics.closes.inc(reason);
-        let bytes = blame.map(tracing::field::display);
-        tracing::debug!(reason = reason.name(), %peer, bytes, "a connection ended");
+        let cause = cause.map(tracing::field::display);
+        tracing::debug!(reason = reason.name(), %peer, cause, "a connection ended");
         self.warn(now, reason, peer);
     }
 

@@ -22,6 +22,7 @@ use crate::close_reason::CloseReason;
 use crate::config::limits::{PINGS_OVER_EVEN, PINGS_PER_SWEEP_MIN, TLS_HANDSHAKES_PER_TURN};
 use crate::session::{Pulse, Session, Turn};
 use crate::time::Time;
+use crate::websocket::deflate::SharedWriter;
 
 /// The connections of an io thread, and what it knows of the rooms.
 #[derive(Debug)]
@@ -62,6 +63,7 @@ impl<S: Socket> Hub<S> {
             tally: Tally::default(),
             buffers: Buffers::new(),
             compose: Vec::new(),
+            deflate: SharedWriter::default(),
             missing: Missing::default(),
             pings_left: 0,
             shared,
@@ -422,7 +424,7 @@ fn remove<S: Socket>(
         shared.metrics.connections.dec();
         shared.site.addresses.leave(&mut session.peer);
     }
-    shared.note_end(desk.now, reason, &session.peer, session.blame());
+    shared.note_end(desk.now, reason, &session.peer, session.cause());
 }
 
 fn pulse<S>(rooms: &[RoomSide], connection: &Connection<S>) -> Pulse {

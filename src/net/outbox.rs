@@ -172,4 +172,32 @@ mod tests {
         outbox.flush(Time::from_secs(9), &mut kernel).unwrap();
         assert_eq!(outbox.stuck_since(), Some(now));
     }
+
+    #[test]
+    fn what_is_said_is_sealed_once_and_behind_what_waits() {
+        let mut kernel = Kernel { room: 3, took: vec![] };
+        let mut outbox = Outbox::default();
+        let now = Time::from_secs(1);
+        let seal = |outbox: &mut Outbox| {
+            outbox.seal(|said, out| {
+                out.extend(said.to_ascii_uppercase());
+                said.len()
+            })
+        };
+
+        outbox.tail().extend_from_slice(b"hello");
+        assert_eq!(seal(&mut outbox), 5);
+        outbox.flush(now, &mut kernel).unwrap();
+        outbox.tail().extend_from_slice(b" world");
+        assert_eq!([seal(&mut outbox), seal(&mut outbox)], [6, 0]);
+        kernel.room = 100;
+        outbox.flush(now, &mut kernel).unwrap();
+        assert_eq!(kernel.took, b"HELLO WORLD");
+
+        // A message that went at once was sealed by its sender.
+        kernel.room = 3;
+        outbox.send(now, b"SEALED", &mut kernel).unwrap();
+        outbox.tail().extend_from_slice(b"!");
+        assert_eq!(seal(&mut outbox), 1);
+    }
 }

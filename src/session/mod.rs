@@ -36,11 +36,13 @@ use crate::close_reason::CloseReason;
 use crate::config::limits::{FRAGMENTS_MAX, HELLO_BYTES_MAX, INPUTS_MAX, REPLIES_BYTES_MAX};
 use crate::http::HeadScan;
 use crate::time::Time;
+use crate::websocket::deflate::{Agreement, Writer};
 use crate::websocket::frame::{Opcode, write_close, write_frame};
 use crate::websocket::{self, CloseCode, Event, ReadError, Role, WebSocket};
+use echo::Echo;
 use rate::Metered;
 pub use request::write_unavailable;
-use site::Site;
+use site::{Compression, Site};
 
 /// One connection's conversation. Plain data: it can be written down between any two calls, and goes on from there.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -50,8 +52,8 @@ pub struct Session {
     pub peer: Peer,
     /// Why it is not let in, until it can be told: before a TLS handshake nobody can be told anything.
     denied: Option<CloseReason>,
-    /// The bytes that are to blame for the end, if any are: escaped, and never a secret.
-    blame: Option<Box<str>>,
+    /// What exactly led to the end, if there is more to say than the reason: never a secret.
+    cause: Option<Box<str>>,
     /// When the phase began.
     since: Time,
     /// When the last byte came.
@@ -81,7 +83,7 @@ enum Phase {
     /// Upgraded on `/play`; the hello is awaited.
     Hello(Box<Greeting>),
     /// Upgraded on `/echo`.
-    Echo(Box<WebSocket>),
+    Echo(Box<Echo>),
     /// Has asked for a seat or sits on one.
     Play(Box<Play>),
     /// We have closed; the peer's close frame is awaited.
@@ -94,6 +96,7 @@ enum Phase {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Greeting {
     socket: Metered,
+    writer: Writer,
     /// How many came since the upgrade.
     bytes: usize,
 }
@@ -102,6 +105,7 @@ struct Greeting {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Play {
     socket: Metered,
+    writer: Writer,
     room: RoomId,
     /// Index into the site's directory.
     place: usize,
@@ -138,7 +142,7 @@ impl Session {
             phase: Phase::Request(Box::default()),
             peer,
             denied: None,
-            blame: None,
+            cause: None,
             since: now,
             heard: now,
             pinged: now,
@@ -159,8 +163,8 @@ impl Session {
                     Ok(Some(hello)) => self.start_play(turn, hello),
                     Err(end) => self.end(turn, end),
                 },
-                Phase::Echo(socket) => {
-                    if let Err(end) = echo::read(socket, turn.out, input, &mut self.counts) {
+                Phase::Echo(echo) => {
+                    if let Err(end) = echo.read(turn.out, input, &mut self.counts) {
                         self.end(turn, end);
                     }
                 }
@@ -283,9 +287,9 @@ impl Session {
         }
     }
 
-    /// The bytes that are to blame for the end, if any are: escaped, and never a secret.
-    pub fn blame(&self) -> Option<&str> {
-        self.blame.as_deref()
+    /// What exactly led to the end, if there is more to say than the reason: words, or bytes, escaped. Never a secret.
+    pub fn cause(&self) -> Option<&str> {
+        self.cause.as_deref()
     }
 
     /// Whether the session is over but for the peer's close frame: hand in what comes until it is there, for some seconds.
@@ -298,7 +302,8 @@ impl Session {
         match &self.phase {
             Phase::Request(request) => request.1.capacity(),
             Phase::Hello(greeting) => greeting.socket.socket.held_bytes(),
-            Phase::Echo(socket) | Phase::Parting(_, socket) => socket.held_bytes(),
+            Phase::Echo(echo) => echo.held_bytes(),
+            Phase::Parting(_, socket) => socket.held_bytes(),
             Phase::Play(play) => play.socket.socket.held_bytes(),
             Phase::Closing(_) => 0,
         }
@@ -322,10 +327,18 @@ impl Session {
         matches!(self.phase, Phase::Hello(_) | Phase::Play(_))
     }
 
+    /// How far back a compressed tick may refer, if the state of ticks is to be compressed for this player.
+    pub fn state_window_bits(&self, site: &Site) -> Option<u8> {
+        match (&self.phase, site.deflate) {
+            (Phase::Play(play), Compression::State) => play.writer.fresh_window_bits(),
+            _ => None,
+        }
+    }
+
     /// The room gave a seat; `welcome` is the encoded message.
     pub fn joined(&mut self, welcome: &[u8], out: &mut Vec<u8>) {
-        if let Phase::Play(_) = &self.phase {
-            write_frame(out, Opcode::Binary, welcome, None);
+        if let Phase::Play(play) = &mut self.phase {
+            play.writer.write(out, Opcode::Binary, welcome, None);
             self.counts.messages_out += 1;
         }
     }
@@ -401,6 +414,7 @@ impl Session {
         } else {
             write_close(turn.out, None, None);
         }
+        self.cause = end.cause;
         let socket = self.close(end.reason, end.leave);
         // RFC 6455, 7.1.7: who fails the connection does not even look at the answer to its close frame.
         if let Some(socket) = socket.filter(|socket| !socket.is_ended()) {
@@ -420,7 +434,7 @@ impl Session {
         self.leave = left.filter(|_| !never_asked);
         match std::mem::replace(&mut self.phase, Phase::Closing(reason)) {
             Phase::Hello(greeting) => Some(greeting.socket.socket),
-            Phase::Echo(socket) => Some(*socket),
+            Phase::Echo(echo) => Some(echo.socket),
             Phase::Play(play) => Some(play.socket.socket),
             Phase::Request(_) | Phase::Parting(..) | Phase::Closing(_) => None,
         }
@@ -435,11 +449,13 @@ struct End {
     code: Option<CloseCode>,
     text: &'static str,
     leave: Leave,
+    /// For the log.
+    cause: Option<Box<str>>,
 }
 
 impl End {
     fn new(reason: CloseReason, code: CloseCode, text: &'static str) -> End {
-        End { reason, code: Some(code), text, leave: Leave::Removed }
+        End { reason, code: Some(code), text, leave: Leave::Removed, cause: None }
     }
 
     fn policy(reason: CloseReason, text: &'static str) -> End {
@@ -448,7 +464,7 @@ impl End {
 
     /// RFC 6455, 5.5.1: a close frame is answered with one; its code is echoed.
     fn by_peer(code: Option<CloseCode>) -> End {
-        End { reason: CloseReason::NormalByPeer, code, text: "", leave: Leave::Left }
+        End { reason: CloseReason::NormalByPeer, code, text: "", leave: Leave::Left, cause: None }
     }
 }
 
@@ -458,10 +474,11 @@ impl From<ReadError> for End {
         let (reason, text) = match error {
             ReadError::TooLong => (CloseReason::TooBig, "message too long"),
             ReadError::TooFragmented => (CloseReason::Rate, "too many fragments"),
+            ReadError::Deflate => (CloseReason::InvalidDeflate, "broken compression"),
             ReadError::Utf8 | ReadError::CloseReason => (CloseReason::InvalidUtf8, "invalid UTF-8"),
             _ => (CloseReason::ProtocolError, "broken frame"),
         };
-        End::new(reason, code, text)
+        End { cause: Some(error.to_string().into()), ..End::new(reason, code, text) }
     }
 }
 
@@ -470,7 +487,7 @@ fn read_hello(
     turn: &mut Turn,
     input: &mut &mut [u8],
 ) -> Result<Option<play::Hello>, End> {
-    let Greeting { socket, bytes } = greeting;
+    let Greeting { socket, bytes, .. } = greeting;
     let before = input.len();
     let event = socket.read(&turn.site.limits, turn.now, input)?;
     *bytes += before - input.len();
@@ -514,12 +531,13 @@ fn write_game_pong(turn: &mut Turn, stamp: [u8; 8], counts: &mut Counts) {
     counts.messages_out += 1;
 }
 
-fn greeting(turn: &Turn) -> Box<Greeting> {
+fn greeting(turn: &Turn, deflate: Option<Agreement>) -> Box<Greeting> {
     let limits = &turn.site.limits;
     let sizes =
         websocket::Limits { message_bytes_max: limits.message_bytes_max, fragments_max: FRAGMENTS_MAX };
-    let socket = Metered::new(WebSocket::new(Role::Server, sizes), limits, turn.now);
-    Box::new(Greeting { socket, bytes: 0 })
+    let socket = WebSocket::new(Role::Server, sizes).with_deflate(deflate);
+    let socket = Metered::new(socket, limits, turn.now);
+    Box::new(Greeting { socket, writer: Writer::new(deflate, Role::Server), bytes: 0 })
 }
 
 #[cfg(test)]

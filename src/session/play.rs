@@ -7,7 +7,7 @@ use tickyard_protocol::message::{
 };
 
 use super::site::{Site, Whither};
-use super::{Counts, End, INPUTS_MAX, Phase, Play, Session, Turn, write_game_pong};
+use super::{Counts, End, Greeting, INPUTS_MAX, Phase, Play, Session, Turn, write_game_pong};
 use crate::bridge::{Ask, Join, Message};
 use crate::close_reason::CloseReason;
 use crate::websocket::{CloseCode, Event};
@@ -68,11 +68,12 @@ impl Session {
         else {
             unreachable!("only the hello phase reads a hello");
         };
-        let socket = greeting.socket;
+        let Greeting { socket, writer, .. } = *greeting;
         let place = hello.place(turn.site);
         self.since = turn.now;
         self.phase = Phase::Play(Box::new(Play {
             socket,
+            writer,
             room: turn.site.room(place.as_ref().copied().unwrap_or_default()),
             place: place.as_ref().copied().unwrap_or_default(),
             inputs: Vec::new(),

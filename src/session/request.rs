@@ -4,13 +4,15 @@ use std::time::Duration;
 
 use tickyard_protocol::message::SUBPROTOCOL;
 
+use super::echo::Echo;
 use super::origins::{Asked, is_origin};
-use super::site::Page;
-use super::{Phase, Session, Turn, echo, greeting};
+use super::site::{Compression, Page};
+use super::{Phase, Session, Turn, greeting};
 use crate::addresses::{Peer, TooMany};
 use crate::bridge::Leave;
 use crate::close_reason::CloseReason;
 use crate::http::{HEAD_BYTES_MAX, HttpError, RequestHead, Response, Status, write_refusal};
+use crate::websocket::deflate::{Agreement, Terms};
 use crate::websocket::handshake::Upgrade;
 
 impl Session {
@@ -34,14 +36,14 @@ impl Session {
                 }
             }
             Err(error) => {
-                self.blame = Some(first_line(head));
+                self.cause = Some(first_line(head));
                 refuse_head(error, turn)
             }
         };
         self.since = turn.now;
         match answer {
-            Answer::Play => self.phase = Phase::Hello(greeting(turn)),
-            Answer::Echo => self.phase = Phase::Echo(echo::socket()),
+            Answer::Play(deflate) => self.phase = Phase::Hello(greeting(turn, deflate)),
+            Answer::Echo(deflate) => self.phase = Phase::Echo(Box::new(Echo::new(deflate))),
             Answer::Close(reason) => {
                 *input = &mut [];
                 self.close(reason, Leave::Removed);
@@ -58,7 +60,7 @@ impl Session {
 
     /// A trusted proxy's header was none.
     pub fn badly_introduced(&mut self, bytes: &[u8]) {
-        self.blame = Some(escape(bytes));
+        self.cause = Some(escape(bytes));
         self.close(CloseReason::BadProxyHeader, Leave::Removed);
     }
 
@@ -95,8 +97,8 @@ pub fn write_unavailable(out: &mut Vec<u8>, reason: CloseReason) {
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 
 enum Answer {
-    Play,
-    Echo,
+    Play(Option<Agreement>),
+    Echo(Option<Agreement>),
     Close(CloseReason),
 }
 
@@ -125,8 +127,13 @@ fn answer(head: &RequestHead, peer: &mut Peer, turn: &mut Turn) -> Answer {
     let before = turn.out.len();
     let answer = match turn.site.addresses.forward(peer, &head.headers) {
         Err(TooMany) => deny(turn, CloseReason::AddressLimit),
-        Ok(()) if head.is_for("/play") => upgrade(head, peer, turn, &[SUBPROTOCOL], Answer::Play),
-        Ok(()) if turn.site.echo && head.is_for("/echo") => upgrade(head, peer, turn, &[], Answer::Echo),
+        // Between two messages of a player nothing is kept.
+        Ok(()) if head.is_for("/play") => {
+            upgrade(head, peer, turn, &[SUBPROTOCOL], Terms::NoTakeover, Answer::Play)
+        }
+        Ok(()) if turn.site.echo && head.is_for("/echo") => {
+            upgrade(head, peer, turn, &[], Terms::AsOffered, Answer::Echo)
+        }
         Ok(()) => page(head, turn),
     };
     if head.method == "HEAD" {
@@ -140,10 +147,12 @@ fn upgrade(
     peer: &Peer,
     turn: &mut Turn,
     protocols: &[&'static str],
-    then: Answer,
+    terms: Terms,
+    then: fn(Option<Agreement>) -> Answer,
 ) -> Answer {
     let upgrade = match Upgrade::check(head, protocols) {
-        Ok(upgrade) => upgrade,
+        Ok(upgrade) if turn.site.deflate == Compression::Off => upgrade,
+        Ok(upgrade) => upgrade.with_deflate(head, terms),
         Err(refusal) => {
             refusal.write(turn.out);
             return Answer::Close(CloseReason::BadHandshake);
@@ -152,7 +161,7 @@ fn upgrade(
     let origin = head.headers.get("origin");
     if turn.site.origins.allow(origin, &Asked::new(head, peer)) {
         upgrade.write(turn.out);
-        return then;
+        return then(upgrade.deflate());
     }
     warn_of_origin(turn, origin.unwrap_or_default());
     write_refusal(turn.out, Status::FORBIDDEN, &[], FORBIDDEN);

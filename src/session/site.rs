@@ -20,6 +20,8 @@ pub struct Site {
     pub pages: &'static [Page],
     /// Whether `/echo` is there.
     pub echo: bool,
+    /// What is compressed for clients that offer it.
+    pub deflate: Compression,
     /// Whether pages tell browsers to come over TLS only.
     pub hsts: bool,
     /// Which pages may connect.
@@ -30,6 +32,18 @@ pub struct Site {
     pub limits: Limits,
     /// When the log last spoke of a refused origin.
     pub origin_warned: Warned,
+}
+
+/// What is compressed for clients that offer it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Compression {
+    /// Nothing: offers are declined.
+    #[default]
+    Off,
+    /// Large messages, but not the state of each tick.
+    On,
+    /// The state of each tick too.
+    State,
 }
 
 /// When a warning was given last: whoever can cause it must not be able to fill the disk.

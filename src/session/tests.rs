@@ -10,7 +10,7 @@ use tickyard_protocol::message::{
 use tickyard_protocol::types::{CellId, Seq};
 
 use super::origins::Origins;
-use super::site::{Page, Place, Warned};
+use super::site::{Compression, Page, Place, Warned};
 use super::*;
 use crate::addresses::Addresses;
 use crate::bridge::{Join, Message};
@@ -35,6 +35,7 @@ pub(crate) fn site() -> Site {
         }],
         pages: PAGES,
         echo: true,
+        deflate: Compression::Off,
         hsts: false,
         origins: Origins::LOOPBACK,
         addresses: Addresses::default(),
@@ -445,3 +446,6 @@ fn every_answer_that_is_no_control_frame_counts_as_a_message() {
     let counts = Counts { messages_in: 1, messages_out: 1, inputs_skipped: 0 };
     assert_eq!(peer.session.take_counts(), counts);
 }
+
+#[cfg(feature = "deflate")]
+mod deflate;

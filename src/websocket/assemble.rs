@@ -1,10 +1,12 @@
 //! Messages that do not lie whole in the input: fragments, and frames that were cut off.
 //!
 //! All pieces of a message go to the end of one buffer, so what a peer can make us hold is its payload, however
-//! it slices it. The buffer grows with the bytes that arrive, never with the bytes that were announced.
+//! it slices it. The buffer grows with the bytes that arrive, never with the bytes that were announced. A compressed message is
+//! collected as it comes, and taken apart at its end.
 
 use serde::{Deserialize, Serialize};
 
+use super::deflate::Inflate;
 use super::frame::{Header, Opcode};
 use super::{Event, Limits, ReadError};
 
@@ -12,6 +14,8 @@ use super::{Event, Limits, ReadError};
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Assembly {
     message: Message,
+    /// What the buffer collects is compressed, or was.
+    compressed: bool,
     /// Empty unless a message is collected or on loan.
     buffer: Vec<u8>,
     /// Of a text: how much of the buffer is known to be UTF-8. At most three bytes behind `buffer.len()`.
@@ -57,19 +61,60 @@ impl Assembly {
     }
 
     /// Keeps a part of the payload of a data frame; `first` is said once per frame.
-    pub(super) fn store(&mut self, opcode: Opcode, first: bool, part: &[u8]) -> Result<(), ReadError> {
+    pub(super) fn store(
+        &mut self,
+        opcode: Opcode,
+        compressed: bool,
+        first: bool,
+        part: &[u8],
+    ) -> Result<(), ReadError> {
         if first {
-            self.begin_fragment(opcode);
+            self.begin_fragment(opcode, compressed);
         }
         self.buffer.extend_from_slice(part);
-        if self.message == Message::Text {
+        if self.message == Message::Text && !self.compressed {
             self.valid += valid_prefix(&self.buffer[self.valid..])?;
         }
         Ok(())
     }
 
     /// The last byte of the last fragment is stored: lends the message until [`Self::forget_delivered`].
-    pub(super) fn deliver(&mut self) -> Result<Event<'_>, ReadError> {
+    pub(super) fn deliver(
+        &mut self,
+        inflate: &mut Option<Inflate>,
+        limits: Limits,
+    ) -> Result<Event<'_>, ReadError> {
+        if self.compressed {
+            let payload = std::mem::take(&mut self.buffer);
+            self.inflate(&payload, inflate, limits)?;
+        }
+        self.lend()
+    }
+
+    /// A compressed message that lies whole in the input: lends what it says.
+    pub(super) fn deliver_compressed(
+        &mut self,
+        opcode: Opcode,
+        payload: &[u8],
+        inflate: &mut Option<Inflate>,
+        limits: Limits,
+    ) -> Result<Event<'_>, ReadError> {
+        self.begin_fragment(opcode, true);
+        self.inflate(payload, inflate, limits)?;
+        self.lend()
+    }
+
+    fn inflate(
+        &mut self,
+        payload: &[u8],
+        inflate: &mut Option<Inflate>,
+        limits: Limits,
+    ) -> Result<(), ReadError> {
+        let inflate = inflate.as_mut().expect("a header says compressed only where that was agreed on");
+        inflate.read(payload, limits.message_bytes_max, &mut self.buffer)
+    }
+
+    fn lend(&mut self) -> Result<Event<'_>, ReadError> {
         match std::mem::replace(&mut self.message, Message::Delivered) {
             // A second look at valid text, because only `unsafe` could do without. Text is not the hot path.
             Message::Text => str::from_utf8(&self.buffer).map(Event::Text).map_err(|_| ReadError::Utf8),
@@ -83,7 +128,8 @@ impl Assembly {
         if self.message == Message::Delivered {
             self.message = Message::None;
             self.buffer.clear();
-            self.buffer.shrink_to(KEPT_BYTES_MAX);
+            // Who compresses does so with each message, and would keep that memory for good.
+            self.buffer.shrink_to(if self.compressed { 0 } else { KEPT_BYTES_MAX });
             self.valid = 0;
         }
     }
@@ -92,7 +138,10 @@ impl Assembly {
         self.buffer.capacity()
     }
 
-    fn begin_fragment(&mut self, opcode: Opcode) {
+    fn begin_fragment(&mut self, opcode: Opcode, compressed: bool) {
+        if opcode != Opcode::Continuation {
+            self.compressed = compressed;
+        }
         self.fragments = match opcode {
             Opcode::Continuation => self.fragments + 1,
             _ => 1,

@@ -3,11 +3,11 @@
 //! ```text
 //!  0       1       2          4             10            14
 //!  ┌───────┬───────┬──────────┬─ ─ ─ ─ ─ ─ ─┬─ ─ ─ ─ ─ ─ ─┬─ ─ ─
-//!  │FRRR op│M len 7│ len 16   │ or len 64   │ key, if M   │ payload
+//!  │FCRR op│M len 7│ len 16   │ or len 64   │ key, if M   │ payload
 //!  └───────┴───────┴──────────┴─ ─ ─ ─ ─ ─ ─┴─ ─ ─ ─ ─ ─ ─┴─ ─ ─
 //! ```
 //!
-//! Checks here what a header says by itself. What depends on the frames before it, on who sent it or on our
+//! C is RSV1, which means "compressed" where that was agreed on. Checks here what a header says by itself. What depends on the frames before it, on who sent it or on our
 //! limits is up to [`WebSocket`](super::WebSocket).
 
 use std::fmt;
@@ -89,6 +89,8 @@ impl std::error::Error for FrameError {}
 pub struct Header {
     /// Whether the message ends here.
     pub fin: bool,
+    /// RSV1, once it has a meaning: this frame begins a message that is compressed (RFC 7692, 6).
+    pub compressed: bool,
     /// What the frame carries.
     pub opcode: Opcode,
     /// The masking key: always from a client, never from a server.
@@ -100,8 +102,13 @@ pub struct Header {
 impl Header {
     /// Reads the header at the start of `bytes`, and its length. `Ok(None)` asks for more bytes.
     pub fn parse(bytes: &[u8]) -> Result<Option<(Self, usize)>, FrameError> {
+        Self::parse_extended(bytes, false)
+    }
+
+    /// The same on a connection on which compression may have been agreed on.
+    pub fn parse_extended(bytes: &[u8], deflate: bool) -> Result<Option<(Self, usize)>, FrameError> {
         let [first, second, rest @ ..] = bytes else { return Ok(None) };
-        let (fin, opcode) = parse_first(*first)?;
+        let (fin, compressed, opcode) = parse_first(*first, deflate)?;
         if opcode.is_control() {
             check_control(fin, second & LEN_BITS)?;
         }
@@ -111,7 +118,7 @@ impl Header {
             Some((key, rest)) => (Some(*key), rest),
             None => return Ok(None),
         };
-        Ok(Some((Self { fin, opcode, mask, len }, bytes.len() - rest.len())))
+        Ok(Some((Self { fin, compressed, opcode, mask, len }, bytes.len() - rest.len())))
     }
 
     /// Writes the header to the end of `out`.
@@ -123,7 +130,9 @@ impl Header {
     /// The header's bytes, and how many of them there are.
     fn encode(&self) -> ([u8; HEADER_BYTES_MAX], usize) {
         let mut bytes = [0; HEADER_BYTES_MAX];
-        bytes[0] = self.opcode as u8 | if self.fin { FIN_BIT } else { 0 };
+        bytes[0] = self.opcode as u8
+            | if self.fin { FIN_BIT } else { 0 }
+            | if self.compressed { COMPRESSED_BIT } else { 0 };
         // RFC 6455, 5.2: the minimal number of bytes must be used to encode the length.
         let mut filled = match self.len {
             0..=125 => {
@@ -153,7 +162,16 @@ impl Header {
 /// Writes an unfragmented frame to the end of `out`. A client gives a key that nobody can guess.
 pub fn write_frame(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8], mask: Option<[u8; 4]>) {
     debug_assert!(!opcode.is_control() || payload.len() <= CONTROL_BYTES_MAX);
-    Header { fin: true, opcode, mask, len: payload.len() as u64 }.write(out);
+    write_payload(out, false, opcode, payload, mask);
+}
+
+/// The same for a message whose payload was compressed.
+pub(super) fn write_compressed(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8], mask: Option<[u8; 4]>) {
+    write_payload(out, true, opcode, payload, mask);
+}
+
+fn write_payload(out: &mut Vec<u8>, compressed: bool, opcode: Opcode, payload: &[u8], mask: Option<[u8; 4]>) {
+    Header { fin: true, compressed, opcode, mask, len: payload.len() as u64 }.write(out);
     let start = out.len();
     out.extend_from_slice(payload);
     if let Some(key) = mask {
@@ -191,21 +209,34 @@ pub fn write_close(out: &mut Vec<u8>, close: Option<(CloseCode, &str)>, mask: Op
 ///
 /// If there is no room for the header.
 pub fn fill_server_header(buffer: &mut [u8], opcode: Opcode) -> usize {
+    fill_header(buffer, false, opcode)
+}
+
+/// The same for a message whose payload was compressed.
+pub(super) fn fill_compressed_header(buffer: &mut [u8], opcode: Opcode) -> usize {
+    fill_header(buffer, true, opcode)
+}
+
+fn fill_header(buffer: &mut [u8], compressed: bool, opcode: Opcode) -> usize {
     let (space, payload) = buffer.split_at_mut(SERVER_HEADER_BYTES_MAX);
-    let (bytes, len) = Header { fin: true, opcode, mask: None, len: payload.len() as u64 }.encode();
+    let (bytes, len) =
+        Header { fin: true, compressed, opcode, mask: None, len: payload.len() as u64 }.encode();
     let start = SERVER_HEADER_BYTES_MAX - len;
     space[start..].copy_from_slice(&bytes[..len]);
     start
 }
 
-fn parse_first(byte: u8) -> Result<(bool, Opcode), FrameError> {
+fn parse_first(byte: u8, deflate: bool) -> Result<(bool, bool, Opcode), FrameError> {
+    let begins_message = matches!(Opcode::from_bits(byte & OPCODE_BITS), Some(Opcode::Text | Opcode::Binary));
     // RFC 6455, 5.2: reserved bits are zero unless an extension gives them a meaning.
-    if byte & RESERVED_BITS != 0 {
+    // RFC 7692, 6.1: compression gives RSV1 one, on the first frame of a message and on no control frame.
+    let known_bits = if deflate && begins_message { COMPRESSED_BIT } else { 0 };
+    if byte & RESERVED_BITS & !known_bits != 0 {
         return Err(FrameError::ReservedBits);
     }
     // RFC 6455, 5.2: an unknown opcode fails the connection.
     let opcode = Opcode::from_bits(byte & OPCODE_BITS).ok_or(FrameError::OpcodeUnknown)?;
-    Ok((byte & FIN_BIT != 0, opcode))
+    Ok((byte & FIN_BIT != 0, byte & COMPRESSED_BIT != 0, opcode))
 }
 
 fn check_control(fin: bool, len: u8) -> Result<(), FrameError> {
@@ -252,6 +283,7 @@ pub const CONTROL_BYTES_MAX: usize = 125;
 
 const FIN_BIT: u8 = 0x80;
 const RESERVED_BITS: u8 = 0x70;
+const COMPRESSED_BIT: u8 = 0x40;
 const OPCODE_BITS: u8 = 0x0F;
 const MASK_BIT: u8 = 0x80;
 const LEN_BITS: u8 = 0x7F;
@@ -265,7 +297,7 @@ mod tests {
     use Opcode::*;
 
     fn header(fin: bool, opcode: Opcode, mask: Option<[u8; 4]>, len: u64) -> Header {
-        Header { fin, opcode, mask, len }
+        Header { fin, compressed: false, opcode, mask, len }
     }
 
     /// Headers of all forms, with the bytes they have.

@@ -1,8 +1,8 @@
 //! The opening handshake (RFC 6455, 4): HTTP heads on both sides.
 //!
 //! A server asks [`Upgrade::check`] and writes the [`Upgrade`] or the [`Refusal`]; a client writes a [`Request`]
-//! and asks it about the response. Paths, origins and tokens are for the caller to judge, and extensions are
-//! neither offered nor taken.
+//! and asks it about the response. Paths, origins and tokens are for the caller to judge. The one extension is compression
+//! ([`deflate`](super::deflate)), for who asks for it.
 
 use std::fmt;
 
@@ -11,6 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use sha1::{Digest, Sha1};
 
+use super::deflate::{Agreement, Offer, Terms, offer};
 use crate::http::{self, RequestHead, ResponseHead, Status};
 
 /// A server's consent.
@@ -18,6 +19,7 @@ use crate::http::{self, RequestHead, ResponseHead, Status};
 pub struct Upgrade {
     accept: String,
     protocol: Option<&'static str>,
+    deflate: Option<Agreement>,
 }
 
 impl Upgrade {
@@ -26,7 +28,19 @@ impl Upgrade {
         check_method(head)?;
         check_upgrade(head)?;
         let key = head.headers.get("sec-websocket-key").filter(|key| is_key(key)).ok_or(Refusal::Key)?;
-        Ok(Self { accept: accept_key(key), protocol: choose_protocol(head, protocols) })
+        offer::check(&head.headers).map_err(|_| Refusal::Extensions)?;
+        let protocol = choose_protocol(head, protocols);
+        Ok(Self { accept: accept_key(key), protocol, deflate: None })
+    }
+
+    /// The same with compression, if the client offered it in a way that suits `terms`.
+    pub fn with_deflate(self, head: &RequestHead<'_>, terms: Terms) -> Self {
+        Self { deflate: offer::accept(&head.headers, terms), ..self }
+    }
+
+    /// What was agreed on about compression.
+    pub fn deflate(&self) -> Option<Agreement> {
+        self.deflate
     }
 
     /// The protocol that both sides know, if the client named one.
@@ -43,6 +57,9 @@ impl Upgrade {
         if let Some(protocol) = self.protocol {
             write_field(out, "Sec-WebSocket-Protocol", protocol);
         }
+        if let Some(agreement) = self.deflate {
+            write_field(out, offer::FIELD, &agreement.to_string());
+        }
         out.extend_from_slice(b"\r\n");
     }
 }
@@ -54,6 +71,8 @@ pub enum Refusal {
     Body,
     /// The upgrade is not among the connection's options.
     Connection,
+    /// The offered extensions are no list of such.
+    Extensions,
     /// HTTP/1.0 has no upgrades.
     HttpVersion,
     /// No key, or not 16 bytes in base64.
@@ -70,7 +89,7 @@ impl Refusal {
     /// The status to answer with.
     pub fn status(self) -> Status {
         match self {
-            Self::Body | Self::Connection | Self::Key => Status::BAD_REQUEST,
+            Self::Body | Self::Connection | Self::Extensions | Self::Key => Status::BAD_REQUEST,
             Self::HttpVersion => Status::VERSION,
             Self::Method => Status::METHOD_NOT_ALLOWED,
             Self::NotUpgrade | Self::Version => Status::UPGRADE_REQUIRED,
@@ -84,7 +103,7 @@ impl Refusal {
             Self::Method => &[("Allow", "GET")],
             // RFC 6455, 4.4: the versions that are spoken. RFC 9110, 15.5.22: 426 names the protocol.
             Self::NotUpgrade | Self::Version => &[("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13")],
-            Self::Body | Self::Connection | Self::HttpVersion | Self::Key => &[],
+            Self::Body | Self::Connection | Self::Extensions | Self::HttpVersion | Self::Key => &[],
         };
         http::write_refusal(out, self.status(), headers, self.why());
     }
@@ -95,6 +114,7 @@ impl Refusal {
             Self::Connection => {
                 "a request for a WebSocket says Connection: Upgrade; if a proxy is in between, let it pass that on"
             }
+            Self::Extensions => "Sec-WebSocket-Extensions is no list of extensions (RFC 6455, 9.1)",
             Self::HttpVersion => "a WebSocket needs HTTP/1.1",
             Self::Key => "Sec-WebSocket-Key has to be 16 bytes in base64",
             Self::Method => "a WebSocket is asked for with GET",
@@ -138,8 +158,27 @@ impl Request<'_> {
         out.extend_from_slice(b"\r\n");
     }
 
-    /// Whether the server agreed to this request. Frames follow the response.
+    /// Whether the server agreed to this request, which offered no extension. Frames follow the response.
     pub fn check(&self, response: &ResponseHead<'_>) -> Result<(), ResponseError> {
+        self.check_common(response)?;
+        match response.headers.get(offer::FIELD) {
+            Some(_) => Err(ResponseError::Extension),
+            None => Ok(()),
+        }
+    }
+
+    /// The same after an offer of compression, which the request said in its header fields ([`offer::FIELD`]). What the
+    /// server made of it; a client that wants no connection without closes it with [`CloseCode::EXTENSION`](super::CloseCode).
+    pub fn check_offer(
+        &self,
+        response: &ResponseHead<'_>,
+        offer: Offer,
+    ) -> Result<Option<Agreement>, ResponseError> {
+        self.check_common(response)?;
+        offer.check(&response.headers).map_err(|_| ResponseError::Extension)
+    }
+
+    fn check_common(&self, response: &ResponseHead<'_>) -> Result<(), ResponseError> {
         // RFC 6455, 4.1: what a client validates in the response, in its order.
         let headers = &response.headers;
         if response.status != Status::SWITCHING_PROTOCOLS.get() {
@@ -155,9 +194,6 @@ impl Request<'_> {
         if !headers.all("sec-websocket-accept").eq([accept.as_str()]) {
             return Err(ResponseError::Accept);
         }
-        if headers.get("sec-websocket-extensions").is_some() {
-            return Err(ResponseError::Extension);
-        }
         if !headers.all("sec-websocket-protocol").eq(self.protocol) {
             return Err(ResponseError::Protocol);
         }
@@ -172,7 +208,7 @@ pub enum ResponseError {
     Accept,
     /// The upgrade is not among the connection's options.
     Connection,
-    /// An extension that was not asked for.
+    /// An extension that was not asked for, or not like this.
     Extension,
     /// Not the protocol that was asked for.
     Protocol,
@@ -187,7 +223,7 @@ impl fmt::Display for ResponseError {
         match self {
             Self::Accept => f.write_str("the response does not answer our key"),
             Self::Connection => f.write_str("the response does not name Upgrade in Connection"),
-            Self::Extension => f.write_str("the server chose an extension that was not offered"),
+            Self::Extension => f.write_str("the server chose an extension that was not offered so"),
             Self::Protocol => f.write_str("the server did not choose the subprotocol that was offered"),
             Self::Status(status) => write!(f, "the server answered with status {status}"),
             Self::Upgrade => f.write_str("the server did not upgrade to websocket"),
@@ -337,7 +373,8 @@ mod tests {
         assert!(check_changed("Connection: Upgrade", "cOnNeCtIoN: keep-alive, UPGRADE").is_ok());
         assert!(check_changed("Upgrade: websocket", "upgrade: h2c, WebSocket").is_ok());
         assert!(
-            check_changed("Origin:", "Sec-WebSocket-Extensions: permessage-deflate; ;;=\r\nOrigin:").is_ok()
+            check_changed("Origin:", "Sec-WebSocket-Extensions: permessage-deflate; x=y, z\r\nOrigin:")
+                .is_ok()
         );
         assert!(check_changed("Origin:", "Content-Length: 0\r\nOrigin:").is_ok());
     }
@@ -360,6 +397,7 @@ mod tests {
             ("dGhlIHNhbXBsZSBub25jZQ==", "dGhlIHNhbXBsZSBub25jZQ", Refusal::Key, 400),
             ("dGhlIHNhbXBsZSBub25jZQ==", "dGhlIHNhbXBsZSBub25jZTEy", Refusal::Key, 400),
             ("dGhlIHNhbXBsZSBub25jZQ==", "dGhlIHNhbXBsZSBub25j*Q==", Refusal::Key, 400),
+            ("Origin:", "Sec-WebSocket-Extensions: x;\r\nOrigin:", Refusal::Extensions, 400),
             ("Origin:", "Content-Length: 5\r\nOrigin:", Refusal::Body, 400),
             ("Origin:", "Transfer-Encoding: chunked\r\nOrigin:", Refusal::Body, 400),
         ] {
@@ -408,7 +446,7 @@ mod tests {
             ("Sec-WebSocket-Accept", "Accept", ResponseError::Accept),
             ("Sec-WebSocket-Protocol: chat\r\n", "", ResponseError::Protocol),
             ("Protocol: chat", "Protocol: superchat", ResponseError::Protocol),
-            ("Sec-WebSocket-Protocol: chat", "Sec-WebSocket-Extensions: x", ResponseError::Extension),
+            ("Protocol: chat", "Protocol: chat\r\nSec-WebSocket-Extensions: x", ResponseError::Extension),
         ] {
             assert_eq!(check_response(from, to), Err(error), "{from} -> {to}");
         }

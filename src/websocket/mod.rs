@@ -5,16 +5,18 @@
 //! it; [`Role`] decides who masks. The opening handshake stands in [`handshake`].
 //!
 //! It does not know sockets, time or random numbers, it answers nothing by itself (a ping, a close: the caller
-//! decides), and it offers no extensions.
+//! decides). The one extension is compression ([`deflate`]), where the handshake agreed on it.
 //!
 //! ```text
 //! input ── head ──► frame ──┬── whole, unfragmented ──────────► Event, borrowed from the input
 //!         (≤ 14 B)          ├── control, cut off ──► control ──► Event, borrowed from us
-//!                           └── cut off, fragment ──► assembly ─► Event, borrowed from us
+//!                           ├── cut off, fragment ──► assembly ─► Event, borrowed from us
+//!                           └── compressed ──► (assembly) ──► inflate ──► the same
 //! ```
 
 mod assemble;
 pub mod close;
+pub mod deflate;
 pub mod frame;
 pub mod handshake;
 pub mod mask;
@@ -25,6 +27,7 @@ use serde::{Deserialize, Serialize};
 
 use assemble::Assembly;
 pub use close::CloseCode;
+use deflate::{Agreement, Inflate};
 use frame::{FrameError, HEADER_BYTES_MAX, Header, Opcode};
 
 /// Which side of the connection we are.
@@ -39,7 +42,7 @@ pub enum Role {
 /// What a peer may make us hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
-    /// The payload of one message, over all of its fragments.
+    /// The payload of one message, over all of its fragments; of a compressed one also what it says.
     pub message_bytes_max: usize,
     /// The frames that one message may be spread over.
     pub fragments_max: u32,
@@ -73,11 +76,13 @@ pub enum ReadError {
     ContinuationStray,
     /// A new message within a fragmented one.
     DataInterleaved,
+    /// A compressed message that cannot be taken apart.
+    Deflate,
     /// A frame that no peer may send.
     Frame(FrameError),
     /// A masked frame from a server.
     Masked,
-    /// More fragments than [`Limits::fragments_max`].
+    /// More fragments than [`Limits::fragments_max`], or a compressed message of too many streams.
     TooFragmented,
     /// More bytes than [`Limits::message_bytes_max`].
     TooLong,
@@ -93,7 +98,7 @@ impl ReadError {
         match self {
             Self::TooFragmented => CloseCode::POLICY,
             Self::TooLong => CloseCode::TOO_BIG,
-            Self::CloseReason | Self::Utf8 => CloseCode::INVALID,
+            Self::CloseReason | Self::Deflate | Self::Utf8 => CloseCode::INVALID,
             Self::CloseCode
             | Self::CloseTruncated
             | Self::ContinuationStray
@@ -114,6 +119,7 @@ impl fmt::Display for ReadError {
             Self::CloseTruncated => "a close frame of one byte",
             Self::ContinuationStray => "a continuation of no message",
             Self::DataInterleaved => "a message within a fragmented one",
+            Self::Deflate => "a compressed message that is broken",
             Self::Frame(error) => return error.fmt(f),
             Self::Masked => "a masked frame from a server",
             Self::TooFragmented => "a message in too many fragments",
@@ -162,6 +168,8 @@ pub struct WebSocket {
     /// The payload of a control frame that was cut off; it may stand between two fragments of a message.
     control: Vec<u8>,
     assembly: Assembly,
+    /// What was agreed on about compression; holds nothing between messages that do not build on each other.
+    inflate: Option<Inflate>,
 }
 
 /// The start of a header. Invariant: `filled` is less than a whole header.
@@ -176,6 +184,7 @@ struct Head {
 struct Frame {
     opcode: Opcode,
     fin: bool,
+    compressed: bool,
     /// Turned such that it begins at the next byte. Zero for bare frames.
     key: [u8; 4],
     left: u64,
@@ -187,6 +196,7 @@ struct Frame {
 enum Step<'b> {
     Starved,
     Whole(Opcode, &'b mut [u8]),
+    Compressed(Opcode, &'b mut [u8]),
     Control(Opcode),
     Message,
 }
@@ -202,7 +212,14 @@ impl WebSocket {
             frame: None,
             control: Vec::new(),
             assembly: Assembly::default(),
+            inflate: None,
         }
+    }
+
+    /// The same with compression as the handshake agreed on.
+    pub fn with_deflate(mut self, agreement: Option<Agreement>) -> Self {
+        self.inflate = agreement.map(|agreement| Inflate::new(agreement, self.role));
+        self
     }
 
     /// Reads the next event and moves `input` past the bytes that it took.
@@ -222,12 +239,15 @@ impl WebSocket {
         frames: &mut u32,
     ) -> Result<Option<Event<'a>>, ReadError> {
         let step = if self.ended { self.discard() } else { self.advance(input, frames) };
-        let Self { ended, control, assembly, .. } = self;
+        let Self { ended, control, assembly, inflate, limits, .. } = self;
         let event = match step {
             Ok(Step::Starved) => Ok(None),
             Ok(Step::Whole(opcode, payload)) => event(opcode, payload).map(Some),
             Ok(Step::Control(opcode)) => event(opcode, control).map(Some),
-            Ok(Step::Message) => assembly.deliver().map(Some),
+            Ok(Step::Message) => assembly.deliver(inflate, *limits).map(Some),
+            Ok(Step::Compressed(opcode, payload)) => {
+                assembly.deliver_compressed(opcode, payload, inflate, *limits).map(Some)
+            }
             Err(error) => Err(error),
         };
         *ended |= matches!(event, Err(_) | Ok(Some(Event::Close(_))));
@@ -244,7 +264,7 @@ impl WebSocket {
         while !self.ended {
             let mut frame = match self.frame.take() {
                 Some(frame) => frame,
-                None => match self.head.read(input)? {
+                None => match self.head.read(input, self.inflate.is_some())? {
                     Some(header) => Frame::new(header),
                     None => return Ok(false),
                 },
@@ -270,13 +290,15 @@ impl WebSocket {
 
     /// The heap memory held for a message that is not complete, or kept for the next one.
     pub fn held_bytes(&self) -> usize {
-        self.control.capacity() + self.assembly.held_bytes()
+        let windows = self.inflate.as_ref().map_or(0, Inflate::held_bytes);
+        self.control.capacity() + self.assembly.held_bytes() + windows
     }
 
     /// Gives back all memory: nothing will be read again.
     fn discard<'b>(&mut self) -> Result<Step<'b>, ReadError> {
         self.control = Vec::new();
         self.assembly = Assembly::default();
+        self.inflate = None;
         Ok(Step::Starved)
     }
 
@@ -285,7 +307,7 @@ impl WebSocket {
         loop {
             let mut frame = match self.frame.take() {
                 Some(frame) => frame,
-                None => match self.head.read(input)? {
+                None => match self.head.read(input, self.inflate.is_some())? {
                     Some(header) => {
                         *frames += 1;
                         self.begin(header)?
@@ -295,8 +317,10 @@ impl WebSocket {
             };
             let part = take(input, frame.left);
             frame.unmask(part);
-            if frame.is_whole() {
-                return Ok(Step::Whole(frame.opcode, part));
+            match frame.is_whole() {
+                true if frame.compressed => return Ok(Step::Compressed(frame.opcode, part)),
+                true => return Ok(Step::Whole(frame.opcode, part)),
+                false => {}
             }
             self.store(&mut frame, part)?;
             match frame {
@@ -329,7 +353,7 @@ impl WebSocket {
     fn store(&mut self, frame: &mut Frame, part: &[u8]) -> Result<(), ReadError> {
         let first = !std::mem::replace(&mut frame.stored, true);
         if !frame.opcode.is_control() {
-            return self.assembly.store(frame.opcode, first, part);
+            return self.assembly.store(frame.opcode, frame.compressed, first, part);
         }
         if first {
             self.control.clear();
@@ -341,9 +365,9 @@ impl WebSocket {
 
 impl Head {
     /// Reads up to the end of a header; `None` if all of `input` is used and there is more to it.
-    fn read(&mut self, input: &mut &mut [u8]) -> Result<Option<Header>, FrameError> {
+    fn read(&mut self, input: &mut &mut [u8], deflate: bool) -> Result<Option<Header>, FrameError> {
         if self.filled == 0
-            && let Some((header, used)) = Header::parse(input)?
+            && let Some((header, used)) = Header::parse_extended(input, deflate)?
         {
             take(input, used as u64);
             return Ok(Some(header));
@@ -351,7 +375,8 @@ impl Head {
         let room = &mut self.bytes[self.filled..];
         let copied = room.len().min(input.len());
         room[..copied].copy_from_slice(&input[..copied]);
-        let Some((header, used)) = Header::parse(&self.bytes[..self.filled + copied])? else {
+        let Some((header, used)) = Header::parse_extended(&self.bytes[..self.filled + copied], deflate)?
+        else {
             self.filled += copied;
             take(input, copied as u64);
             return Ok(None);
@@ -364,8 +389,8 @@ impl Head {
 
 impl Frame {
     fn new(header: Header) -> Self {
-        let key = header.mask.unwrap_or_default();
-        Self { opcode: header.opcode, fin: header.fin, key, left: header.len, stored: false }
+        let Header { fin, compressed, opcode, mask, len: left } = header;
+        Self { opcode, fin, compressed, key: mask.unwrap_or_default(), left, stored: false }
     }
 
     fn unmask(&mut self, part: &mut [u8]) {

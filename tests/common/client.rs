@@ -211,6 +211,7 @@ impl Client {
     }
 
     /// The WebSocket itself, for what a player does not do.
+    #[cfg_attr(not(feature = "tls"), allow(dead_code))]
     pub fn socket(&mut self) -> &mut WebSocket<Wire> {
         &mut self.socket
     }

@@ -11,7 +11,7 @@ mod frames;
 mod utf8;
 
 use tickyard::session::origins::Origins;
-use tickyard::session::site::{Site, Warned};
+use tickyard::session::site::{Compression, Site, Warned};
 use tickyard::session::{Pulse, Session, Turn};
 use tickyard::time::Time;
 
@@ -183,6 +183,7 @@ fn site() -> Site {
         places: Vec::new(),
         pages: &[],
         echo: true,
+        deflate: Compression::Off,
         hsts: false,
         origins: Origins::LOOPBACK,
         addresses: tickyard::addresses::Addresses::default(),

@@ -74,7 +74,11 @@ fn one_address_has_so_many_connections_and_the_next_has_its_own() {
         is_told_to_come_again(&answer(hasty), "your address has as many connections");
         let mut late = dial_from("127.0.0.2", house.address());
         let head = head(&mut late);
-        late.write_all(upgrade_request(house.address(), "/play").as_bytes()).unwrap();
+        // Were the socket closed, the first byte would bring a reset and the second one an error.
+        late.set_nodelay(true).unwrap();
+        for byte in upgrade_request(house.address(), "/play").as_bytes().chunks(1) {
+            late.write_all(byte).unwrap();
+        }
         let mut body = String::new();
         late.read_to_string(&mut body).unwrap();
         assert!(head.starts_with("HTTP/1.1 503 ") && body.contains("your address"), "{head}{body}");

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use tickyard::Config;
 use tickyard::close_reason::CloseReason;
+use tickyard::config::Compression;
 use tickyard_protocol::message::Hello;
 use tickyard_protocol::types::CellId;
 use tungstenite::Message;
@@ -99,6 +100,7 @@ fn every_metric_moves_when_that_happens_what_it_counts() {
         echo: true,
         capacity: 4,
         connections_max: 40,
+        deflate: Compression::On,
         tick_rate: 60,
         idle_timeout: Duration::from_secs(8),
         ping_interval: Some(Duration::from_secs(3)),
@@ -199,6 +201,18 @@ fn every_metric_moves_when_that_happens_what_it_counts() {
         broken.stream().write_all(bytes).unwrap();
         broken.until_the_end();
     }
+    // Compressed, and not what it says.
+    let mut garbled = dial(address);
+    let offer = "Sec-WebSocket-Extensions: permessage-deflate\r\n";
+    let request = format!(
+        "GET /play HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{offer}\r\n"
+    );
+    garbled.write_all(request.as_bytes()).unwrap();
+    garbled.write_all(&[0xc2, 0x81, 0, 0, 0, 0, 0xff]).unwrap();
+    let mut said = Vec::new();
+    garbled.read_to_end(&mut said).unwrap();
+    assert!(said.ends_with(b"\x88\x14\x03\xefbroken compression"), "{}", said.escape_ascii());
     let mut shy = Client::knock(address);
     assert_eq!(shy.until_the_end(), End::Close(1008));
     assert_eq!(fetch(address, "/healthz").status, 200);

@@ -23,7 +23,7 @@ pub struct Peer {
     pub ear: Ear,
     pub manners: Manners,
     /// Bytes to send, and how many of them in one step.
-    pub outgoing: Vec<u8>,
+    outgoing: Vec<u8>,
     tempo: usize,
     /// Bytes to read in one step.
     appetite: usize,
@@ -203,8 +203,17 @@ impl Peer {
         }
     }
 
+    /// A proxy says something before all else.
+    pub fn introduce(&mut self, header: &str) {
+        self.outgoing.splice(..0, header.bytes());
+    }
+
     /// Does what it does in a step of time.
     pub fn act(&mut self, now: Time) {
+        // What it says may cross what it is told.
+        if self.random.below(2) == 0 {
+            self.send();
+        }
         self.listen(now);
         if self.ear.closed.is_some() && self.manners != Manners::None && !self.has_ended {
             // RFC 6455, 5.5.1: a close is answered with one; RFC 6455, 7.1.1: the server ends TCP first.
@@ -419,6 +428,11 @@ impl Peer {
 
     /// Looks back, when all is over.
     pub fn check_end(&self) {
+        if self.ear.status == Some(503) {
+            // At the door: nobody who is in is told this.
+            assert!(self.manners != Manners::Resident && self.ear.player.is_none());
+            return;
+        }
         match self.manners {
             Manners::Resident => assert_eq!(self.ear.closed, Some(Some(1001)), "the server went away"),
             Manners::Guest => {

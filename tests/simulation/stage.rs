@@ -6,12 +6,13 @@
 )]
 
 use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
-use tickyard::addresses::Addresses;
+use tickyard::addresses::{self, Addresses};
 use tickyard::bridge::{Ask, BATCHES_MAX, Batch, Command, ConnId, RoomId, SharedBatch};
 use tickyard::close_reason::CloseReason;
 use tickyard::config::limits::{ANSWERS_BYTES_MAX, Limits, READ_BYTES_PER_TURN};
@@ -23,7 +24,7 @@ use tickyard::net::ends::Ends;
 use tickyard::net::hub::Hub;
 use tickyard::protocol::types::PlayerId;
 use tickyard::session::origins::Origins;
-use tickyard::session::site::{Page, Place, Site, Warned};
+use tickyard::session::site::{Compression, Page, Place, Site, Warned};
 use tickyard::sim::{AnyRoom, Room, RoomConfig};
 use tickyard::time::Time;
 
@@ -130,25 +131,42 @@ impl Stage {
         self.shared.metrics.closes.get(reason)
     }
 
+    /// What the io thread does with a new connection.
     fn connect(&mut self, make: impl FnOnce(ConnId, Wire, u64) -> Peer) {
         let (wire, server_end) = Wire::new(4096 << self.random.below(4));
         let conn = self.hub.next_id();
-        self.shared.metrics.connections.inc();
-        // Every second one comes through a proxy, which may say whose connection it is.
-        let by_proxy = self.random.below(2) == 0;
-        let host = if by_proxy { [10, 0, 0, 1] } else { [192, 0, 2, self.random.below(4) as u8] };
-        let introduction = (by_proxy && self.random.below(2) == 0)
-            .then(|| format!("PROXY TCP4 192.0.2.{} 192.0.2.9 1 2\r\n", self.random.below(4)));
-        let peer = self.shared.site.addresses.arrive((host, 40_000).into()).expect("there is room");
-        self.hub.admit(server_end, peer);
+        let mut peer = make(conn, wire, self.random.bits());
+        let address = self.address(&mut peer);
+        let Shared { metrics, connections_max, site, .. } = &*self.shared;
+        if metrics.connections.get() >= *connections_max as i64 {
+            self.hub.turn_away(server_end, addresses::Peer::new(address), CloseReason::Full);
+        } else if let Ok(counted) = site.addresses.arrive(address) {
+            metrics.connections.inc();
+            self.hub.admit(server_end, counted);
+        } else {
+            self.hub.turn_away(server_end, addresses::Peer::new(address), CloseReason::AddressLimit);
+        }
         self.accepted += 1;
         let earlier = self.ledgers.insert(conn, Ledger::default());
         assert!(earlier.is_none(), "each connection has an id of its own");
-        let mut peer = make(conn, wire, self.random.bits());
-        if let Some(introduction) = introduction {
-            peer.outgoing.splice(..0, introduction.into_bytes());
-        }
         self.peers.push(peer);
+    }
+
+    /// Where a peer comes from. Every second passer-by comes through a proxy, which may say whose connection it is.
+    fn address(&mut self, peer: &mut Peer) -> SocketAddr {
+        if peer.manners == Manners::Resident {
+            return ([127, 0, 0, 1], 40_000).into();
+        }
+        let host = self.random.below(4) as u8;
+        if self.random.below(2) == 0 {
+            return ([192, 0, 2, host], 40_000).into();
+        }
+        match self.random.below(8) {
+            0..4 => peer.introduce(&format!("PROXY TCP4 192.0.2.{host} 192.0.2.9 1 2\r\n")),
+            4 if peer.manners == Manners::None => peer.introduce("PROXY TCP4 nobody\r\n"),
+            _ => {}
+        }
+        ([10, 0, 0, 1], 40_000).into()
     }
 
     fn step(&mut self) {
@@ -256,7 +274,7 @@ impl Stage {
         let ended: u64 = CloseReason::ALL.iter().map(|&reason| metrics.closes.get(reason)).sum();
         let open = self.hub.len() as u64;
         assert_eq!(self.accepted, open + ended, "each connection is open, or ended for one reason");
-        assert_eq!(metrics.connections.get(), open as i64);
+        assert_eq!(metrics.connections.get(), (self.hub.len() - self.hub.turned_away()) as i64);
         let closed = self.peers.iter().filter(|peer| peer.wire.is_closed()).count() as u64;
         assert_eq!(closed + self.history.len() as u64, ended, "what ended is closed, and nothing else");
         let held = self.hub.held_bytes().max().unwrap_or_default();
@@ -318,9 +336,10 @@ fn shared() -> Shared {
         places: vec![Place { room: RoomId(0), game, id, input: input_fields() }],
         pages: PAGES,
         echo: true,
+        deflate: Compression::State,
         hsts: false,
         origins: Origins::LOOPBACK,
-        addresses: Addresses::new(PEERS_MAX, false, vec!["10.0.0.0/8".parse().expect("a network")]),
+        addresses: Addresses::new(ADDRESS_MAX, false, vec!["10.0.0.0/8".parse().expect("a network")]),
         limits: Limits {
             hello_timeout: Duration::from_secs(3),
             ping_interval: Some(Duration::from_millis(1500)),
@@ -333,7 +352,7 @@ fn shared() -> Shared {
         site,
         tls: None,
         metrics: Arc::new(Metrics::new()),
-        connections_max: PEERS_MAX,
+        connections_max: CONNECTIONS_MAX,
         slow_timeout: Duration::from_secs(4),
         origin: Instant::now(),
         ends: Ends::default(),
@@ -345,6 +364,8 @@ const START: Time = Time::from_secs(100);
 const THREAD: u16 = 3;
 const RESIDENTS: u64 = 6;
 const PEERS_MAX: usize = 60;
+const CONNECTIONS_MAX: usize = 52;
+const ADDRESS_MAX: usize = 12;
 /// Not enough for all of them.
 const CAPACITY: u32 = 50;
 const COMMAND_LISTS_MAX: usize = 16;

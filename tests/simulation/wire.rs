@@ -53,6 +53,10 @@ impl Wire {
     pub fn send(&self, bytes: &[u8]) -> usize {
         let mut link = self.link_mut();
         assert!(!link.fin, "who has ended sends nothing");
+        if link.closed {
+            // A kernel answers this with a reset, and what was on its way to the peer is lost.
+            link.down.clear();
+        }
         if link.reset || link.closed {
             return bytes.len();
         }

@@ -53,7 +53,8 @@ struct Connection {
 /// What all peers together may do in a second.
 struct Budget {
     per_s: u64,
-    left: u64,
+    /// Below zero after a deed that took more than was left.
+    left: i64,
     filled: Time,
 }
 
@@ -294,13 +295,13 @@ impl Budget {
         let more = micros * self.per_s / 1_000_000;
         if more > 0 {
             self.filled = now;
-            self.left = (self.left + more).min(self.per_s / 16);
+            self.left = self.left.saturating_add_unsigned(more).min(self.per_s as i64 / 16);
         }
         self.left > 0
     }
 
     fn spend(&mut self, amount: u64) {
-        self.left = self.left.saturating_sub(amount);
+        self.left = self.left.saturating_sub_unsigned(amount);
     }
 }
 
@@ -346,6 +347,9 @@ mod tests {
         assert!(!budget.has_some(Time::from_micros(400)));
         assert!(budget.has_some(Time::from_secs(100)));
         assert_eq!(budget.left, 250);
+        budget.spend(250 + 8);
+        assert!(!budget.has_some(Time::from_micros(100_002_000)), "what was overdrawn is paid back first");
+        assert!(budget.has_some(Time::from_micros(100_002_250)));
     }
 
     #[test]

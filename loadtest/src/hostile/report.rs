@@ -217,7 +217,13 @@ mod tests {
             ramp: Duration::from_secs(1),
             steady: Duration::from_secs(10),
             record: false,
-            settings: Settings { host: "h".into(), target: "/".into(), game: "arena".into(), seed: 9 },
+            settings: Settings {
+                host: "h".into(),
+                target: "/".into(),
+                game: "arena".into(),
+                seed: 9,
+                deflate: false,
+            },
         };
         let mut tally = Tally::new();
         let silent = tally.of(Kind::Silent);

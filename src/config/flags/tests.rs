@@ -4,14 +4,16 @@ use clap::FromArgMatches;
 
 use super::super::limits;
 use super::*;
+use crate::config::Compression;
 
 /// Every knob, with a value that is not its default.
-const EVERY_KNOB: [(&str, &str); 26] = [
+const EVERY_KNOB: [(&str, &str); 27] = [
     ("listen", "0.0.0.0:8000"),
     ("admin", "[::1]:8001"),
     ("tick-rate", "60"),
     ("io-threads", "4"),
     ("echo", "true"),
+    ("deflate", "state"),
     ("max-connections", "20000"),
     ("max-connections-per-address", "10"),
     ("limit-loopback", "true"),
@@ -42,6 +44,7 @@ fn every_knob_turned() -> Config {
         tick_rate: 60,
         io_threads: 4,
         echo: true,
+        deflate: Compression::State,
         connections_max: 20_000,
         connections_per_address_max: 10,
         limit_loopback: true,

@@ -10,6 +10,8 @@ use std::time::Instant;
 use super::*;
 use crate::session::tests::site;
 
+mod silence;
+
 /// One end of a connection; the test holds the other.
 #[derive(Clone, Default)]
 struct Line(Rc<RefCell<Ends>>);
@@ -294,6 +296,34 @@ mod over_tls {
         assert!(client.process_new_packets().unwrap().peer_has_closed());
         assert!(line.0.borrow().shut);
         assert_eq!(hub.shared().metrics.outbox_bytes.get(), 0);
+    }
+
+    #[test]
+    fn what_is_answered_while_the_peer_takes_nothing_comes_in_order() {
+        let mut hub = hub(Some(identity("hub-full")));
+        let (line, mut client, slot) = connected(&mut hub);
+        let say = |hub: &mut Hub<Line>, client: &mut ClientConnection, bytes: &[u8]| {
+            client.writer().write_all(bytes).unwrap();
+            line.say(&flight(client));
+            hub.wake(slot, true, false, false);
+            turn(hub, START);
+            read(client, &line.heard())
+        };
+        let upgrade =
+            b"GET /echo HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+        assert!(say(&mut hub, &mut client, upgrade).starts_with(b"HTTP/1.1 101 "));
+
+        line.0.borrow_mut().room = 0;
+        for byte in b"abcd" {
+            // A text of one byte, masked with zeros.
+            assert_eq!(say(&mut hub, &mut client, &[0x81, 0x81, 0, 0, 0, 0, *byte]), b"");
+        }
+        line.0.borrow_mut().room = usize::MAX;
+        hub.wake(slot, false, true, false);
+        turn(&mut hub, START);
+        let echoes = b"\x81\x01a\x81\x01b\x81\x01c\x81\x01d";
+        assert_eq!(read(&mut client, &line.heard()), echoes);
     }
 
     #[test]

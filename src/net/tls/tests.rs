@@ -6,10 +6,12 @@ use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::aws_lc_rs;
+use rustls::crypto::cipher::OutboundPlainMessage;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::version::{TLS12, TLS13};
 use rustls::{
-    ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme, SupportedProtocolVersion,
+    ClientConfig, ClientConnection, ConnectionTrafficSecrets, ContentType, DigitallySignedStruct,
+    ExtractedSecrets, ProtocolVersion, SignatureScheme, SupportedProtocolVersion,
 };
 
 use super::*;
@@ -70,6 +72,7 @@ pub fn client(version: &'static SupportedProtocolVersion, alpn: &[&str]) -> Clie
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(Trusting))
         .with_no_client_auth();
+    config.enable_secret_extraction = true;
     config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
     ClientConnection::new(Arc::new(config), ServerName::try_from("localhost").unwrap()).unwrap()
 }
@@ -246,6 +249,14 @@ fn nothing_is_said_before_the_keys_are_there() {
     server.tls.seal(b"408", &mut server.wire).unwrap();
     server.tls.close(&mut server.wire).unwrap();
     assert!(server.wire.is_empty());
+
+    // Nor while the client has yet to show that it is the one who said hello.
+    server.take(&hello[hello.len() / 2..]).unwrap();
+    let answered = server.wire.len();
+    assert!(answered > 0);
+    server.tls.seal(b"408", &mut server.wire).unwrap();
+    server.tls.close(&mut server.wire).unwrap();
+    assert_eq!(server.wire.len(), answered);
 }
 
 #[test]
@@ -331,18 +342,47 @@ fn memory_follows_what_came_and_never_what_was_announced() {
 }
 
 #[test]
-fn a_server_speaks_while_half_a_handshake_message_lies_before_it() {
-    let identity = identity("tls-half");
+fn keys_are_renewed_when_the_client_wants_it() {
+    let identity = identity("tls-renewed");
     let (mut server, mut client) = connected(&TLS13, &identity);
     client.refresh_traffic_keys().unwrap();
     client.writer().write_all(b"with new keys").unwrap();
-    let bytes = flight(&mut client);
-    for byte in bytes {
+    for byte in flight(&mut client) {
         assert_eq!(server.take(&[byte]), Ok(Opened::Goes));
         server.tls.seal(b"x", &mut server.wire).unwrap();
         assert_eq!(answer(&mut server, &mut client), b"x");
     }
     assert_eq!(server.plain, b"with new keys");
+}
+
+#[test]
+fn a_server_speaks_while_half_a_handshake_message_lies_before_it() {
+    let identity = identity("tls-half");
+    let (mut server, mut client) = connected(&TLS13, &identity);
+    // No client sends such a thing, so it is encrypted by hand.
+    let suite = client.negotiated_cipher_suite().unwrap().tls13().unwrap();
+    server.tls.seal(b"before", &mut server.wire).unwrap();
+    assert_eq!(answer(&mut server, &mut client), b"before");
+    let ExtractedSecrets { tx: (seq, secrets), .. } = client.dangerous_extract_secrets().unwrap();
+    let ConnectionTrafficSecrets::Aes256Gcm { key, iv } = secrets else { panic!("another suite") };
+    let mut encrypter = suite.aead_alg.encrypter(key, iv);
+    let mut record = |payload: &[u8], seq| {
+        let (typ, version) = (ContentType::Handshake, ProtocolVersion::TLSv1_2);
+        encrypter
+            .encrypt(OutboundPlainMessage { typ, version, payload: payload.into() }, seq)
+            .unwrap()
+            .encode()
+    };
+    // A key update (RFC 8446, 4.6.3) without its last byte.
+    let half = record(&[24, 0, 0, 1], seq);
+    assert_eq!(server.take(&half), Ok(Opened::Goes));
+    assert_eq!(server.tls.kept.len(), half.len());
+    server.tls.seal(b"x", &mut server.wire).unwrap();
+    assert_eq!(server.wire.len(), 5 + 1 + 1 + 16);
+
+    assert_eq!(server.take(&record(&[0], seq + 1)), Ok(Opened::Goes));
+    assert_eq!(server.tls.kept.capacity(), 0);
+    server.tls.close(&mut server.wire).unwrap();
 }
 
 #[test]

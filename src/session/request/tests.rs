@@ -1,7 +1,7 @@
 //! What each request is answered, and what the end is counted under.
 
 use super::super::origins::Origins;
-use super::super::site::{Site, Warned};
+use super::super::site::{Compression, Site, Warned};
 use super::*;
 use crate::addresses::Addresses;
 use crate::config::limits::Limits;
@@ -16,6 +16,7 @@ fn site() -> Site {
         places: vec![],
         pages: PAGES,
         echo: true,
+        deflate: Compression::Off,
         hsts: false,
         origins: Origins { on_loopback: true, ..Origins::default() },
         addresses: Addresses::new(1, false, vec!["10.0.0.0/8".parse().unwrap()]),
@@ -40,7 +41,7 @@ impl Asking {
         let mut out = Vec::new();
         let mut turn = Turn { now: START, site, pulse: Pulse::default(), out: &mut out };
         deed(&mut self.session, &mut turn);
-        self.answer.push_str(&String::from_utf8(out).unwrap());
+        self.answer.push_str(&String::from_utf8_lossy(&out));
         self
     }
 
@@ -188,7 +189,7 @@ fn the_answer_to_head_is_the_head_of_the_answer_to_get() {
 
 #[test]
 fn what_is_not_http_is_dropped_without_an_answer_and_its_bytes_are_noted() {
-    for (bytes, blame) in [
+    for (bytes, cause) in [
         (&b"\x16\x03\x01\x02\x00"[..], "\\x16\\x03\\x01\\x02\\x00"),
         (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "PRI * HTTP/2.0"),
         (b"\r\n\r\n\0\r\nQUIT\n\x21", "\\r\\n\\r\\n\\x00\\r\\nQUIT\\n!"),
@@ -196,24 +197,31 @@ fn what_is_not_http_is_dropped_without_an_answer_and_its_bytes_are_noted() {
     ] {
         let Asking { session, answer } = asked(bytes);
         assert_eq!(answer, "");
-        assert_eq!((session.closing(), session.blame()), (Some(CloseReason::NotHttp), Some(blame)));
+        assert_eq!((session.closing(), session.cause()), (Some(CloseReason::NotHttp), Some(cause)));
     }
 }
 
 #[test]
 fn what_is_noted_of_a_bad_request_is_short_and_holds_no_secret() {
-    for (request, blame) in [
+    for (request, cause) in [
         ("GET /play?token=secret HTTP/1.1\r\n\r\n", "GET /play"),
         ("GET http://me:secret@a/ HTTP/1.1\r\n\r\n", "GET http"),
         ("GET / HTTP/1.1\r\nAuthorization: secret\r\n\r\n", "GET / HTTP/1.1"),
         ("Authorization: secret\r\n\r\n", "Authorization"),
         ("G\u{e4}T\r\n\r\n", "G\\xc3\\xa4T"),
     ] {
-        assert_eq!(asked(request.as_bytes()).session.blame(), Some(blame), "{request:?}");
+        assert_eq!(asked(request.as_bytes()).session.cause(), Some(cause), "{request:?}");
     }
     let long = asked(format!("GET /{}\0", "x".repeat(500)).as_bytes());
-    assert_eq!(long.session.blame().map(str::len), Some(64));
-    assert_eq!(asked(b"GET /nothing?token=secret HTTP/1.1\r\nHost: a\r\n\r\n").session.blame(), None);
+    assert_eq!(long.session.cause().map(str::len), Some(64));
+    assert_eq!(asked(b"GET /nothing?token=secret HTTP/1.1\r\nHost: a\r\n\r\n").session.cause(), None);
+}
+
+#[test]
+fn what_is_noted_of_a_broken_frame_is_which_rule_it_breaks() {
+    let Asking { session, .. } = asked(&[upgrade("/echo", "").as_bytes(), b"\x81\x00"].concat());
+    assert_eq!(session.closing(), Some(CloseReason::ProtocolError));
+    assert_eq!(session.cause(), Some("an unmasked frame from a client"));
 }
 
 #[test]
@@ -273,7 +281,7 @@ fn who_a_proxy_introduces_is_counted_before_it_asks() {
     let mut bad = Asking::from(&site, "10.0.0.1");
     bad.session.badly_introduced(b"PROXY \x1b\r\n");
     assert_eq!(
-        (bad.session.closing(), bad.session.blame()),
+        (bad.session.closing(), bad.session.cause()),
         (Some(CloseReason::BadProxyHeader), Some("PROXY \\x1b\\r\\n"))
     );
 }

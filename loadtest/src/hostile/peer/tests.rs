@@ -27,6 +27,7 @@ impl Scene {
             target: "/play".to_string(),
             game: "arena".to_string(),
             seed: 7,
+            deflate: false,
         };
         let peer = Peer::new(&Rc::new(settings), 0, kind, START);
         Scene { peer, tally: Tally::new(), now: START, out: Vec::new(), deeds: Vec::new() }

@@ -1,0 +1,109 @@
+//! Compression as a session has it: agreed on in the request, and within its limits afterwards.
+
+use super::*;
+use crate::websocket::frame::Header;
+
+/// A peer that upgraded with an offer of compression, and the parameters of the answer; `None`: it was declined.
+fn offered(deflate: Compression, path: &str, offer: &str) -> (Peer, Option<String>) {
+    let mut peer = Peer::new();
+    peer.site.deflate = deflate;
+    let field = format!("Sec-WebSocket-Extensions: permessage-deflate{offer}\r\n");
+    assert_eq!(peer.send(upgrade(path, &field).as_bytes()), 0);
+    let answer = String::from_utf8(peer.answer()).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 101 "), "{answer}");
+    let field = "\r\nSec-WebSocket-Extensions: permessage-deflate";
+    let params =
+        answer.split_once(field).map(|(_, rest)| rest.split("\r\n").next().unwrap_or_default().to_owned());
+    (peer, params)
+}
+
+/// A compressed message in one frame.
+fn compressed(opcode: Opcode, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = frame(opcode, payload);
+    bytes[0] |= 0x40;
+    bytes
+}
+
+/// A payload that says `message` without making it shorter.
+fn stored(message: &[u8]) -> Vec<u8> {
+    let len = message.len() as u16;
+    [&[0][..], &len.to_le_bytes(), &(!len).to_le_bytes(), message, &[0]].concat()
+}
+
+/// The payload of a hello, out of its frame.
+fn hello_message() -> Vec<u8> {
+    let mut bytes = hello("arena", "Ada", 1);
+    let (_, at) = Header::parse(&bytes).unwrap().unwrap();
+    crate::websocket::mask::apply(&mut bytes[at..], MASK);
+    bytes.split_off(at)
+}
+
+#[test]
+fn an_offer_is_declined_unless_the_server_is_to_compress() {
+    let (mut peer, params) = offered(Compression::Off, "/play", "");
+    assert_eq!(params, None);
+    peer.send(&compressed(Opcode::Binary, &stored(&hello_message())));
+    assert_eq!(peer.closed(), (1002, CloseReason::ProtocolError));
+    for deflate in [Compression::On, Compression::State] {
+        assert_eq!(offered(deflate, "/echo", "").1.as_deref(), Some(""));
+        assert_eq!(
+            offered(deflate, "/echo", "; server_max_window_bits=10").1.as_deref(),
+            Some("; server_max_window_bits=10")
+        );
+        assert_eq!(
+            offered(deflate, "/play", "; client_max_window_bits").1.as_deref(),
+            Some("; server_no_context_takeover; client_no_context_takeover")
+        );
+    }
+}
+
+#[test]
+fn a_player_may_compress_and_gets_a_large_welcome_compressed() {
+    for (deflate, state) in [(Compression::On, None), (Compression::State, Some(15))] {
+        let (mut peer, _) = offered(deflate, "/play", "");
+        peer.send(&compressed(Opcode::Binary, &stored(&hello_message())));
+        assert!(matches!(peer.session.take_ask(), Some((RoomId(7), Ask::Join(_)))));
+        let welcome = [1; 500];
+        peer.session.joined(&welcome, &mut peer.out);
+        let answer = peer.answer();
+        assert_eq!(answer[0], 0xc2);
+        assert!(answer.len() < 50, "{}", answer.len());
+        assert_eq!(peer.session.state_window_bits(&peer.site), state);
+    }
+    let mut plain = Peer::playing();
+    plain.site.deflate = Compression::State;
+    assert_eq!(plain.session.state_window_bits(&plain.site), None, "who offered nothing gets nothing");
+}
+
+#[test]
+fn a_bomb_a_broken_message_and_text_close_with_their_codes() {
+    let mut bomb = Vec::with_capacity(2048);
+    let mut deflater = flate2::Compress::new(flate2::Compression::best(), false);
+    deflater.compress_vec(&[0; 1024 * 1024], &mut bomb, flate2::FlushCompress::Sync).unwrap();
+    assert!(bomb.len() < 1100, "a MiB in a kB");
+    for (opcode, payload, close) in [
+        (Opcode::Binary, bomb, (1009, CloseReason::TooBig)),
+        (Opcode::Binary, vec![0xff; 9], (1007, CloseReason::InvalidDeflate)),
+        (Opcode::Text, stored(b"hello"), (1003, CloseReason::Unsupported)),
+        (Opcode::Text, stored(b"\xff"), (1007, CloseReason::InvalidUtf8)),
+        (Opcode::Ping, vec![], (1002, CloseReason::ProtocolError)),
+    ] {
+        let (mut peer, _) = offered(Compression::On, "/play", "");
+        peer.send(&compressed(opcode, &payload));
+        assert_eq!(peer.closed(), close);
+    }
+}
+
+#[test]
+fn an_echo_follows_what_was_agreed_on() {
+    let message = b"Hello, hello, hello, hello, hello, hello, hello, hello, hello, hello, hello!";
+    for (offer, shorter) in [("", true), ("; server_no_context_takeover", false)] {
+        let (mut peer, _) = offered(Compression::On, "/echo", offer);
+        let answers = [(); 2].map(|()| {
+            peer.send(&compressed(Opcode::Text, &stored(message)));
+            peer.answer()
+        });
+        assert_eq!((answers[0][0], answers[1][0]), (0xc1, 0xc1));
+        assert_eq!(answers[1].len() < answers[0].len(), shorter, "{answers:?}");
+    }
+}
