@@ -5,14 +5,14 @@ use std::time::Duration;
 use tickyard::addresses::Addresses;
 use tickyard::bridge::{Ask, Leave, RemovedWhy, RoomId};
 use tickyard::close_reason::CloseReason;
-use tickyard::config::limits::{INPUTS_MAX, Limits, REPLIES_BYTES_MAX};
+use tickyard::config::limits::{INPUTS_MAX, REPLIES_BYTES_MAX};
 use tickyard::http::ResponseHead;
 use tickyard::protocol::fields::Field;
 use tickyard::protocol::message::{
     ClientControl, Hello, Input, SUBPROTOCOL, Seek, VERSION, encode_client_control,
 };
 use tickyard::session::origins::Origins;
-use tickyard::session::site::{Compression, Page, Place, Site, Warned};
+use tickyard::session::site::{Compression, Page, Place, Site};
 use tickyard::session::{Pulse, Session, Turn};
 use tickyard::time::Time;
 use tickyard::websocket::frame::{Header, Opcode, write_frame};
@@ -251,10 +251,8 @@ fn site() -> Site {
         pages: PAGES,
         echo: true,
         deflate: Compression::On,
-        hsts: false,
         origins: Origins::LOOPBACK,
         addresses: Addresses::new(1, true, vec!["192.0.2.0/24".parse().expect("a network")]),
-        limits: Limits::default(),
-        origin_warned: Warned::default(),
+        ..Site::default()
     }
 }

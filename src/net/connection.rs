@@ -96,7 +96,7 @@ pub struct Desk {
 }
 
 /// Counted without atomics, reported once per turn.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct Tally {
     bytes_in: u64,
     bytes_out: u64,
@@ -528,20 +528,17 @@ impl Tally {
     pub fn report(&mut self, shared: &Shared) {
         let metrics = &shared.metrics;
         let tally = std::mem::take(self);
-        let Tally { bytes_in, bytes_out, messages_in, messages_out, sends, skipped, pings, .. } = tally;
-        if sends + bytes_in + messages_in + messages_out + skipped + tally.inputs_skipped == 0
-            && tally.outbox == 0
-        {
+        if tally == Tally::default() {
             return;
         }
-        metrics.bytes.inc_by(Direction::In, bytes_in);
-        metrics.bytes.inc_by(Direction::Out, bytes_out);
-        metrics.messages.inc_by(Direction::In, messages_in);
-        metrics.messages.inc_by(Direction::Out, messages_out);
-        metrics.send_syscalls.inc_by(sends);
-        metrics.skipped_updates.inc_by(skipped);
+        metrics.bytes.inc_by(Direction::In, tally.bytes_in);
+        metrics.bytes.inc_by(Direction::Out, tally.bytes_out);
+        metrics.messages.inc_by(Direction::In, tally.messages_in);
+        metrics.messages.inc_by(Direction::Out, tally.messages_out);
+        metrics.send_syscalls.inc_by(tally.sends);
+        metrics.skipped_updates.inc_by(tally.skipped);
         metrics.inputs_skipped.inc_by(tally.inputs_skipped);
-        metrics.pings.inc_by(pings);
+        metrics.pings.inc_by(tally.pings);
         metrics.outbox_bytes.inc_by(tally.outbox);
     }
 }

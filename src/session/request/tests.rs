@@ -1,10 +1,9 @@
 //! What each request is answered, and what the end is counted under.
 
 use super::super::origins::Origins;
-use super::super::site::{Compression, Site, Warned};
+use super::super::site::Site;
 use super::*;
 use crate::addresses::Addresses;
-use crate::config::limits::Limits;
 use crate::session::Pulse;
 use crate::time::Time;
 
@@ -13,15 +12,11 @@ const START: Time = Time::from_secs(100);
 fn site() -> Site {
     const PAGES: &[Page] = &[Page { path: "/", content_type: "text/html", body: b"<p>hello" }];
     Site {
-        places: vec![],
         pages: PAGES,
         echo: true,
-        deflate: Compression::Off,
-        hsts: false,
-        origins: Origins { on_loopback: true, ..Origins::default() },
+        origins: Origins::LOOPBACK,
         addresses: Addresses::new(1, false, vec!["10.0.0.0/8".parse().unwrap()]),
-        limits: Limits::default(),
-        origin_warned: Warned::default(),
+        ..Site::default()
     }
 }
 
