@@ -216,6 +216,10 @@ fn a_mistake_in_the_file_is_told_with_its_line_and_key() {
     assert!(error("seed = \n").starts_with("a.toml, line 1: "));
     assert!(error("seed = 1\nseed = 2\n").starts_with("a.toml, line 2: duplicate key"));
     assert!(error("allow-origin = [\n\"https://A\"]").starts_with("a.toml, line 1, allow-origin: "));
+    assert_eq!(
+        error("trusted-proxy = \"10.0.0.7\"\n"),
+        "a.toml, line 1, trusted-proxy: invalid type: string \"10.0.0.7\", expected a list, as in [\"…\"]"
+    );
     assert!(error("echo = [true]\n").starts_with("a.toml, line 1, echo: invalid type: sequence"));
 }
 

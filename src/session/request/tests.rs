@@ -213,6 +213,19 @@ fn what_is_noted_of_a_bad_request_is_short_and_holds_no_secret() {
 }
 
 #[test]
+fn what_is_noted_of_a_refused_handshake_is_what_it_lacks() {
+    for (request, cause) in [
+        ("GET /play HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(), "this is a WebSocket: "),
+        (upgrade("/play", "Sec-WebSocket-Extensions: ;\r\n"), "Sec-WebSocket-Extensions is no list"),
+    ] {
+        let Asking { session, .. } = asked(request.as_bytes());
+        assert_eq!(session.closing(), Some(CloseReason::BadHandshake));
+        let said = session.cause().unwrap_or_default();
+        assert!(said.starts_with(cause), "{said}");
+    }
+}
+
+#[test]
 fn what_is_noted_of_a_broken_frame_is_which_rule_it_breaks() {
     let Asking { session, .. } = asked(&[upgrade("/echo", "").as_bytes(), b"\x81\x00"].concat());
     assert_eq!(session.closing(), Some(CloseReason::ProtocolError));
