@@ -10,6 +10,8 @@ use std::time::Instant;
 use super::*;
 use crate::session::tests::site;
 
+#[cfg(feature = "deflate")]
+mod compressed;
 mod silence;
 
 /// One end of a connection; the test holds the other.
