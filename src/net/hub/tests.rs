@@ -9,6 +9,8 @@ use super::*;
 use crate::config::Config;
 use crate::session::tests::site;
 
+#[cfg(feature = "deflate")]
+mod compressed;
 mod silence;
 
 /// One end of a connection; the test holds the other.
