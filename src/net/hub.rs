@@ -440,7 +440,7 @@ fn remove<S: Socket>(
 fn pulse<S>(rooms: &[RoomSide], connection: &Connection<S>) -> Pulse {
     let side = connection.session.room().and_then(|room| rooms.get(room.0 as usize));
     let newest = side.and_then(|side| side.history.newest());
-    newest.map_or(Pulse::default(), |batch| Pulse { tick: batch.tick, due: batch.due })
+    newest.map_or(Pulse::default(), |batch| Pulse { tick: batch.tick(), due: batch.due })
 }
 
 /// Peers that fell silent together are not asked together: somewhat more than the even share of all slots, for each sweep.
