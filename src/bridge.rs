@@ -92,7 +92,7 @@ pub struct Message {
     pub payload: Vec<u8>,
 }
 
-/// A range of [`Batch::bytes`], [`Batch::views`] or [`Batch::parts`].
+/// A range of bytes, [`Batch::views`] or [`Batch::parts`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Span {
     /// The first.
@@ -114,20 +114,21 @@ impl Span {
 }
 
 /// What a room says at one publication, for all its players. Encoded once, shared by all io threads.
+///
+/// What is said to players is of no use once the next batch is there, and grows with their number; what is said of the world is kept
+/// for clients who fall behind. So a batch only refers to its [`Segments`].
 #[derive(Debug, Default)]
 pub struct Batch {
     /// Which room.
     pub room: Option<RoomId>,
-    /// The tick that is published.
-    pub tick: Tick,
-    /// When that tick was due.
+    /// When the tick that is published was due.
     pub due: Time,
     /// Ticks per second of the room: a player who has nothing to hear hears from us after this many ticks.
     pub tick_rate: u16,
-    /// All encoded blocks; the spans below point here.
+    /// The world.
+    pub segments: Arc<Segments>,
+    /// What is encoded for one player each; the spans below point here.
     pub bytes: Vec<u8>,
-    /// By cell id: when it published last, and what it says now.
-    pub cells: Vec<CellEntry>,
     /// One part per player, grouped by io thread.
     pub parts: Vec<Part>,
     /// By io thread: its parts. A thread beyond the end has none.
@@ -142,7 +143,18 @@ pub struct Batch {
     pub removed: Vec<Removed>,
 }
 
-/// A cell in a batch.
+/// What a batch says of the world, to whoever hears it.
+#[derive(Debug, Default)]
+pub struct Segments {
+    /// The tick that is published.
+    pub tick: Tick,
+    /// All encoded blocks; the spans of cells point here.
+    pub bytes: Vec<u8>,
+    /// By cell id: when it published last, and what it says now.
+    pub cells: Vec<CellEntry>,
+}
+
+/// A cell in [`Segments`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CellEntry {
     /// When the cell published last: who holds it as of then or later is current.
@@ -224,34 +236,26 @@ pub enum RemovedWhy {
 }
 
 impl Batch {
-    /// The entry of a cell; a cell that never published has the default one.
-    pub fn cell(&self, cell: CellId) -> CellEntry {
-        self.cells.get(cell.0 as usize).copied().unwrap_or_default()
-    }
-
     /// The parts of one io thread's players.
     pub fn parts_of(&self, thread: u16) -> &[Part] {
         let span = self.threads.get(thread as usize).copied().unwrap_or_default();
         &self.parts[span.range()]
     }
 
-    /// Whether one tick of the past is later than another. Counted back from this batch's own, so that a cell which has been
-    /// silent for years does not seem to lie in the future.
-    pub fn is_later(&self, tick: Tick, other: Tick) -> bool {
-        self.tick.since(tick) < self.tick.since(other)
+    /// The tick that is published.
+    pub fn tick(&self) -> Tick {
+        self.segments.tick
     }
 
-    /// Encoded bytes.
+    /// What is encoded for one player.
     pub fn slice(&self, span: Span) -> &[u8] {
         &self.bytes[span.range()]
     }
 
-    /// Empties the batch and keeps its memory, but not what a single outburst needed.
+    /// Empties the batch but for its segments and keeps its memory, but not what a single outburst needed.
     pub fn clear(&mut self) {
-        let Batch { bytes, cells, parts, threads, views, joined, refused, removed, .. } = self;
-        bytes.shrink_to(2 * bytes.len().max(BYTES_KEPT_MIN));
-        bytes.clear();
-        cells.clear();
+        let Batch { bytes, parts, threads, views, joined, refused, removed, .. } = self;
+        empty_bytes(bytes);
         parts.clear();
         threads.clear();
         views.clear();
@@ -259,6 +263,35 @@ impl Batch {
         refused.clear();
         removed.clear();
     }
+}
+
+impl Segments {
+    /// The entry of a cell; a cell that never published has the default one.
+    pub fn cell(&self, cell: CellId) -> CellEntry {
+        self.cells.get(cell.0 as usize).copied().unwrap_or_default()
+    }
+
+    /// Whether one tick of the past is later than another. Counted back from the tick that is published, so that a cell which has
+    /// been silent for years does not seem to lie in the future.
+    pub fn is_later(&self, tick: Tick, other: Tick) -> bool {
+        self.tick.since(tick) < self.tick.since(other)
+    }
+
+    /// Encoded blocks of a cell.
+    pub fn slice(&self, span: Span) -> &[u8] {
+        &self.bytes[span.range()]
+    }
+
+    /// As [`Batch::clear`].
+    pub fn clear(&mut self) {
+        empty_bytes(&mut self.bytes);
+        self.cells.clear();
+    }
+}
+
+fn empty_bytes(bytes: &mut Vec<u8>) {
+    bytes.shrink_to(2 * bytes.len().max(BYTES_KEPT_MIN));
+    bytes.clear();
 }
 
 /// Room that a batch keeps at least, when it has been emptied.
@@ -274,5 +307,5 @@ pub const COMMAND_LISTS_MAX: usize = 4096;
 /// Batches that may wait for an io thread. A thread that is further behind is served later from the room's state.
 pub const BATCHES_MAX: usize = 16;
 
-/// A room's batches that an io thread keeps, to catch clients up without a snapshot.
+/// A room's batches whose segments an io thread keeps, to catch clients up without a snapshot.
 pub const BATCHES_KEPT: usize = 8;

@@ -337,7 +337,7 @@ mod tests {
         assert!(wakes.iter().all(|&thread| thread == 1));
         assert_eq!(wakes.len(), heard + rig.batches[1].len());
         assert_eq!((rig.metrics.players.get(), rig.metrics.commands_stale.get()), (1, 1));
-        assert!(rig.metrics.ticks.get() >= last.tick.0 as u64);
+        assert!(rig.metrics.ticks.get() >= last.tick().0 as u64);
         assert!(rig.metrics.tick_lag.count() >= 4 && rig.metrics.tick_duration.count() >= 4);
     }
 
@@ -367,7 +367,7 @@ mod tests {
             batches.push(rig.batch(0));
         }
         rig.ticker.stop();
-        let steps = batches.windows(2).map(|pair| pair[1].tick.since(pair[0].tick));
+        let steps = batches.windows(2).map(|pair| pair[1].tick().since(pair[0].tick()));
         assert!(
             steps.clone().all(|step| (1..=CATCH_UP_MAX).contains(&step)),
             "{:?}",
@@ -381,10 +381,10 @@ mod tests {
     fn a_flood_of_commands_does_not_hold_up_the_ticks() {
         let rig = Rig::new(&[64], 0, Duration::ZERO);
         rig.join(conn(0, 0));
-        let first = rig.batch(0).tick;
+        let first = rig.batch(0).tick();
         let flood: Vec<_> =
             (0..100).map(|_| Command { room: RoomId(0), conn: conn(0, 7), ask: Ask::Ack(0) }).collect();
-        while rig.batches[0].is_empty() || rig.batch(0).tick.since(first) < 20 {
+        while rig.batches[0].is_empty() || rig.batch(0).tick().since(first) < 20 {
             let _ = rig.commands.try_send(flood.clone());
         }
         rig.ticker.stop();

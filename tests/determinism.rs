@@ -110,13 +110,13 @@ fn play(
 impl Trace {
     fn add(&mut self, step: usize, batch: &SharedBatch, hash: u64) {
         self.hashes.push(hash);
-        for (cell, entry) in batch.cells.iter().enumerate() {
+        for (cell, entry) in batch.segments.cells.iter().enumerate() {
             let key = (step, cell as u32);
             if !entry.delta.is_empty() {
-                self.deltas.insert(key, batch.slice(entry.delta).to_vec());
+                self.deltas.insert(key, batch.segments.slice(entry.delta).to_vec());
             }
             if !entry.snapshot.is_empty() {
-                self.snapshots.insert(key, batch.slice(entry.snapshot).to_vec());
+                self.snapshots.insert(key, batch.segments.slice(entry.snapshot).to_vec());
             }
         }
     }

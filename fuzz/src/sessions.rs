@@ -126,7 +126,8 @@ impl Stage {
     }
 
     fn turn<R>(&mut self, deed: impl FnOnce(&mut Session, &mut Turn) -> R) -> R {
-        let mut turn = Turn { now: self.now, site: &self.site, pulse: Pulse::default(), out: &mut self.out };
+        let mut turn =
+            Turn { now: self.now, site: &self.site, pulse: Pulse::default(), out: &mut self.out, cost: 0 };
         deed(&mut self.session, &mut turn)
     }
 
@@ -137,8 +138,11 @@ impl Stage {
         let mut input = &mut bytes[..];
         while !input.is_empty() {
             let before = input.len();
-            self.turn(|session, turn| session.handle_bytes(turn, &mut input));
-            assert!(input.is_empty() || self.session.has_ask(), "it stops for an ask alone");
+            let spent = self.turn(|session, turn| {
+                session.handle_bytes(turn, &mut input);
+                turn.is_spent()
+            });
+            assert!(input.is_empty() || self.session.has_ask() || spent, "it stops for nothing else");
             assert!(input.len() < before, "each call takes bytes");
             let told = self.settle();
             assert!(!told || !was_over, "no event after the end");

@@ -6,6 +6,7 @@
 //! out of the [`History`], or a snapshot; what is not there is asked for.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use tickyard_protocol::bytes::Reader;
@@ -14,7 +15,7 @@ use tickyard_protocol::tick::{
 };
 use tickyard_protocol::types::{CellId, Seq, Tick};
 
-use crate::bridge::{BATCHES_KEPT, Batch, CellEntry, Part, SharedBatch};
+use crate::bridge::{BATCHES_KEPT, Batch, CellEntry, Part, Segments, SharedBatch};
 use crate::websocket::frame::{Opcode, SERVER_HEADER_BYTES_MAX, fill_server_header};
 
 /// What a player hears and holds.
@@ -92,48 +93,55 @@ impl Hearing {
     }
 }
 
-/// A room's last batches, newest last.
+/// A room's newest batch, and what the last ones said of the world.
 #[derive(Debug, Default)]
 pub struct History {
-    batches: VecDeque<SharedBatch>,
+    newest: Option<SharedBatch>,
+    /// Newest last; that one is the newest batch's.
+    segments: VecDeque<Arc<Segments>>,
 }
 
 impl History {
-    /// Takes the newest batch and lets go of the oldest.
+    /// Takes the newest batch and lets go of the oldest segments.
     pub fn push(&mut self, batch: SharedBatch) {
-        if self.batches.len() == BATCHES_KEPT {
-            self.batches.pop_front();
+        if self.segments.len() == BATCHES_KEPT {
+            self.segments.pop_front();
         }
-        self.batches.push_back(batch);
+        self.segments.push_back(Arc::clone(&batch.segments));
+        self.newest = Some(batch);
     }
 
     /// The newest batch.
     pub fn newest(&self) -> Option<&SharedBatch> {
-        self.batches.back()
+        self.newest.as_ref()
     }
 
-    fn at(&self, tick: Tick) -> Option<&Batch> {
-        self.batches.iter().rev().find(|batch| batch.tick == tick).map(|batch| &**batch)
+    fn at(&self, tick: Tick) -> Option<&Segments> {
+        self.newest_first().find(|segments| segments.tick == tick)
     }
 
-    /// The newest batch that has a snapshot of the cell.
-    fn snapshot(&self, cell: CellId) -> Option<(&Batch, CellEntry)> {
-        let entries = self.batches.iter().rev().map(|batch| (&**batch, batch.cell(cell)));
-        entries.into_iter().find(|(_, entry)| !entry.snapshot.is_empty())
+    /// The newest segments that have a snapshot of the cell.
+    fn snapshot(&self, cell: CellId) -> Option<(&Segments, CellEntry)> {
+        let mut entries = self.newest_first().map(|segments| (segments, segments.cell(cell)));
+        entries.find(|(_, entry)| !entry.snapshot.is_empty())
+    }
+
+    fn newest_first(&self) -> impl Iterator<Item = &Segments> {
+        self.segments.iter().rev().map(Arc::as_ref)
     }
 
     /// The deltas that lead from `held` to the newest publication of the cell, newest first; `None` if one is missing.
     fn chain(&self, cell: CellId, held: Tick) -> Option<Chain<'_>> {
         let mut chain = Chain { links: [None; BATCHES_KEPT], len: 0 };
-        let newest = self.newest()?;
+        let newest = &self.newest()?.segments;
         let mut published = newest.cell(cell).published;
         while newest.is_later(published, held) {
-            let batch = self.at(published)?;
-            let entry = batch.cell(cell);
+            let segments = self.at(published)?;
+            let entry = segments.cell(cell);
             if entry.delta.is_empty() || chain.len == BATCHES_KEPT {
                 return None;
             }
-            chain.links[chain.len] = Some((batch, entry));
+            chain.links[chain.len] = Some((segments, entry));
             chain.len += 1;
             published = published.before(entry.base);
         }
@@ -142,12 +150,12 @@ impl History {
 }
 
 struct Chain<'a> {
-    links: [Option<(&'a Batch, CellEntry)>; BATCHES_KEPT],
+    links: [Option<(&'a Segments, CellEntry)>; BATCHES_KEPT],
     len: usize,
 }
 
 impl<'a> Chain<'a> {
-    fn oldest_first(&self) -> impl Iterator<Item = (&'a Batch, CellEntry)> {
+    fn oldest_first(&self) -> impl Iterator<Item = (&'a Segments, CellEntry)> {
         self.links[..self.len].iter().rev().map(|link| link.expect("the first len links are set"))
     }
 
@@ -176,11 +184,11 @@ pub fn compose(
         return None;
     }
     let flags = if complete { VIEW_COMPLETE } else { 0 } | if hearing.skipped { SKIPPED } else { 0 };
-    let header = Header { tick: batch.tick, seq: part.seq, depth: part.depth, flags };
+    let header = Header { tick: batch.tick(), seq: part.seq, depth: part.depth, flags };
     out[SERVER_HEADER_BYTES_MAX..PREFIX_BYTES].copy_from_slice(&header.to_bytes());
     hearing.view_is_new = false;
     hearing.skipped = false;
-    hearing.said = Some(Said { at: batch.tick, seq: part.seq, heard: part.heard, complete });
+    hearing.said = Some(Said { at: batch.tick(), seq: part.seq, heard: part.heard, complete });
     Some(fill_server_header(out, Opcode::Binary))
 }
 
@@ -190,7 +198,7 @@ fn is_due(batch: &Batch, part: &Part, hearing: &Hearing, complete: bool) -> bool
         said.seq != part.seq
             || said.complete != complete
             || hearing.skipped
-            || batch.tick.since(said.at) >= batch.tick_rate as u32
+            || batch.tick().since(said.at) >= batch.tick_rate as u32
     })
 }
 
@@ -199,7 +207,7 @@ fn put_private(batch: &Batch, part: &Part, hearing: &mut Hearing, missing: &mut 
     if hearing.view_is_new {
         put_view(out, hearing.cells.iter().map(|heard| heard.cell));
     }
-    if hearing.said.is_none_or(|said| batch.is_later(part.own_changed, said.at)) {
+    if hearing.said.is_none_or(|said| batch.segments.is_later(part.own_changed, said.at)) {
         match part.own.is_empty() {
             true => put_block(out, block::SELF, |_| {}),
             false => out.extend_from_slice(batch.slice(part.own)),
@@ -241,6 +249,7 @@ fn skip_block(blocks: &mut Reader) {
 /// The cells of the view, as far as they fit. Returns whether the client then holds all of them as they are.
 fn put_world(history: &History, hearing: &mut Hearing, missing: &mut Missing, out: &mut Vec<u8>) -> bool {
     let Some(newest) = history.newest() else { return false };
+    let newest = &*newest.segments;
     let mut world = World { history, newest, start: out.len(), age: 0, may_exceed: true };
     let mut behind = false;
     for heard in &mut hearing.cells {
@@ -258,7 +267,7 @@ fn put_world(history: &History, hearing: &mut Hearing, missing: &mut Missing, ou
 
 struct World<'a> {
     history: &'a History,
-    newest: &'a Batch,
+    newest: &'a Segments,
     /// Where the world bytes begin.
     start: usize,
     /// What the last age block said.
@@ -301,7 +310,7 @@ impl World<'_> {
             Some(chain) => (None, chain),
             None => {
                 let snapshot = self.history.snapshot(heard.cell);
-                let chain = snapshot.and_then(|(batch, _)| self.history.chain(heard.cell, batch.tick));
+                let chain = snapshot.and_then(|(at, _)| self.history.chain(heard.cell, at.tick));
                 let Some(chain) = chain else {
                     missing.cells.push(heard.cell);
                     return false;
@@ -319,13 +328,13 @@ impl World<'_> {
             }
         }
         heard.left_out = 0;
-        if let Some((batch, entry)) = snapshot {
-            self.put_aged(batch.tick, batch.slice(entry.snapshot), out);
-            heard.held = Some(batch.tick);
+        if let Some((segments, entry)) = snapshot {
+            self.put_aged(segments.tick, segments.slice(entry.snapshot), out);
+            heard.held = Some(segments.tick);
         }
-        for (batch, entry) in chain.oldest_first() {
-            self.put_aged(batch.tick, batch.slice(entry.delta), out);
-            heard.held = Some(batch.tick);
+        for (segments, entry) in chain.oldest_first() {
+            self.put_aged(segments.tick, segments.slice(entry.delta), out);
+            heard.held = Some(segments.tick);
         }
         true
     }

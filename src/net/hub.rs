@@ -64,6 +64,7 @@ impl<S: Socket> Hub<S> {
             buffers: Buffers::new(),
             compose: Vec::new(),
             deflate: SharedWriter::default(),
+            deflate_cost: 0,
             missing: Missing::default(),
             pings_left: 0,
             shared,
@@ -193,14 +194,23 @@ impl<S: Socket> Hub<S> {
 
     /// Each connection that stood in the queue gets one turn.
     pub fn serve_run_queue(&mut self) {
+        self.desk.deflate_cost = 0;
+        let mut next = Vec::new();
         for _ in 0..self.run_queue.len() {
             let Some(conn) = self.run_queue.pop_front() else { return };
             let Some(connection) = self.connections.find(conn) else { continue };
             connection.queued = false;
             let pulse = pulse(&self.rooms, connection);
-            let verdict = connection.work(&mut self.desk, pulse);
-            self.carry_out(conn, verdict);
+            match connection.work(&mut self.desk, pulse) {
+                Verdict::Next => {
+                    connection.queued = true;
+                    next.push(conn);
+                }
+                verdict => self.carry_out(conn, verdict),
+            }
         }
+        // In their order, ahead of those who had their turn.
+        next.into_iter().rev().for_each(|conn| self.run_queue.push_front(conn));
     }
 
     /// Sends a slice of what is to be sent, so that reading goes on in between; `out_of_time` ends it early.
@@ -352,7 +362,7 @@ impl<S: Socket> Hub<S> {
     fn carry_out(&mut self, conn: ConnId, verdict: Verdict) {
         match verdict {
             Verdict::Waits => {}
-            Verdict::Again => {
+            Verdict::Again | Verdict::Next => {
                 if let Some(connection) = self.connections.find(conn) {
                     enqueue(&mut self.run_queue, connection);
                 }
@@ -430,7 +440,7 @@ fn remove<S: Socket>(
 fn pulse<S>(rooms: &[RoomSide], connection: &Connection<S>) -> Pulse {
     let side = connection.session.room().and_then(|room| rooms.get(room.0 as usize));
     let newest = side.and_then(|side| side.history.newest());
-    newest.map_or(Pulse::default(), |batch| Pulse { tick: batch.tick, due: batch.due })
+    newest.map_or(Pulse::default(), |batch| Pulse { tick: batch.tick(), due: batch.due })
 }
 
 /// Peers that fell silent together are not asked together: somewhat more than the even share of all slots, for each sweep.

@@ -12,7 +12,8 @@
 //! joined, refused, removed            a room answered
 //! ```
 //! A reliable ask that nobody can take stops the reading of this session alone: `handle_bytes` leaves the rest of its input to the
-//! caller. Inputs never stop it: four wait, and the oldest makes room.
+//! caller. Inputs never stop it: four wait, and the oldest makes room. So does compression, when it has cost what a turn may: the caller
+//! brings the rest in the next one.
 //!
 //! Who closes first says so in a close frame and waits for the other's ([`Session::awaits_close`]); what else still comes is
 //! passed over. After an error of the peer's nothing is read at all (RFC 6455, 7.1.7).
@@ -33,7 +34,9 @@ use tickyard_protocol::types::Tick;
 use crate::addresses::Peer;
 use crate::bridge::{Ask, Leave, RemovedWhy, RoomId};
 use crate::close_reason::CloseReason;
-use crate::config::limits::{FRAGMENTS_MAX, HELLO_BYTES_MAX, INPUTS_MAX, REPLIES_BYTES_MAX};
+use crate::config::limits::{
+    DEFLATE_COST_PER_CONNECTION, FRAGMENTS_MAX, HELLO_BYTES_MAX, INPUTS_MAX, REPLIES_BYTES_MAX,
+};
 use crate::http::HeadScan;
 use crate::time::Time;
 use crate::websocket::deflate::{Agreement, Writer};
@@ -133,6 +136,15 @@ pub struct Turn<'a> {
     pub pulse: Pulse,
     /// Where bytes for the peer go: what waits for it already, and more behind it.
     pub out: &'a mut Vec<u8>,
+    /// What compression has cost so far, see [`INFLATE_COST`](crate::websocket::deflate::INFLATE_COST).
+    pub cost: usize,
+}
+
+impl Turn<'_> {
+    /// Whether it has cost what one connection's turn may: the rest of its input is for another.
+    pub fn is_spent(&self) -> bool {
+        self.cost >= DEFLATE_COST_PER_CONNECTION
+    }
 }
 
 impl Session {
@@ -152,10 +164,11 @@ impl Session {
         }
     }
 
-    /// Takes bytes from the peer and moves `input` past those it used. Stops early when an ask waits to be taken.
+    /// Takes bytes from the peer and moves `input` past those it used. Stops early when an ask waits to be taken, and when the turn is
+    /// spent.
     pub fn handle_bytes(&mut self, turn: &mut Turn, input: &mut &mut [u8]) {
         self.heard = turn.now;
-        while !input.is_empty() && self.ask.is_none() {
+        while !input.is_empty() && self.ask.is_none() && !turn.is_spent() {
             match &mut self.phase {
                 Phase::Request(_) => self.read_request(turn, input),
                 Phase::Hello(greeting) => match read_hello(greeting, turn, input) {
@@ -164,7 +177,7 @@ impl Session {
                     Err(end) => self.end(turn, end),
                 },
                 Phase::Echo(echo) => {
-                    if let Err(end) = echo.read(turn.out, input, &mut self.counts) {
+                    if let Err(end) = echo.read(turn, input, &mut self.counts) {
                         self.end(turn, end);
                     }
                 }
@@ -306,6 +319,16 @@ impl Session {
             Phase::Parting(_, socket) => socket.held_bytes(),
             Phase::Play(play) => play.socket.socket.held_bytes(),
             Phase::Closing(_) => 0,
+        }
+    }
+
+    /// Whether what comes may be compressed, and so dear to read.
+    pub fn may_inflate(&self) -> bool {
+        match &self.phase {
+            Phase::Hello(greeting) => greeting.socket.socket.may_inflate(),
+            Phase::Echo(echo) => echo.socket.may_inflate(),
+            Phase::Play(play) => play.socket.socket.may_inflate(),
+            Phase::Request(_) | Phase::Parting(..) | Phase::Closing(_) => false,
         }
     }
 
@@ -489,7 +512,7 @@ fn read_hello(
 ) -> Result<Option<play::Hello>, End> {
     let Greeting { socket, bytes, .. } = greeting;
     let before = input.len();
-    let event = socket.read(&turn.site.limits, turn.now, input)?;
+    let event = socket.read(turn, input)?;
     *bytes += before - input.len();
     match event {
         Some(Event::Close(close)) => Err(End::by_peer(close.map(|(code, _)| code))),

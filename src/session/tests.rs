@@ -58,7 +58,7 @@ impl Peer {
 
     fn with<R>(&mut self, deed: impl FnOnce(&mut Session, &mut Turn) -> R) -> R {
         let pulse = Pulse { tick: Tick(5), due: Time::ZERO };
-        let mut turn = Turn { now: self.now, site: &self.site, pulse, out: &mut self.out };
+        let mut turn = Turn { now: self.now, site: &self.site, pulse, out: &mut self.out, cost: 0 };
         deed(&mut self.session, &mut turn)
     }
 

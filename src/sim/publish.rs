@@ -16,7 +16,7 @@ use tickyard_protocol::tick::put_transient;
 use tickyard_protocol::types::{CellId, EntityId, Tick};
 
 use super::counts::{Digest, RoomCounts};
-use crate::bridge::{Batch, CellEntry, Span};
+use crate::bridge::{CellEntry, Segments, Span};
 use crate::game::World;
 
 /// A cell that is heard says its sum once in so many ticks, if it has changed.
@@ -151,7 +151,7 @@ impl Publisher {
         world: &World<T>,
         tick: Tick,
         place: impl FnMut(&T) -> CellId,
-        batch: &mut Batch,
+        segments: &mut Segments,
         counts: &mut RoomCounts,
     ) {
         for cell in self.spoken.drain(..) {
@@ -170,7 +170,7 @@ impl Publisher {
             let here = happened.iter().take_while(|happening| happening.cell == cell).count();
             let (here, later) = happened.split_at(here);
             happened = later;
-            self.publish_cell(world, tick, cell, here, batch, counts);
+            self.publish_cell(world, tick, cell, here, segments, counts);
         }
         (self.active, self.happenings) = (active, happenings);
         self.active.clear();
@@ -181,24 +181,24 @@ impl Publisher {
     }
 
     /// Appends the snapshots that are wanted, as of the publication just made, then tells of all cells.
-    pub fn finish<T>(&mut self, world: &World<T>, batch: &mut Batch, counts: &mut RoomCounts) {
+    pub fn finish<T>(&mut self, world: &World<T>, segments: &mut Segments, counts: &mut RoomCounts) {
         self.wanted.sort_unstable();
         for cell in self.wanted.drain(..) {
             let Cell { members, is_wanted, .. } = &mut self.cells[cell.0 as usize];
             *is_wanted = false;
             let table = &self.table;
-            let start = batch.bytes.len();
+            let start = segments.bytes.len();
             put_snapshot(
-                &mut batch.bytes,
+                &mut segments.bytes,
                 cell,
                 table.sum(&self.shapes, members),
                 members.iter().map(|&slot| table.entity(&self.shapes, world, slot)),
             );
-            self.entries[cell.0 as usize].snapshot = span(start, batch.bytes.len());
+            self.entries[cell.0 as usize].snapshot = span(start, segments.bytes.len());
             self.spoken.push(cell);
             counts.snapshots += 1;
         }
-        batch.cells.extend_from_slice(&self.entries);
+        segments.cells.extend_from_slice(&self.entries);
     }
 
     /// An entity as it was published, without its text, and when its row changed last.
@@ -275,7 +275,7 @@ impl Publisher {
         tick: Tick,
         id: CellId,
         happened: &[Happening],
-        batch: &mut Batch,
+        segments: &mut Segments,
         counts: &mut RoomCounts,
     ) {
         let Publisher { shapes, table, cells, entries, changes, moving_next, .. } = self;
@@ -321,7 +321,7 @@ impl Publisher {
             entry.published = tick;
         }
         if changed && is_heard {
-            let start = batch.bytes.len();
+            let start = segments.bytes.len();
             let delta = Delta {
                 cell: id,
                 base: ticks,
@@ -331,12 +331,12 @@ impl Publisher {
                 leaves: &cell.leaves,
             };
             let enters = cell.enters.iter().map(|&slot| table.entity(shapes, world, slot));
-            put_delta(&mut batch.bytes, shapes, &delta, enters);
+            put_delta(&mut segments.bytes, shapes, &delta, enters);
             for Happening { kind, payload, .. } in happened {
                 let (kind, payload) = world.transient_parts(kind, payload);
-                put_transient(&mut batch.bytes, id, kind, payload);
+                put_transient(&mut segments.bytes, id, kind, payload);
             }
-            entry.delta = span(start, batch.bytes.len());
+            entry.delta = span(start, segments.bytes.len());
             entry.base = ticks;
             self.spoken.push(id);
             counts.deltas += 1;

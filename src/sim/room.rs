@@ -20,7 +20,9 @@ use super::counts::{Digest, RoomCounts};
 use super::interest::{EVERYWHERE, Grid};
 use super::players::{Bucket, Seats};
 use super::publish::{NOWHERE, Publisher};
-use crate::bridge::{Ask, Command, ConnId, Leave, Refusal, Removed, RemovedWhy, RoomId, SharedBatch};
+use crate::bridge::{
+    Ask, Command, ConnId, Leave, Refusal, Removed, RemovedWhy, RoomId, Segments, SharedBatch,
+};
 use crate::game::{Effect, Game, Place, World};
 use crate::time::Time;
 
@@ -28,6 +30,8 @@ mod commands;
 mod publication;
 #[cfg(test)]
 mod tests;
+
+use publication::{clear, ours};
 
 /// What the ticker needs of a room, whatever its game.
 pub trait AnyRoom: Send {
@@ -98,7 +102,9 @@ pub struct Room<G: Game> {
     input_fields: usize,
     /// With the newest player's number and tick.
     welcome: ServerControl,
+    /// Kept for their memory, as are the segments, which others need for longer.
     batches: Vec<SharedBatch>,
+    segments: Vec<Arc<Segments>>,
     counts: RoomCounts,
     has_failed: bool,
     /// Kept for their memory.
@@ -152,6 +158,7 @@ impl<G: Game> Room<G> {
             input_fields,
             welcome,
             batches: Vec::new(),
+            segments: Vec::new(),
             counts: RoomCounts::default(),
             has_failed: false,
             effects: Vec::new(),
@@ -188,7 +195,7 @@ impl<G: Game> AnyRoom for Room<G> {
     fn step(&mut self, ticks: u32, due: Time) -> SharedBatch {
         assert!(ticks > 0, "a step is at least one tick");
         let mut shared = self.unused_batch();
-        let batch = Arc::get_mut(&mut shared).expect("nobody else has an unused batch");
+        let batch = ours(&mut shared);
         self.forget_old_news();
         if !self.has_failed {
             // What a panic leaves behind half done is not looked at again.
@@ -198,7 +205,7 @@ impl<G: Game> AnyRoom for Room<G> {
             }));
             if step.is_err() {
                 self.fail();
-                batch.clear();
+                clear(batch);
             }
         }
         if self.has_failed {
@@ -207,7 +214,8 @@ impl<G: Game> AnyRoom for Room<G> {
         self.commands.clear();
         self.obeyed = 0;
         batch.room = Some(self.config.id);
-        (batch.tick, batch.due, batch.tick_rate) = (self.tick, due, self.config.tick_rate);
+        (batch.due, batch.tick_rate) = (due, self.config.tick_rate);
+        ours(&mut batch.segments).tick = self.tick;
         self.tell_news(batch);
         self.keep_memory(&shared);
         shared

@@ -161,7 +161,7 @@ impl Peer {
     fn hear(&mut self, piece: &[u8]) {
         match self {
             Peer::Server { session, site, out } => {
-                let mut turn = Turn { now: NOW, site, pulse: Pulse::default(), out };
+                let mut turn = Turn { now: NOW, site, pulse: Pulse::default(), out, cost: 0 };
                 session.handle_bytes(&mut turn, &mut &mut piece.to_vec()[..]);
             }
             Peer::Client { socket, heard } => feed(socket, piece, heard),

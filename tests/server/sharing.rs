@@ -101,9 +101,9 @@ impl AnyRoom for Recorder {
 }
 
 fn segments(batch: &Batch) -> Segments {
-    let cells = batch.cells.iter().enumerate();
+    let cells = batch.segments.cells.iter().enumerate();
     let spoken = cells.filter(|(_, entry)| !entry.delta.is_empty() || !entry.snapshot.is_empty());
-    let bytes = |span| batch.slice(span).to_vec();
+    let bytes = |span| batch.segments.slice(span).to_vec();
     spoken.map(|(cell, entry)| (cell as u32, (bytes(entry.delta), bytes(entry.snapshot)))).collect()
 }
 

@@ -35,8 +35,9 @@ impl Publisher {
 
     /// A batch in which A changes if `changes`; `and` adds to it.
     fn publish(&mut self, tick: u32, changes: bool, and: impl FnOnce(&mut Writer)) -> SharedBatch {
-        let mut batch = Batch { room: Some(RoomId(0)), tick: Tick(tick), tick_rate: 20, ..Batch::default() };
-        batch.cells = self.published.map(|published| CellEntry { published, ..CellEntry::default() }).into();
+        let batch = Batch { room: Some(RoomId(0)), tick_rate: 20, ..Batch::default() };
+        let cells = self.published.map(|published| CellEntry { published, ..CellEntry::default() }).into();
+        let segments = Segments { tick: Tick(tick), bytes: vec![], cells };
         let part = Part {
             conn: ConnId { thread: 0, slot: 0, generation: 0 },
             seq: Seq(0),
@@ -49,7 +50,7 @@ impl Publisher {
             reliable_first: self.reliable + 1,
             reliable_count: 0,
         };
-        let mut writer = Writer { batch, part, x: self.x };
+        let mut writer = Writer { batch, segments, part, x: self.x };
         if changes {
             writer.delta(tick - self.published[1].0);
             self.published[1] = Tick(tick);
@@ -59,6 +60,7 @@ impl Publisher {
         self.reliable += writer.part.reliable_count;
         writer.batch.parts = vec![writer.part];
         writer.batch.threads = vec![Span { start: 0, end: 1 }];
+        writer.batch.segments = Arc::new(writer.segments);
         let batch = Arc::new(writer.batch);
         self.batches.push(Arc::clone(&batch));
         batch
@@ -67,15 +69,20 @@ impl Publisher {
 
 struct Writer {
     batch: Batch,
+    segments: Segments,
     part: Part,
     x: i32,
 }
 
 impl Writer {
-    fn span(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> Span {
-        let start = self.batch.bytes.len() as u32;
-        write(&mut self.batch.bytes);
-        Span { start, end: self.batch.bytes.len() as u32 }
+    /// For all who hear a cell.
+    fn for_all(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> Span {
+        append(&mut self.segments.bytes, write)
+    }
+
+    /// For the player alone.
+    fn for_one(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> Span {
+        append(&mut self.batch.bytes, write)
     }
 
     fn delta(&mut self, base: u32) {
@@ -84,10 +91,10 @@ impl Writer {
         residual[0] = 1;
         changes.push(0, 0, residual);
         let delta = Delta { cell: A, base, sum: None, changes: &changes, members: 1, leaves: &[] };
-        let span = self.span(|out| put_delta(out, &shapes(), &delta, std::iter::empty()));
+        let span = self.for_all(|out| put_delta(out, &shapes(), &delta, std::iter::empty()));
         self.x += 1;
-        let published = self.batch.tick;
-        self.batch.cells[1] = CellEntry { published, delta: span, base, snapshot: Span::default() };
+        let published = self.segments.tick;
+        self.segments.cells[1] = CellEntry { published, delta: span, base, snapshot: Span::default() };
     }
 
     fn snapshot(&mut self, cell: CellId) {
@@ -95,8 +102,8 @@ impl Writer {
         let dot = Entity { id: ONE, kind: 0, row: &row, statics: "" };
         let dots = if cell == A { vec![dot] } else { vec![] };
         let sum = dots.iter().map(|dot| tickyard_protocol::delta::entity_hash(dot.id, 0, dot.row)).sum();
-        let span = self.span(|out| put_snapshot(out, cell, sum, dots.into_iter()));
-        self.batch.cells[cell.0 as usize].snapshot = span;
+        let span = self.for_all(|out| put_snapshot(out, cell, sum, dots.into_iter()));
+        self.segments.cells[cell.0 as usize].snapshot = span;
     }
 
     fn view(&mut self, cells: &[CellId]) {
@@ -105,7 +112,7 @@ impl Writer {
     }
 
     fn reliable(&mut self, first: u32, texts: &[&str]) {
-        let span = self.span(|out| {
+        let span = self.for_one(|out| {
             for (number, text) in (first..).zip(texts) {
                 let mut body = vec![];
                 Reliable::Message { kind: text, payload: &[] }.put(&mut body);
@@ -116,6 +123,12 @@ impl Writer {
         self.part.reliable_first = first;
         self.part.reliable_count = texts.len() as u32;
     }
+}
+
+fn append(bytes: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) -> Span {
+    let start = bytes.len() as u32;
+    write(bytes);
+    Span { start, end: bytes.len() as u32 }
 }
 
 /// A player behind an io thread that may skip batches, and whose connection is frozen and thawed all the time.
@@ -276,11 +289,11 @@ fn cells_that_do_not_fit_come_later_and_the_nearest_first() {
     player.hear(publisher.publish(10, true, |writer| {
         writer.view(&[B, A]);
         writer.snapshot(B);
-        let snapshot = writer.batch.cells[2].snapshot;
+        let snapshot = writer.segments.cells[2].snapshot;
         // Something large that belongs to the nearest cell.
-        let padded = writer.span(|out| tickyard_protocol::tick::put_transient(out, B, "x", &padding));
+        let padded = writer.for_all(|out| tickyard_protocol::tick::put_transient(out, B, "x", &padding));
         assert_eq!(snapshot.end, padded.start);
-        writer.batch.cells[2].snapshot.end = padded.end;
+        writer.segments.cells[2].snapshot.end = padded.end;
         writer.snapshot(A);
     }));
     assert!(player.replica.cell(B).is_some() && player.replica.cell(A).is_none());
@@ -296,8 +309,8 @@ fn a_cell_larger_than_a_message_comes_although_a_nearer_one_speaks_at_every_tick
     let crowded = |writer: &mut Writer| {
         writer.snapshot(B);
         let padding = vec![0; WORLD_BYTES_MAX];
-        let padded = writer.span(|out| tickyard_protocol::tick::put_transient(out, B, "x", &padding));
-        writer.batch.cells[2].snapshot.end = padded.end;
+        let padded = writer.for_all(|out| tickyard_protocol::tick::put_transient(out, B, "x", &padding));
+        writer.segments.cells[2].snapshot.end = padded.end;
     };
     player.hear(publisher.publish(10, true, |writer| {
         writer.view(&[A, B]);
@@ -350,7 +363,7 @@ fn the_own_entity_comes_when_it_changed_and_not_before() {
     let (mut publisher, mut player) = (Publisher::new(), Player::new());
     let own = |writer: &mut Writer, x: i32, changed: u32| {
         let entity = Entity { id: ONE, kind: 0, row: &[x], statics: "" };
-        writer.part.own = writer.span(|out| put_self(out, &entity));
+        writer.part.own = writer.for_one(|out| put_self(out, &entity));
         writer.part.own_changed = Tick(changed);
     };
     player.hear(publisher.publish(10, false, |writer| own(writer, 5, 3)));
@@ -371,4 +384,17 @@ fn a_cell_that_was_silent_for_years_is_still_held() {
         player.hear(publisher.publish(tick, false, |_| ()));
         assert!(player.replica.view_is_complete() && player.missing.cells.is_empty(), "tick {tick}");
     }
+}
+
+#[test]
+fn what_was_said_to_players_is_let_go_with_the_next_batch_and_the_segments_are_kept() {
+    let (mut publisher, mut history) = (Publisher::new(), History::default());
+    for tick in 1..=10 {
+        history.push(publisher.publish(tick, true, |_| ()));
+    }
+    // Who wrote them has each once.
+    let held: Vec<_> = publisher.batches.iter().map(|batch| Arc::strong_count(batch) - 1).collect();
+    assert_eq!(held, [0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
+    let segments = publisher.batches.iter().map(|batch| Arc::strong_count(&batch.segments) - 1);
+    assert_eq!(segments.collect::<Vec<_>>(), [0, 0, 1, 1, 1, 1, 1, 1, 1, 1]);
 }

@@ -9,6 +9,8 @@ use super::*;
 use crate::config::Config;
 use crate::session::tests::site;
 
+#[cfg(feature = "deflate")]
+mod compressed;
 mod silence;
 
 /// One end of a connection; the test holds the other.
@@ -150,7 +152,7 @@ fn a_request_is_answered_and_the_line_closed() {
 #[cfg(feature = "tls")]
 mod over_tls {
     use super::*;
-    use crate::bridge::{Part, Span};
+    use crate::bridge::{Part, Segments, Span};
     use crate::config::limits::HANDSHAKE_TIMEOUT;
     use crate::net::tls::tests::{client, flight, identity, read};
     use rustls::ClientConnection;
@@ -209,7 +211,7 @@ mod over_tls {
         };
         Batch {
             room: Some(RoomId(0)),
-            tick: Tick(1),
+            segments: Arc::new(Segments { tick: Tick(1), ..Segments::default() }),
             tick_rate: 20,
             parts: vec![part],
             threads: vec![Span { start: 0, end: 1 }],

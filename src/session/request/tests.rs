@@ -34,7 +34,7 @@ impl Asking {
 
     fn with(mut self, site: &Site, deed: impl FnOnce(&mut Session, &mut Turn)) -> Asking {
         let mut out = Vec::new();
-        let mut turn = Turn { now: START, site, pulse: Pulse::default(), out: &mut out };
+        let mut turn = Turn { now: START, site, pulse: Pulse::default(), out: &mut out, cost: 0 };
         deed(&mut self.session, &mut turn);
         self.answer.push_str(&String::from_utf8_lossy(&out));
         self

@@ -22,7 +22,7 @@ impl<G: Game> Room<G> {
     pub(super) fn publish(&mut self, batch: &mut Batch) {
         let Room { game, world, seats, grid, publisher, counts, tick, .. } = self;
         let place = |thing: &G::Thing| cell_of(game.place(thing), grid, seats);
-        publisher.publish(world, *tick, place, batch, counts);
+        publisher.publish(world, *tick, place, ours(&mut batch.segments), counts);
         world.published(*tick);
 
         let mut reliable_bytes = RELIABLE_BATCH_BYTES_MAX;
@@ -37,7 +37,7 @@ impl<G: Game> Room<G> {
             batch.threads.push(Span { start, end: batch.parts.len() as u32 });
         }
         // Last, since new views want snapshots.
-        self.publisher.finish(&self.world, batch, &mut self.counts);
+        self.publisher.finish(&self.world, ours(&mut batch.segments), &mut self.counts);
     }
 
     /// Moves a player's view on if what it looks at has moved far enough.
@@ -165,10 +165,10 @@ impl<G: Game> Room<G> {
 
     /// An empty batch; its memory is that of one that nobody reads any more.
     pub(super) fn unused_batch(&mut self) -> SharedBatch {
-        let unused = self.batches.iter_mut().position(|batch| Arc::get_mut(batch).is_some());
-        let mut shared = unused.map_or_else(SharedBatch::default, |at| self.batches.swap_remove(at));
-        Arc::get_mut(&mut shared).expect("it was just found to be ours alone").clear();
-        shared
+        let mut batch = unused(&mut self.batches);
+        ours(&mut batch).segments = unused(&mut self.segments);
+        clear(ours(&mut batch));
+        batch
     }
 
     /// Keeps a batch's memory for when all have read it.
@@ -176,7 +176,27 @@ impl<G: Game> Room<G> {
         if self.batches.len() < BATCHES_POOLED_MAX {
             self.batches.push(Arc::clone(batch));
         }
+        if self.segments.len() < BATCHES_POOLED_MAX {
+            self.segments.push(Arc::clone(&batch.segments));
+        }
     }
+}
+
+/// Takes out what nobody else has any more, or else a new one.
+fn unused<T: Default>(pool: &mut Vec<Arc<T>>) -> Arc<T> {
+    let unused = pool.iter_mut().position(|shared| Arc::get_mut(shared).is_some());
+    unused.map_or_else(Arc::default, |at| pool.swap_remove(at))
+}
+
+/// What is not shared yet.
+pub(super) fn ours<T>(shared: &mut Arc<T>) -> &mut T {
+    Arc::get_mut(shared).expect("nobody else has an unused batch")
+}
+
+/// Empties a batch that is not shared yet.
+pub(super) fn clear(batch: &mut Batch) {
+    batch.clear();
+    ours(&mut batch.segments).clear();
 }
 
 fn append(batch: &mut Batch, write: impl FnOnce(&mut Vec<u8>)) -> Span {

@@ -26,7 +26,7 @@ fn who_joins_gets_a_welcome_a_view_and_all_its_cells_in_one_batch() {
     let Ok(ServerControl::Welcome(welcome)) = decode_server_control(&batch.slice(joined.welcome)[1..]) else {
         panic!("a welcome")
     };
-    assert_eq!((welcome.player, welcome.tick, welcome.tick_rate), (PlayerId(1), batch.tick, 20));
+    assert_eq!((welcome.player, welcome.tick, welcome.tick_rate), (PlayerId(1), batch.tick(), 20));
     assert_eq!((welcome.step_micros, &*welcome.room, &*welcome.game), (50_000, "room", "walk"));
     assert_eq!(welcome.schema.input.len(), 1);
     assert_eq!(view(&batch, conn(0)), Some(vec![0, 2, 3, 1]));

@@ -1,6 +1,7 @@
 //! The io side, naively: one client that is told what batches say, late, in parts or not at all.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use tickyard_protocol::fields::Shapes;
 use tickyard_protocol::message::{ServerControl, decode_server_control};
@@ -10,15 +11,15 @@ use tickyard_protocol::tick::{
 };
 use tickyard_protocol::types::{CellId, PlayerId, Tick};
 
-use crate::bridge::{Ask, BATCHES_KEPT, ConnId, Part, SharedBatch, Span};
+use crate::bridge::{Ask, BATCHES_KEPT, ConnId, Part, Segments, SharedBatch, Span};
 
 /// An io thread's memory of a room.
 #[derive(Default)]
-pub struct Kept(VecDeque<SharedBatch>);
+pub struct Kept(VecDeque<Arc<Segments>>);
 
 impl Kept {
     pub fn push(&mut self, batch: &SharedBatch) {
-        self.0.push_back(batch.clone());
+        self.0.push_back(Arc::clone(&batch.segments));
         if self.0.len() > BATCHES_KEPT {
             self.0.pop_front();
         }
@@ -94,7 +95,7 @@ impl Listener {
             else {
                 panic!("a welcome")
             };
-            assert_eq!((welcome.player, welcome.tick), (joined.player, batch.tick));
+            assert_eq!((welcome.player, welcome.tick), (joined.player, batch.tick()));
             self.player = Some(joined.player);
             self.replica = Replica::new(Shapes::new(&welcome.schema.kinds).unwrap());
         }
@@ -119,7 +120,7 @@ impl Listener {
                 true => put_block(&mut message, block::SELF, |_| {}),
                 false => message.extend_from_slice(batch.slice(part.own)),
             }
-            self.own_sent = Some(batch.tick);
+            self.own_sent = Some(batch.tick());
         }
         if part.reliable_first > self.reliable_sent + 1 {
             self.asks.push(Ask::Reoffer(self.reliable_sent + 1));
@@ -130,7 +131,7 @@ impl Listener {
         }
         let complete = self.put_cells(&mut message, batch, kept, cells_max);
         let header = Header {
-            tick: batch.tick,
+            tick: batch.tick(),
             seq: part.seq,
             depth: part.depth,
             flags: if complete { VIEW_COMPLETE } else { 0 },
@@ -143,12 +144,12 @@ impl Listener {
 
     fn put_cells(&mut self, out: &mut Vec<u8>, batch: &SharedBatch, kept: &Kept, cells_max: usize) -> bool {
         // By tick: the spans that go out as of then, oldest first.
-        let mut spans: BTreeMap<u32, Vec<(&SharedBatch, Span)>> = BTreeMap::new();
+        let mut spans: BTreeMap<u32, Vec<(&Segments, Span)>> = BTreeMap::new();
         let mut wants = Vec::new();
         let mut complete = true;
-        let late = |tick: Tick| batch.tick.since(tick);
+        let late = |tick: Tick| batch.tick().since(tick);
         for (at, &cell) in self.view.iter().enumerate() {
-            let entry = batch.cell(cell);
+            let entry = batch.segments.cell(cell);
             let held = self.held.get(&cell).copied();
             if held.is_some_and(|held| late(held) <= late(entry.published)) {
                 continue;
@@ -173,8 +174,8 @@ impl Listener {
                 }
                 self.held.insert(cell, now.unwrap());
             } else if !entry.snapshot.is_empty() {
-                spans.entry(u32::MAX).or_default().push((batch, entry.snapshot));
-                self.held.insert(cell, batch.tick);
+                spans.entry(u32::MAX).or_default().push((&batch.segments, entry.snapshot));
+                self.held.insert(cell, batch.tick());
             } else {
                 wants.push(cell);
                 complete = false;

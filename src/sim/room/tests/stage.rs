@@ -239,23 +239,23 @@ pub fn reliable(batch: &Batch, conn: ConnId) -> Vec<(u32, String)> {
 }
 
 pub fn deltas(batch: &Batch) -> Vec<u32> {
-    let cells = batch.cells.iter().enumerate();
+    let cells = batch.segments.cells.iter().enumerate();
     cells.filter(|(_, entry)| !entry.delta.is_empty()).map(|(cell, _)| cell as u32).collect()
 }
 
 pub fn snapshots(batch: &Batch) -> Vec<u32> {
-    let cells = batch.cells.iter().enumerate();
+    let cells = batch.segments.cells.iter().enumerate();
     cells.filter(|(_, entry)| !entry.snapshot.is_empty()).map(|(cell, _)| cell as u32).collect()
 }
 
 pub fn delta(batch: &Batch, cell: u32) -> ReadDelta<'_> {
-    let mut blocks = Blocks::new(batch.slice(batch.cell(CellId(cell)).delta));
+    let mut blocks = Blocks::new(batch.segments.slice(batch.segments.cell(CellId(cell)).delta));
     let (kind, bytes) = blocks.next().expect("it published").unwrap();
     assert_eq!(kind, block::DELTA);
     ReadDelta::read(bytes).unwrap()
 }
 
 pub fn members(batch: &Batch, cell: u32) -> u32 {
-    let mut blocks = Blocks::new(batch.slice(batch.cell(CellId(cell)).snapshot));
+    let mut blocks = Blocks::new(batch.segments.slice(batch.segments.cell(CellId(cell)).snapshot));
     SnapshotHead::read(blocks.next().expect("there is a snapshot").unwrap().1).unwrap().count
 }
