@@ -26,14 +26,14 @@ pub const IS_BUILT_IN: bool = cfg!(feature = "deflate");
 
 /// What comes compressed. Plain data.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct Inflate(Way);
+pub(super) struct Inflate(Box<Way>);
 
 impl Inflate {
     pub(super) fn new(agreement: Agreement, role: Role) -> Self {
-        Self(Way::new(match role {
+        Self(Box::new(Way::new(match role {
             Role::Server => agreement.client,
             Role::Client => agreement.server,
-        }))
+        })))
     }
 
     /// Replaces `out` by the message whose payload is `compressed`, unless that is longer than `max`.
@@ -50,16 +50,16 @@ impl Inflate {
 
 /// Writes messages, compressed where that was agreed on and is worth it. Plain data; the default compresses nothing.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct Writer(Option<Way>);
+pub struct Writer(Option<Box<Way>>);
 
 impl Writer {
     /// For one side of a connection.
     pub fn new(agreement: Option<Agreement>, role: Role) -> Self {
         Self(agreement.map(|agreement| {
-            Way::new(match role {
+            Box::new(Way::new(match role {
                 Role::Server => agreement.server,
                 Role::Client => agreement.client,
-            })
+            }))
         }))
     }
 
@@ -78,7 +78,7 @@ impl Writer {
 
     /// The heap memory held for what the next messages may refer to.
     pub fn held_bytes(&self) -> usize {
-        self.0.as_ref().map_or(0, Way::held_bytes)
+        self.0.as_ref().map_or(0, |way| way.held_bytes())
     }
 
     /// RFC 7692, 6: each message may be sent uncompressed. Then it is no part of any window.
@@ -124,7 +124,7 @@ impl SharedWriter {
     }
 }
 
-/// What goes one way.
+/// What goes one way. In a box: most connections agree on nothing, and hold nothing for it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Way {
     window_bits: u8,
