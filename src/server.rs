@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use mio::net::TcpListener;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -29,12 +29,11 @@ use crate::descriptors;
 use crate::error::Error;
 use crate::game::Game;
 use crate::metrics::{Metrics, ReloadResult};
-use crate::net::ends::Ends;
 use crate::net::tls::Identity;
 use crate::net::{Entrance, IoThread, Shared};
 use crate::pages::PAGES;
 use crate::session::origins::Origins;
-use crate::session::site::{Place, Site, Warned};
+use crate::session::site::{Place, Site};
 use crate::sim::{AnyRoom, Room, RoomConfig};
 use crate::ticker::{self, Ticker};
 
@@ -171,19 +170,10 @@ impl Server {
         for warning in config.warnings() {
             tracing::warn!("{warning}");
         }
-        let metrics = Arc::new(Metrics::new());
-        tls.iter().for_each(|tls| note_expiry(tls, &metrics));
+        let shared = Arc::new(Shared::new(&config, site(&config, address, places), tls));
+        let metrics = Arc::clone(&shared.metrics);
+        shared.tls.iter().for_each(|tls| note_expiry(tls, &metrics));
         let admin = config.admin.map(|address| Admin::start(address, Arc::clone(&metrics))).transpose()?;
-        let shared = Arc::new(Shared {
-            site: site(&config, address, places),
-            metrics: Arc::clone(&metrics),
-            connections_max: config.connections_max,
-            tls,
-            slow_timeout: config.slow_timeout,
-            origin: Instant::now(),
-            ends: Ends::default(),
-            stop: AtomicBool::new(false),
-        });
 
         let (commands, drained) = crossbeam_channel::bounded(COMMAND_LISTS_MAX);
         let mut threads = Vec::new();
@@ -304,7 +294,7 @@ fn site(config: &Config, address: SocketAddr, places: Vec<Place>) -> Site {
         origins,
         addresses: Addresses::new(per_address_max, config.limit_loopback, config.trusted_proxies.clone()),
         limits: config.limits(),
-        origin_warned: Warned::default(),
+        ..Site::default()
     }
 }
 

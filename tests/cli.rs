@@ -287,6 +287,12 @@ fn a_certificate_or_key_that_cannot_be_used_is_one_line_that_says_why() {
         "locked-key.pem",
         "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n",
     );
+    // As `openssl ec -aes256` writes it.
+    write_file(
+        test,
+        "old-locked-key.pem",
+        "-----BEGIN EC PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,00\n\nAAAA\n-----END EC PRIVATE KEY-----\n",
+    );
     let pairs = [
         ("missing.pem", "key.pem"),
         ("cert.pem", "missing.pem"),
@@ -298,6 +304,7 @@ fn a_certificate_or_key_that_cannot_be_used_is_one_line_that_says_why() {
         ("cert.pem", "cut-key.pem"),
         ("cert.pem", "wrong-key.pem"),
         ("cert.pem", "locked-key.pem"),
+        ("cert.pem", "old-locked-key.pem"),
         ("cert.pem", "other-key.pem"),
         ("/dev/zero", "key.pem"),
     ];

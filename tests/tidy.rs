@@ -5,6 +5,8 @@
 
 use std::path::{Path, PathBuf};
 
+use tickyard::close_reason::CloseReason;
+
 #[path = "tidy/manifests.rs"]
 mod manifests;
 #[path = "tidy/pages.rs"]
@@ -263,6 +265,16 @@ fn each_test_that_a_page_names_is_there() {
     assert_eq!(missing, ["page: there is no tests/tidy::no_such", "page: there is no tests/long never"]);
     let pages = ours(&["docs/security.md"]);
     nobody_complains(pages.flat_map(|(page, text)| pages::missing_tests(&page, &text, &sources)));
+}
+
+#[test]
+fn each_reason_for_an_end_is_explained_to_the_operator() {
+    let page = std::fs::read_to_string(root().join("docs/operations.md")).unwrap();
+    let (_, limits) = page.split_once("\n## Limits\n").expect("the limits");
+    let (limits, _) = limits.split_once("\n## ").expect("what comes behind them");
+    let names = CloseReason::ALL.iter().map(|reason| reason.name());
+    let missing = names.filter(|name| !limits.contains(&format!("`{name}`")));
+    nobody_complains(missing.map(|name| format!("docs/operations.md: {name} is not among the limits")));
 }
 
 fn nobody_complains(complaints: impl Iterator<Item = String>) {

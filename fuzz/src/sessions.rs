@@ -5,14 +5,14 @@ use std::time::Duration;
 use tickyard::addresses::Addresses;
 use tickyard::bridge::{Ask, Leave, RemovedWhy, RoomId};
 use tickyard::close_reason::CloseReason;
-use tickyard::config::limits::{INPUTS_MAX, Limits, REPLIES_BYTES_MAX};
+use tickyard::config::limits::{INPUTS_MAX, REPLIES_BYTES_MAX};
 use tickyard::http::ResponseHead;
 use tickyard::protocol::fields::Field;
 use tickyard::protocol::message::{
     ClientControl, Hello, Input, SUBPROTOCOL, Seek, VERSION, encode_client_control,
 };
 use tickyard::session::origins::Origins;
-use tickyard::session::site::{Compression, Page, Place, Site, Warned};
+use tickyard::session::site::{Compression, Page, Place, Site};
 use tickyard::session::{Pulse, Session, Turn};
 use tickyard::time::Time;
 use tickyard::websocket::frame::{Header, Opcode, write_frame};
@@ -126,7 +126,8 @@ impl Stage {
     }
 
     fn turn<R>(&mut self, deed: impl FnOnce(&mut Session, &mut Turn) -> R) -> R {
-        let mut turn = Turn { now: self.now, site: &self.site, pulse: Pulse::default(), out: &mut self.out };
+        let mut turn =
+            Turn { now: self.now, site: &self.site, pulse: Pulse::default(), out: &mut self.out, cost: 0 };
         deed(&mut self.session, &mut turn)
     }
 
@@ -137,8 +138,11 @@ impl Stage {
         let mut input = &mut bytes[..];
         while !input.is_empty() {
             let before = input.len();
-            self.turn(|session, turn| session.handle_bytes(turn, &mut input));
-            assert!(input.is_empty() || self.session.has_ask(), "it stops for an ask alone");
+            let spent = self.turn(|session, turn| {
+                session.handle_bytes(turn, &mut input);
+                turn.is_spent()
+            });
+            assert!(input.is_empty() || self.session.has_ask() || spent, "it stops for nothing else");
             assert!(input.len() < before, "each call takes bytes");
             let told = self.settle();
             assert!(!told || !was_over, "no event after the end");
@@ -251,10 +255,8 @@ fn site() -> Site {
         pages: PAGES,
         echo: true,
         deflate: Compression::On,
-        hsts: false,
         origins: Origins::LOOPBACK,
         addresses: Addresses::new(1, true, vec!["192.0.2.0/24".parse().expect("a network")]),
-        limits: Limits::default(),
-        origin_warned: Warned::default(),
+        ..Site::default()
     }
 }

@@ -47,7 +47,11 @@ pub(super) fn explain_file(name: &dyn fmt::Display, text: &str, mut error: toml:
     error.set_input(None);
     let shown = error.to_string();
     let key = shown.lines().last().and_then(|last| last.strip_prefix("in `")?.strip_suffix('`'));
-    let why = error.message().replace('\n', " ").replace("unknown field", "unknown key");
+    let why = error
+        .message()
+        .replace('\n', " ")
+        .replace("unknown field", "unknown key")
+        .replace("expected a sequence", "expected a list, as in [\"…\"]");
     Error::Config(match key {
         Some(key) if !why.starts_with("unknown key") => format!("{name}, line {line}, {key}: {why}"),
         _ => format!("{name}, line {line}: {why}"),

@@ -41,6 +41,7 @@ pub fn command(name: &'static str, usage: &str) -> clap::Command {
         "Examples:
   {usage}                                   play on this machine, at http://127.0.0.1:7070
   {usage} --listen 0.0.0.0:7070             let others in
+  {usage} --listen 0.0.0.0:443 --tls-cert chain.pem --tls-key key.pem
   {usage} --tick-rate 30 --players 2000     finer ticks, laid out for 2,000
   {usage} --config tickyard.toml --log debug"
     );
@@ -59,99 +60,104 @@ pub fn command(name: &'static str, usage: &str) -> clap::Command {
     Flags::augment_args(command)
 }
 
+const DOOR: &str = "Where, and who may come";
+const GAME: &str = "The game";
+const COST: &str = "What each may cost";
+const PROCESS: &str = "The process";
+
 /// The knobs as flags, variables and keys at once.
 #[derive(Args, Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 struct Knobs {
     /// Where players connect [default: 127.0.0.1:7070]
-    #[arg(long, env = "TICKYARD_LISTEN", hide_env = true, value_name = "ADDRESS")]
+    #[arg(long, env = "TICKYARD_LISTEN", help_heading = DOOR, hide_env = true, value_name = "ADDRESS")]
     listen: Option<Address>,
     /// Where /metrics is; "off": nowhere [default: 127.0.0.1:7071]
-    #[arg(long, env = "TICKYARD_ADMIN", hide_env = true, value_name = "ADDRESS")]
+    #[arg(long, env = "TICKYARD_ADMIN", help_heading = DOOR, hide_env = true, value_name = "ADDRESS")]
     admin: Option<Admin>,
     /// Ticks a second, 1 to 60 [default: 20]
-    #[arg(long, env = "TICKYARD_TICK_RATE", hide_env = true, value_name = "HZ")]
+    #[arg(long, env = "TICKYARD_TICK_RATE", help_heading = GAME, hide_env = true, value_name = "HZ")]
     tick_rate: Option<TickRate>,
     /// Threads that serve sockets [default: 1]
-    #[arg(long, env = "TICKYARD_IO_THREADS", hide_env = true, value_name = "COUNT")]
+    #[arg(long, env = "TICKYARD_IO_THREADS", help_heading = PROCESS, hide_env = true, value_name = "COUNT")]
     io_threads: Option<IoThreads>,
     /// Add GET /echo, a WebSocket that returns each message
-    #[arg(long, env = "TICKYARD_ECHO", hide_env = true, value_name = "BOOL", num_args = 0..=1, require_equals = true)]
+    #[arg(long, env = "TICKYARD_ECHO", help_heading = PROCESS, hide_env = true, value_name = "BOOL", num_args = 0..=1, require_equals = true)]
     #[arg(default_missing_value = "true", hide_possible_values = true)]
     echo: Option<Switch>,
     /// Compress for clients that offer it: off, on (large messages), state (ticks too) [default: off]
-    #[arg(long, env = "TICKYARD_DEFLATE", hide_env = true, value_name = "WHAT", num_args = 0..=1, default_missing_value = "on")]
+    #[arg(long, env = "TICKYARD_DEFLATE", help_heading = PROCESS, hide_env = true, value_name = "WHAT", num_args = 0..=1, default_missing_value = "on")]
     deflate: Option<Deflate>,
     /// Connections open at once; more are answered 503 [default: 10000]
-    #[arg(long, env = "TICKYARD_MAX_CONNECTIONS", hide_env = true, value_name = "COUNT")]
+    #[arg(long, env = "TICKYARD_MAX_CONNECTIONS", help_heading = COST, hide_env = true, value_name = "COUNT")]
     max_connections: Option<Connections>,
     /// Connections open at once from one address, or one IPv6 /64 [default: 256]
-    #[arg(long, env = "TICKYARD_MAX_CONNECTIONS_PER_ADDRESS", hide_env = true, value_name = "COUNT")]
+    #[arg(long, env = "TICKYARD_MAX_CONNECTIONS_PER_ADDRESS", help_heading = COST, hide_env = true, value_name = "COUNT")]
     max_connections_per_address: Option<Connections>,
     /// Let that limit hold for this machine's own addresses too
-    #[arg(long, env = "TICKYARD_LIMIT_LOOPBACK", hide_env = true, value_name = "BOOL", num_args = 0..=1, require_equals = true)]
+    #[arg(long, env = "TICKYARD_LIMIT_LOOPBACK", help_heading = COST, hide_env = true, value_name = "BOOL", num_args = 0..=1, require_equals = true)]
     #[arg(default_missing_value = "true", hide_possible_values = true)]
     limit_loopback: Option<Switch>,
     /// Believe this proxy, or network of proxies, whose connection it passes on; repeatable
-    #[arg(long, env = "TICKYARD_TRUSTED_PROXY", hide_env = true, value_name = "CIDR", value_delimiter = ',')]
+    #[arg(long, env = "TICKYARD_TRUSTED_PROXY", help_heading = DOOR, hide_env = true, value_name = "CIDR", value_delimiter = ',')]
     trusted_proxy: Option<Vec<Proxy>>,
     /// Players the arena is laid out for; cell size follows [default: 1000]
-    #[arg(long, env = "TICKYARD_PLAYERS", hide_env = true, value_name = "COUNT")]
+    #[arg(long, env = "TICKYARD_PLAYERS", help_heading = GAME, hide_env = true, value_name = "COUNT")]
     players: Option<Players>,
     /// Seats in a room [default: 10000]
-    #[arg(long, env = "TICKYARD_CAPACITY", hide_env = true, value_name = "COUNT")]
+    #[arg(long, env = "TICKYARD_CAPACITY", help_heading = GAME, hide_env = true, value_name = "COUNT")]
     capacity: Option<Players>,
     /// Seed of the rooms' random source [default: 1]
-    #[arg(long, env = "TICKYARD_SEED", hide_env = true, value_name = "NUMBER")]
+    #[arg(long, env = "TICKYARD_SEED", help_heading = GAME, hide_env = true, value_name = "NUMBER")]
     seed: Option<Seed>,
     /// Close a connection that sends nothing for this long [default: 30s]
-    #[arg(long, env = "TICKYARD_IDLE_TIMEOUT", hide_env = true, value_name = "DURATION")]
+    #[arg(long, env = "TICKYARD_IDLE_TIMEOUT", help_heading = COST, hide_env = true, value_name = "DURATION")]
     idle_timeout: Option<Timeout>,
     /// Ping a connection that sends nothing for this long; or "off" [default: 10s]
-    #[arg(long, env = "TICKYARD_PING_INTERVAL", hide_env = true, value_name = "DURATION")]
+    #[arg(long, env = "TICKYARD_PING_INTERVAL", help_heading = COST, hide_env = true, value_name = "DURATION")]
     ping_interval: Option<Interval>,
     /// Close a connection that takes nothing for this long [default: 60s]
-    #[arg(long, env = "TICKYARD_SLOW_TIMEOUT", hide_env = true, value_name = "DURATION")]
+    #[arg(long, env = "TICKYARD_SLOW_TIMEOUT", help_heading = COST, hide_env = true, value_name = "DURATION")]
     slow_timeout: Option<Timeout>,
     /// Close a connection whose request is not there in this time [default: 10s]
-    #[arg(long, env = "TICKYARD_HANDSHAKE_TIMEOUT", hide_env = true, value_name = "DURATION")]
+    #[arg(long, env = "TICKYARD_HANDSHAKE_TIMEOUT", help_heading = COST, hide_env = true, value_name = "DURATION")]
     handshake_timeout: Option<Timeout>,
     /// Close a connection that does not say hello in this time [default: 10s]
-    #[arg(long, env = "TICKYARD_HELLO_TIMEOUT", hide_env = true, value_name = "DURATION")]
+    #[arg(long, env = "TICKYARD_HELLO_TIMEOUT", help_heading = COST, hide_env = true, value_name = "DURATION")]
     hello_timeout: Option<Timeout>,
     /// Longest message that a player may send [default: 16384]
-    #[arg(long, env = "TICKYARD_MAX_MESSAGE_BYTES", hide_env = true, value_name = "BYTES")]
+    #[arg(long, env = "TICKYARD_MAX_MESSAGE_BYTES", help_heading = COST, hide_env = true, value_name = "BYTES")]
     max_message_bytes: Option<MessageBytes>,
     /// Messages, pings and fragments that a player may send a second [default: 150]
-    #[arg(long, env = "TICKYARD_MESSAGES_PER_SECOND", hide_env = true, value_name = "COUNT")]
+    #[arg(long, env = "TICKYARD_MESSAGES_PER_SECOND", help_heading = COST, hide_env = true, value_name = "COUNT")]
     messages_per_second: Option<FrameRate>,
     /// Bytes that a player may send a second [default: 32768]
-    #[arg(long, env = "TICKYARD_BYTES_PER_SECOND", hide_env = true, value_name = "BYTES")]
+    #[arg(long, env = "TICKYARD_BYTES_PER_SECOND", help_heading = COST, hide_env = true, value_name = "BYTES")]
     bytes_per_second: Option<Speed>,
     /// Besides the server's own page, let pages of this origin connect; repeatable [default: on loopback, all of this machine]
     #[arg(
         long,
-        env = "TICKYARD_ALLOW_ORIGIN",
+        env = "TICKYARD_ALLOW_ORIGIN", help_heading = DOOR,
         hide_env = true,
         value_name = "ORIGIN",
         value_delimiter = ','
     )]
     allow_origin: Option<Vec<Origin>>,
     /// Speak TLS with this certificate chain (PEM); SIGHUP reads it again
-    #[arg(long, env = "TICKYARD_TLS_CERT", hide_env = true, value_name = "FILE")]
+    #[arg(long, env = "TICKYARD_TLS_CERT", help_heading = DOOR, hide_env = true, value_name = "FILE")]
     tls_cert: Option<PathBuf>,
     /// The private key of --tls-cert (PEM)
-    #[arg(long, env = "TICKYARD_TLS_KEY", hide_env = true, value_name = "FILE")]
+    #[arg(long, env = "TICKYARD_TLS_KEY", help_heading = DOOR, hide_env = true, value_name = "FILE")]
     tls_key: Option<PathBuf>,
     /// Tell browsers to come over https:// only, for a year
-    #[arg(long, env = "TICKYARD_HSTS", hide_env = true, value_name = "BOOL", num_args = 0..=1, require_equals = true)]
+    #[arg(long, env = "TICKYARD_HSTS", help_heading = DOOR, hide_env = true, value_name = "BOOL", num_args = 0..=1, require_equals = true)]
     #[arg(default_missing_value = "true", hide_possible_values = true)]
     hsts: Option<Switch>,
     /// Which log lines go to stderr, as in warn or info,tickyard=debug [default: info]
-    #[arg(long, env = "TICKYARD_LOG", hide_env = true, value_name = "FILTER")]
+    #[arg(long, env = "TICKYARD_LOG", help_heading = PROCESS, hide_env = true, value_name = "FILTER")]
     log: Option<LogFilter>,
     /// Write log lines as JSON
-    #[arg(long, env = "TICKYARD_LOG_JSON", hide_env = true, value_name = "BOOL", num_args = 0..=1, require_equals = true)]
+    #[arg(long, env = "TICKYARD_LOG_JSON", help_heading = PROCESS, hide_env = true, value_name = "BOOL", num_args = 0..=1, require_equals = true)]
     #[arg(default_missing_value = "true", hide_possible_values = true)]
     log_json: Option<Switch>,
 }

@@ -114,6 +114,10 @@ pub const ECHO_MESSAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// The frames that one message to `/echo` may be spread over: Autobahn ends its 65,536 with an empty one.
 pub const ECHO_FRAGMENTS_MAX: u32 = 65_536 + 1;
 
+/// A compressed message to `/echo`, as it comes and as what it says: twice the longest one of the suites. Inflating cannot be
+/// interrupted, so this is what everybody else waits for at worst: about 20 ms.
+pub const ECHO_COMPRESSED_BYTES_MAX: usize = 256 * 1024;
+
 /// Inputs of one player that wait for the simulation; the oldest makes room.
 pub const INPUTS_MAX: usize = 4;
 
@@ -139,6 +143,13 @@ pub const READ_BYTES_PER_TURN: usize = 64 * 1024;
 
 /// A read costs at least this much of that, so that tiny ones count too.
 pub const READ_COST_BYTES: usize = 4 * 1024;
+
+/// What compression may cost in one turn of the loop, all connections together, before the others with compression have to wait for
+/// the next one: about 3 ms of nothing but tables (the unit: `websocket::deflate::INFLATE_COST`). The message that goes over it is finished.
+pub const DEFLATE_COST_PER_TURN: usize = 32 * 1024;
+
+/// What one connection may take of that before the next one's turn.
+pub const DEFLATE_COST_PER_CONNECTION: usize = 4 * 1024;
 
 /// Pings of one sweep are at most this many times the even share. 10,000 peers that fall silent together are asked over half an
 /// interval and not in one burst.
@@ -172,4 +183,5 @@ const _: () = {
     assert!(FRAGMENTS_MAX <= MESSAGES_PER_SECOND * BURST_SECONDS);
     assert!(REPLIES_BYTES_MAX <= ANSWERS_BYTES_MAX && READ_COST_BYTES <= READ_BYTES_PER_TURN);
     assert!(LINGER.as_secs() <= CLOSE_TIMEOUT.as_secs());
+    assert!(DEFLATE_COST_PER_CONNECTION <= DEFLATE_COST_PER_TURN);
 };

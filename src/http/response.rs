@@ -10,9 +10,7 @@ pub struct Status(u16);
 impl Status {
     pub const SWITCHING_PROTOCOLS: Self = Self(101);
     pub const OK: Self = Self(200);
-    pub const NOT_MODIFIED: Self = Self(304);
     pub const BAD_REQUEST: Self = Self(400);
-    pub const UNAUTHORIZED: Self = Self(401);
     pub const FORBIDDEN: Self = Self(403);
     pub const NOT_FOUND: Self = Self(404);
     pub const METHOD_NOT_ALLOWED: Self = Self(405);
@@ -20,7 +18,6 @@ impl Status {
     pub const TARGET_TOO_LONG: Self = Self(414);
     pub const UPGRADE_REQUIRED: Self = Self(426);
     pub const HEAD_TOO_LARGE: Self = Self(431);
-    pub const INTERNAL: Self = Self(500);
     pub const UNAVAILABLE: Self = Self(503);
     pub const VERSION: Self = Self(505);
 }
@@ -36,9 +33,7 @@ impl Status {
         match self.0 {
             101 => "Switching Protocols",
             200 => "OK",
-            304 => "Not Modified",
             400 => "Bad Request",
-            401 => "Unauthorized",
             403 => "Forbidden",
             404 => "Not Found",
             405 => "Method Not Allowed",
@@ -46,7 +41,6 @@ impl Status {
             414 => "URI Too Long",
             426 => "Upgrade Required",
             431 => "Request Header Fields Too Large",
-            500 => "Internal Server Error",
             503 => "Service Unavailable",
             505 => "HTTP Version Not Supported",
             _ => unreachable!(),

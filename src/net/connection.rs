@@ -7,17 +7,17 @@ use super::Shared;
 use super::commands::Commands;
 use super::fanout::{Hearing, History, Missing, compose};
 use super::outbox::{Flushed, Outbox};
+use super::tally::Tally;
 use super::tls::TlsError;
 use super::transport::{Buffers, Received, Socket, Transport};
 use crate::addresses::Peer;
 use crate::bridge::{Ask, Batch, ConnId, Part, RoomId};
 use crate::close_reason::CloseReason;
 use crate::config::limits::{
-    ANSWERS_BYTES_MAX, CLOSE_TIMEOUT, DISCARD_BYTES_MAX, LINGER, READ_BYTES_PER_TURN, READ_COST_BYTES,
-    USER_TIMEOUT_BEYOND_SLOW,
+    ANSWERS_BYTES_MAX, CLOSE_TIMEOUT, DEFLATE_COST_PER_TURN, DISCARD_BYTES_MAX, LINGER, READ_BYTES_PER_TURN,
+    READ_COST_BYTES, USER_TIMEOUT_BEYOND_SLOW,
 };
 use crate::http::{Response, Status};
-use crate::metrics::Direction;
 use crate::proxy_header::BadProxyHeader;
 use crate::session::{Pulse, Session, Turn};
 use crate::time::Time;
@@ -89,25 +89,12 @@ pub struct Desk {
     pub compose: Vec<u8>,
     /// Compresses what was composed, where `--deflate` says so.
     pub deflate: SharedWriter,
+    /// What compression has cost in this turn of the loop.
+    pub deflate_cost: usize,
     /// What composing found missing.
     pub missing: Missing,
     /// Pings that this sweep may still send.
     pub pings_left: usize,
-}
-
-/// Counted without atomics, reported once per turn.
-#[derive(Debug, Default)]
-pub struct Tally {
-    bytes_in: u64,
-    bytes_out: u64,
-    messages_in: u64,
-    messages_out: u64,
-    sends: u64,
-    skipped: u64,
-    inputs_skipped: u64,
-    pings: u64,
-    /// By how much the bytes in outboxes grew.
-    outbox: i64,
 }
 
 /// What becomes of a connection after its turn.
@@ -117,6 +104,8 @@ pub enum Verdict {
     Waits,
     /// Its budget is used up: put it back into the run queue.
     Again,
+    /// What compression may cost in this turn is used up by others: it comes first in the next one.
+    Next,
     /// What it has to do next is dear: put it into the queue of those in the TLS handshake.
     Shake,
     /// It is over.
@@ -162,7 +151,11 @@ impl<S: Socket> Connection<S> {
         let mut budget = READ_BYTES_PER_TURN;
         // If that fails, what the peer said before it went is read all the same; settling finds out again.
         self.flush(desk);
-        while self.may_read() && !self.is_shaking() && budget > 0 {
+        if self.is_too_dear(desk) && self.has_more() {
+            return Verdict::Next;
+        }
+        self.go_on(desk, pulse);
+        while self.may_read() && !self.is_shaking() && !self.is_too_dear(desk) && budget > 0 {
             match self.read_once(desk, pulse) {
                 Ok(used) => budget = budget.saturating_sub(used),
                 Err(_) => return self.fail(desk),
@@ -258,14 +251,32 @@ impl<S: Socket> Connection<S> {
     pub fn resume(&mut self, desk: &mut Desk, pulse: Pulse) -> Verdict {
         let mut held_back = std::mem::take(&mut self.held_back);
         self.hand_in(desk, pulse, &mut held_back);
-        if self.held_back.is_empty() { Verdict::Again } else { Verdict::Waits }
+        if self.session.has_ask() { Verdict::Waits } else { Verdict::Again }
     }
 
-    fn may_read(&self) -> bool {
+    /// Goes on with what the last turn was spent before.
+    fn go_on(&mut self, desk: &mut Desk, pulse: Pulse) {
+        if self.has_more() && !self.held_back.is_empty() {
+            let mut held_back = std::mem::take(&mut self.held_back);
+            self.hand_in(desk, pulse, &mut held_back);
+        }
+    }
+
+    /// Whether there is something to hand in, and nothing to wait for before.
+    fn has_more(&self) -> bool {
         // Who reads slowly while we answer every message (an echo, a page) is not read until the answers are gone. A player is:
         // updates are skipped for a slow one, and its inputs still count.
         let may_answer = self.session.is_on_play() || self.outbox.len() <= ANSWERS_BYTES_MAX;
-        self.readable && self.held_back.is_empty() && !self.session.has_ask() && may_answer
+        (self.readable || !self.held_back.is_empty()) && !self.session.has_ask() && may_answer
+    }
+
+    fn may_read(&self) -> bool {
+        self.has_more() && self.held_back.is_empty()
+    }
+
+    /// Whether what it says may be compressed, and others have had all of that of this turn.
+    fn is_too_dear(&self, desk: &Desk) -> bool {
+        desk.deflate_cost >= DEFLATE_COST_PER_TURN && self.session.may_inflate()
     }
 
     /// Whether the next bytes are of a TLS handshake that is to be answered.
@@ -350,8 +361,9 @@ impl<S: Socket> Connection<S> {
         self.session.handle_end();
     }
 
-    /// Gives bytes to the session; what it cannot take while an ask waits is held back.
+    /// Gives bytes to the session; what it cannot take while an ask waits, or because the turn is spent, is held back.
     fn hand_in(&mut self, desk: &mut Desk, pulse: Pulse, mut bytes: &mut [u8]) {
+        let mut cost = 0;
         loop {
             if !self.forward_ask(desk) {
                 self.held_back.extend_from_slice(bytes);
@@ -361,8 +373,14 @@ impl<S: Socket> Connection<S> {
             if bytes.is_empty() {
                 return;
             }
-            let mut turn = turn(desk.now, &desk.shared, pulse, &mut self.outbox);
+            let mut turn = Turn { cost, ..turn(desk.now, &desk.shared, pulse, &mut self.outbox) };
             self.session.handle_bytes(&mut turn, &mut bytes);
+            desk.deflate_cost += turn.cost - cost;
+            cost = turn.cost;
+            if turn.is_spent() && !self.session.has_ask() {
+                self.held_back.extend_from_slice(bytes);
+                return;
+            }
         }
     }
 
@@ -426,7 +444,7 @@ impl<S: Socket> Connection<S> {
 
     /// Whether it has more to do at once.
     fn rest(&self) -> Verdict {
-        match self.may_read() {
+        match self.has_more() {
             true if self.is_shaking() => Verdict::Shake,
             true => Verdict::Again,
             false => Verdict::Waits,
@@ -523,31 +541,8 @@ impl<S: Socket> Connection<S> {
     }
 }
 
-impl Tally {
-    /// Adds all to the metrics and begins anew.
-    pub fn report(&mut self, shared: &Shared) {
-        let metrics = &shared.metrics;
-        let tally = std::mem::take(self);
-        let Tally { bytes_in, bytes_out, messages_in, messages_out, sends, skipped, pings, .. } = tally;
-        if sends + bytes_in + messages_in + messages_out + skipped + tally.inputs_skipped == 0
-            && tally.outbox == 0
-        {
-            return;
-        }
-        metrics.bytes.inc_by(Direction::In, bytes_in);
-        metrics.bytes.inc_by(Direction::Out, bytes_out);
-        metrics.messages.inc_by(Direction::In, messages_in);
-        metrics.messages.inc_by(Direction::Out, messages_out);
-        metrics.send_syscalls.inc_by(sends);
-        metrics.skipped_updates.inc_by(skipped);
-        metrics.inputs_skipped.inc_by(tally.inputs_skipped);
-        metrics.pings.inc_by(pings);
-        metrics.outbox_bytes.inc_by(tally.outbox);
-    }
-}
-
 fn turn<'a>(now: Time, shared: &'a Arc<Shared>, pulse: Pulse, outbox: &'a mut Outbox) -> Turn<'a> {
-    Turn { now, site: &shared.site, pulse, out: outbox.tail() }
+    Turn { now, site: &shared.site, pulse, out: outbox.tail(), cost: 0 }
 }
 
 /// Who asks without TLS is told, rather than left with the bytes of an alert.

@@ -11,9 +11,10 @@ use crossbeam_channel::Sender;
 
 use super::Shared;
 use super::commands::Commands;
-use super::connection::{Connection, Desk, Tally, Verdict};
+use super::connection::{Connection, Desk, Verdict};
 use super::fanout::{History, Missing};
 use super::table::Table;
+use super::tally::Tally;
 use super::tls::Identity;
 use super::transport::{Buffers, Socket, Transport};
 use crate::addresses::Peer;
@@ -64,6 +65,7 @@ impl<S: Socket> Hub<S> {
             buffers: Buffers::new(),
             compose: Vec::new(),
             deflate: SharedWriter::default(),
+            deflate_cost: 0,
             missing: Missing::default(),
             pings_left: 0,
             shared,
@@ -193,14 +195,23 @@ impl<S: Socket> Hub<S> {
 
     /// Each connection that stood in the queue gets one turn.
     pub fn serve_run_queue(&mut self) {
+        self.desk.deflate_cost = 0;
+        let mut next = Vec::new();
         for _ in 0..self.run_queue.len() {
             let Some(conn) = self.run_queue.pop_front() else { return };
             let Some(connection) = self.connections.find(conn) else { continue };
             connection.queued = false;
             let pulse = pulse(&self.rooms, connection);
-            let verdict = connection.work(&mut self.desk, pulse);
-            self.carry_out(conn, verdict);
+            match connection.work(&mut self.desk, pulse) {
+                Verdict::Next => {
+                    connection.queued = true;
+                    next.push(conn);
+                }
+                verdict => self.carry_out(conn, verdict),
+            }
         }
+        // In their order, ahead of those who had their turn.
+        next.into_iter().rev().for_each(|conn| self.run_queue.push_front(conn));
     }
 
     /// Sends a slice of what is to be sent, so that reading goes on in between; `out_of_time` ends it early.
@@ -352,7 +363,7 @@ impl<S: Socket> Hub<S> {
     fn carry_out(&mut self, conn: ConnId, verdict: Verdict) {
         match verdict {
             Verdict::Waits => {}
-            Verdict::Again => {
+            Verdict::Again | Verdict::Next => {
                 if let Some(connection) = self.connections.find(conn) {
                     enqueue(&mut self.run_queue, connection);
                 }

@@ -10,13 +10,14 @@
 mod acceptor;
 mod commands;
 mod connection;
-pub mod ends;
+mod ends;
 pub mod fanout;
 // Public for the simulation of the edge alone, which puts its own sockets in.
 #[doc(hidden)]
 pub mod hub;
 mod outbox;
 mod table;
+mod tally;
 #[cfg_attr(not(feature = "tls"), path = "without_tls.rs")]
 pub mod tls;
 #[doc(hidden)]
@@ -35,6 +36,7 @@ use mio::{Events, Interest, Poll, Token, Waker};
 use crate::addresses::{Peer, TooMany};
 use crate::bridge::{BATCHES_MAX, Command, SharedBatch};
 use crate::close_reason::CloseReason;
+use crate::config::Config;
 use crate::config::limits::ACCEPTS_PER_TURN;
 use crate::metrics::Metrics;
 use crate::session::site::Site;
@@ -65,6 +67,20 @@ pub struct Shared {
 }
 
 impl Shared {
+    /// What a configuration says of all io threads. [`Time`] begins now.
+    pub fn new(config: &Config, site: Site, tls: Option<tls::Identity>) -> Shared {
+        Shared {
+            site,
+            metrics: Arc::default(),
+            connections_max: config.connections_max,
+            tls,
+            slow_timeout: config.slow_timeout,
+            origin: Instant::now(),
+            ends: Ends::default(),
+            stop: AtomicBool::new(false),
+        }
+    }
+
     /// Now, for the cores.
     pub fn now(&self) -> Time {
         Time::from_micros(self.origin.elapsed().as_micros() as u64)

@@ -12,12 +12,14 @@
 //! joined, refused, removed            a room answered
 //! ```
 //! A reliable ask that nobody can take stops the reading of this session alone: `handle_bytes` leaves the rest of its input to the
-//! caller. Inputs never stop it: four wait, and the oldest makes room.
+//! caller. Inputs never stop it: four wait, and the oldest makes room. So does compression, when it has cost what a turn may: the caller
+//! brings the rest in the next one.
 //!
 //! Who closes first says so in a close frame and waits for the other's ([`Session::awaits_close`]); what else still comes is
 //! passed over. After an error of the peer's nothing is read at all (RFC 6455, 7.1.7).
 
 mod echo;
+mod end;
 pub mod origins;
 mod play;
 mod rate;
@@ -33,13 +35,16 @@ use tickyard_protocol::types::Tick;
 use crate::addresses::Peer;
 use crate::bridge::{Ask, Leave, RemovedWhy, RoomId};
 use crate::close_reason::CloseReason;
-use crate::config::limits::{FRAGMENTS_MAX, HELLO_BYTES_MAX, INPUTS_MAX, REPLIES_BYTES_MAX};
+use crate::config::limits::{
+    DEFLATE_COST_PER_CONNECTION, FRAGMENTS_MAX, HELLO_BYTES_MAX, INPUTS_MAX, REPLIES_BYTES_MAX,
+};
 use crate::http::HeadScan;
 use crate::time::Time;
 use crate::websocket::deflate::{Agreement, Writer};
 use crate::websocket::frame::{Opcode, write_close, write_frame};
-use crate::websocket::{self, CloseCode, Event, ReadError, Role, WebSocket};
+use crate::websocket::{self, CloseCode, Event, Role, WebSocket};
 use echo::Echo;
+use end::End;
 use rate::Metered;
 pub use request::write_unavailable;
 use site::{Compression, Site};
@@ -134,6 +139,15 @@ pub struct Turn<'a> {
     pub pulse: Pulse,
     /// Where bytes for the peer go: what waits for it already, and more behind it.
     pub out: &'a mut Vec<u8>,
+    /// What compression has cost so far, see [`INFLATE_COST`](crate::websocket::deflate::INFLATE_COST).
+    pub cost: usize,
+}
+
+impl Turn<'_> {
+    /// Whether it has cost what one connection's turn may: the rest of its input is for another.
+    pub fn is_spent(&self) -> bool {
+        self.cost >= DEFLATE_COST_PER_CONNECTION
+    }
 }
 
 impl Session {
@@ -153,10 +167,11 @@ impl Session {
         }
     }
 
-    /// Takes bytes from the peer and moves `input` past those it used. Stops early when an ask waits to be taken.
+    /// Takes bytes from the peer and moves `input` past those it used. Stops early when an ask waits to be taken, and when the turn is
+    /// spent.
     pub fn handle_bytes(&mut self, turn: &mut Turn, input: &mut &mut [u8]) {
         self.heard = turn.now;
-        while !input.is_empty() && self.ask.is_none() {
+        while !input.is_empty() && self.ask.is_none() && !turn.is_spent() {
             match &mut self.phase {
                 Phase::Request(_) => self.read_request(turn, input),
                 Phase::Hello(greeting) => match read_hello(greeting, turn, input) {
@@ -165,7 +180,7 @@ impl Session {
                     Err(end) => self.end(turn, end),
                 },
                 Phase::Echo(echo) => {
-                    if let Err(end) = echo.read(turn.out, input, &mut self.counts) {
+                    if let Err(end) = echo.read(turn, input, &mut self.counts) {
                         self.end(turn, end);
                     }
                 }
@@ -310,6 +325,16 @@ impl Session {
         }
     }
 
+    /// Whether what comes may be compressed, and so dear to read.
+    pub fn may_inflate(&self) -> bool {
+        match &self.phase {
+            Phase::Hello(greeting) => greeting.socket.socket.may_inflate(),
+            Phase::Echo(echo) => echo.socket.may_inflate(),
+            Phase::Play(play) => play.socket.socket.may_inflate(),
+            Phase::Request(_) | Phase::Parting(..) | Phase::Closing(_) => false,
+        }
+    }
+
     /// Whether the session is of a WebSocket.
     pub fn is_upgraded(&self) -> bool {
         matches!(self.phase, Phase::Hello(_) | Phase::Echo(_) | Phase::Play(_))
@@ -442,47 +467,6 @@ impl Session {
     }
 }
 
-/// How a session ends.
-#[derive(Debug)]
-struct End {
-    reason: CloseReason,
-    /// `None`: a close frame without a code answers one.
-    code: Option<CloseCode>,
-    text: &'static str,
-    leave: Leave,
-    /// For the log.
-    cause: Option<Box<str>>,
-}
-
-impl End {
-    fn new(reason: CloseReason, code: CloseCode, text: &'static str) -> End {
-        End { reason, code: Some(code), text, leave: Leave::Removed, cause: None }
-    }
-
-    fn policy(reason: CloseReason, text: &'static str) -> End {
-        End::new(reason, CloseCode::POLICY, text)
-    }
-
-    /// RFC 6455, 5.5.1: a close frame is answered with one; its code is echoed.
-    fn by_peer(code: Option<CloseCode>) -> End {
-        End { reason: CloseReason::NormalByPeer, code, text: "", leave: Leave::Left, cause: None }
-    }
-}
-
-impl From<ReadError> for End {
-    fn from(error: ReadError) -> End {
-        let code = error.close_code();
-        let (reason, text) = match error {
-            ReadError::TooLong => (CloseReason::TooBig, "message too long"),
-            ReadError::TooFragmented => (CloseReason::Rate, "too many fragments"),
-            ReadError::Deflate => (CloseReason::InvalidDeflate, "broken compression"),
-            ReadError::Utf8 | ReadError::CloseReason => (CloseReason::InvalidUtf8, "invalid UTF-8"),
-            _ => (CloseReason::ProtocolError, "broken frame"),
-        };
-        End { cause: Some(error.to_string().into()), ..End::new(reason, code, text) }
-    }
-}
-
 fn read_hello(
     greeting: &mut Greeting,
     turn: &mut Turn,
@@ -490,7 +474,7 @@ fn read_hello(
 ) -> Result<Option<play::Hello>, End> {
     let Greeting { socket, bytes, .. } = greeting;
     let before = input.len();
-    let event = socket.read(&turn.site.limits, turn.now, input)?;
+    let event = socket.read(turn, input)?;
     *bytes += before - input.len();
     match event {
         Some(Event::Close(close)) => Err(End::by_peer(close.map(|(code, _)| code))),

@@ -89,7 +89,7 @@ impl Session {
 }
 
 impl Play {
-    /// Reads until an ask comes up or the input is used.
+    /// Reads until an ask comes up, the turn is spent or the input is used.
     pub(super) fn read(
         &mut self,
         turn: &mut Turn,
@@ -100,6 +100,7 @@ impl Play {
         let asked = loop {
             match self.read_one(turn, input, counts, &mut pong) {
                 Ok(Some(Read::Ask(ask))) => break Ok(Some(ask)),
+                Ok(Some(Read::Done)) if turn.is_spent() => break Ok(None),
                 Ok(Some(Read::Done)) => {}
                 Ok(None) => break Ok(None),
                 Err(end) => break Err(end),
@@ -116,8 +117,7 @@ impl Play {
         counts: &mut Counts,
         pong: &mut Pongs,
     ) -> Result<Option<Read>, End> {
-        let limits = &turn.site.limits;
-        let Some(event) = self.socket.read(limits, turn.now, input)? else { return Ok(None) };
+        let Some(event) = self.socket.read(turn, input)? else { return Ok(None) };
         let bytes = match event {
             Event::Binary(bytes) => bytes,
             Event::Ping(payload) => {

@@ -1,15 +1,15 @@
 //! A WebSocket whose peer may send so many frames and so many bytes: two token buckets.
 //!
 //! Every frame costs, whatever it is (RFC 6455, 5.4 allows empty fragments, and control frames within a message), and so does every
-//! byte as it stood on the wire: no way of slicing makes a flood cheap.
+//! byte as it stood on the wire: no way of slicing makes a flood cheap. A compressed message pays for what it says as well.
 
 use serde::{Deserialize, Serialize};
 
-use super::End;
+use super::{End, Turn};
 use crate::close_reason::CloseReason;
 use crate::config::limits::{Budget, Limits};
 use crate::time::Time;
-use crate::websocket::{Event, WebSocket};
+use crate::websocket::{Event, Spent, WebSocket};
 
 /// A WebSocket and what its peer has left to send.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -27,15 +27,17 @@ impl Metered {
     /// Reads the next event, if the peer may send what that took.
     pub(super) fn read<'a, 'b: 'a>(
         &'a mut self,
-        limits: &Limits,
-        now: Time,
+        turn: &mut Turn,
         input: &mut &'b mut [u8],
     ) -> Result<Option<Event<'a>>, End> {
-        let (before, mut frames) = (input.len(), 0);
-        let event = self.socket.read_counted(input, &mut frames)?;
+        let (before, mut spent) = (input.len(), Spent::default());
+        let event = self.socket.read_counted(input, &mut spent);
+        turn.cost += spent.cost;
+        let event = event?;
         // Nothing comes after a close, so nobody needs to know what it cost.
         let is_close = matches!(event, Some(Event::Close(_)));
-        if !is_close && !self.rate.take(limits, now, frames, before - input.len()) {
+        let bytes = before - input.len() + spent.inflated;
+        if !is_close && !self.rate.take(&turn.site.limits, turn.now, spent.frames, bytes) {
             return Err(End::policy(CloseReason::Rate, "too many messages"));
         }
         Ok(event)

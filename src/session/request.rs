@@ -13,7 +13,7 @@ use crate::bridge::Leave;
 use crate::close_reason::CloseReason;
 use crate::http::{HEAD_BYTES_MAX, HttpError, RequestHead, Response, Status, write_refusal};
 use crate::websocket::deflate::{Agreement, Terms};
-use crate::websocket::handshake::Upgrade;
+use crate::websocket::handshake::{Refusal, Upgrade};
 
 impl Session {
     /// Collects the head; what follows it stays in `input` for the phase that it leads to.
@@ -44,6 +44,11 @@ impl Session {
         match answer {
             Answer::Play(deflate) => self.phase = Phase::Hello(greeting(turn, deflate)),
             Answer::Echo(deflate) => self.phase = Phase::Echo(Box::new(Echo::new(deflate))),
+            Answer::Refused(refusal) => {
+                *input = &mut [];
+                self.cause = Some(refusal.why().into());
+                self.close(CloseReason::BadHandshake, Leave::Removed);
+            }
             Answer::Close(reason) => {
                 *input = &mut [];
                 self.close(reason, Leave::Removed);
@@ -99,6 +104,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(5);
 enum Answer {
     Play(Option<Agreement>),
     Echo(Option<Agreement>),
+    Refused(Refusal),
     Close(CloseReason),
 }
 
@@ -155,7 +161,7 @@ fn upgrade(
         Ok(upgrade) => upgrade.with_deflate(head, terms),
         Err(refusal) => {
             refusal.write(turn.out);
-            return Answer::Close(CloseReason::BadHandshake);
+            return Answer::Refused(refusal);
         }
     };
     let origin = head.headers.get("origin");

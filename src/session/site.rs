@@ -11,8 +11,9 @@ use crate::bridge::RoomId;
 use crate::config::limits::Limits;
 use crate::time::Time;
 
-/// What is the same for all sessions of a server.
-#[derive(Debug)]
+/// What is the same for all sessions of a server. The default has no room and no page, holds everybody to the default limits, and lets
+/// pages of its own place connect.
+#[derive(Debug, Default)]
 pub struct Site {
     /// The rooms that can be entered.
     pub places: Vec<Place>,

@@ -10,11 +10,10 @@ use tickyard_protocol::message::{
 use tickyard_protocol::types::{CellId, Seq};
 
 use super::origins::Origins;
-use super::site::{Compression, Page, Place, Warned};
+use super::site::{Page, Place, Warned};
 use super::*;
-use crate::addresses::Addresses;
 use crate::bridge::{Join, Message};
-use crate::config::limits::{HANDSHAKE_TIMEOUT, Limits, MESSAGE_BYTES_MAX};
+use crate::config::limits::{HANDSHAKE_TIMEOUT, MESSAGE_BYTES_MAX};
 
 mod closing;
 mod flooding;
@@ -35,12 +34,8 @@ pub(crate) fn site() -> Site {
         }],
         pages: PAGES,
         echo: true,
-        deflate: Compression::Off,
-        hsts: false,
         origins: Origins::LOOPBACK,
-        addresses: Addresses::default(),
-        limits: Limits::default(),
-        origin_warned: Warned::default(),
+        ..Site::default()
     }
 }
 
@@ -63,7 +58,7 @@ impl Peer {
 
     fn with<R>(&mut self, deed: impl FnOnce(&mut Session, &mut Turn) -> R) -> R {
         let pulse = Pulse { tick: Tick(5), due: Time::ZERO };
-        let mut turn = Turn { now: self.now, site: &self.site, pulse, out: &mut self.out };
+        let mut turn = Turn { now: self.now, site: &self.site, pulse, out: &mut self.out, cost: 0 };
         deed(&mut self.session, &mut turn)
     }
 

@@ -6,9 +6,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::deflate::Inflate;
+use super::deflate::{Inflate, inflate_cost};
 use super::frame::{Header, Opcode};
-use super::{Event, Limits, ReadError};
+use super::{Event, Limits, ReadError, Spent};
 
 /// The message that is being collected, if any.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -38,7 +38,12 @@ const KEPT_BYTES_MAX: usize = 4 * 1024;
 
 impl Assembly {
     /// Whether a data frame may come now, and is within the limits. Stores nothing.
-    pub(super) fn check(&self, header: Header, limits: Limits) -> Result<(), ReadError> {
+    pub(super) fn check(
+        &self,
+        header: Header,
+        limits: Limits,
+        inflate: Option<&Inflate>,
+    ) -> Result<(), ReadError> {
         match (header.opcode, self.message) {
             // RFC 6455, 5.4: fragments of one message are not interleaved with another's.
             (Opcode::Text | Opcode::Binary, Message::Text | Message::Binary) => {
@@ -53,8 +58,11 @@ impl Assembly {
             }
             _ => {}
         }
+        let compressed = header.compressed || (header.opcode == Opcode::Continuation && self.compressed);
+        let max =
+            inflate.filter(|_| compressed).map_or(limits.message_bytes_max, |inflate| inflate.bytes_max);
         // As u64, before any cast or sum: the peer may announce up to 2^63 - 1.
-        if header.len > limits.message_bytes_max.saturating_sub(self.buffer.len()) as u64 {
+        if header.len > max.saturating_sub(self.buffer.len()) as u64 {
             return Err(ReadError::TooLong);
         }
         Ok(())
@@ -82,11 +90,11 @@ impl Assembly {
     pub(super) fn deliver(
         &mut self,
         inflate: &mut Option<Inflate>,
-        limits: Limits,
+        spent: &mut Spent,
     ) -> Result<Event<'_>, ReadError> {
         if self.compressed {
             let payload = std::mem::take(&mut self.buffer);
-            self.inflate(&payload, inflate, limits)?;
+            self.inflate(&payload, inflate, spent)?;
         }
         self.lend()
     }
@@ -97,10 +105,10 @@ impl Assembly {
         opcode: Opcode,
         payload: &[u8],
         inflate: &mut Option<Inflate>,
-        limits: Limits,
+        spent: &mut Spent,
     ) -> Result<Event<'_>, ReadError> {
         self.begin_fragment(opcode, true);
-        self.inflate(payload, inflate, limits)?;
+        self.inflate(payload, inflate, spent)?;
         self.lend()
     }
 
@@ -108,10 +116,13 @@ impl Assembly {
         &mut self,
         payload: &[u8],
         inflate: &mut Option<Inflate>,
-        limits: Limits,
+        spent: &mut Spent,
     ) -> Result<(), ReadError> {
         let inflate = inflate.as_mut().expect("a header says compressed only where that was agreed on");
-        inflate.read(payload, limits.message_bytes_max, &mut self.buffer)
+        let done = inflate.read(payload, &mut self.buffer);
+        spent.inflated += self.buffer.len();
+        spent.cost += inflate_cost(payload.len(), self.buffer.len());
+        done
     }
 
     fn lend(&mut self) -> Result<Event<'_>, ReadError> {

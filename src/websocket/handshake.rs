@@ -108,7 +108,8 @@ impl Refusal {
         http::write_refusal(out, self.status(), headers, self.why());
     }
 
-    fn why(self) -> &'static str {
+    /// What is wrong and what would do instead, for a person.
+    pub fn why(self) -> &'static str {
         match self {
             Self::Body => "a request for a WebSocket has no body",
             Self::Connection => {

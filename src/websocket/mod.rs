@@ -48,6 +48,17 @@ pub struct Limits {
     pub fragments_max: u32,
 }
 
+/// What reading took. A peer that is held to a rate pays for it, and a server divides it among its turns.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Spent {
+    /// Frames that began, also those that are no message yet.
+    pub frames: u32,
+    /// Bytes that compressed messages said.
+    pub inflated: usize,
+    /// What inflating them cost, see [`deflate::INFLATE_COST`].
+    pub cost: usize,
+}
+
 /// What the peer said. A whole message each; never a piece of one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event<'a> {
@@ -218,8 +229,22 @@ impl WebSocket {
 
     /// The same with compression as the handshake agreed on.
     pub fn with_deflate(mut self, agreement: Option<Agreement>) -> Self {
-        self.inflate = agreement.map(|agreement| Inflate::new(agreement, self.role));
+        let max = self.limits.message_bytes_max;
+        self.inflate = agreement.map(|agreement| Inflate::new(agreement, self.role, max));
         self
+    }
+
+    /// The same, and a compressed message may have only so many bytes, as it comes and as what it says.
+    pub fn with_compressed_bytes_max(mut self, max: usize) -> Self {
+        if let Some(inflate) = &mut self.inflate {
+            inflate.bytes_max = inflate.bytes_max.min(max);
+        }
+        self
+    }
+
+    /// Whether messages may come compressed, which is dearer to read than others.
+    pub fn may_inflate(&self) -> bool {
+        self.inflate.is_some()
     }
 
     /// Reads the next event and moves `input` past the bytes that it took.
@@ -228,25 +253,24 @@ impl WebSocket {
     /// `input` is unmasked there and lent from there; others are collected inside. After a close or an error the
     /// rest of the input is discarded, here and in all later calls.
     pub fn read<'a, 'b: 'a>(&'a mut self, input: &mut &'b mut [u8]) -> Result<Option<Event<'a>>, ReadError> {
-        self.read_counted(input, &mut 0)
+        self.read_counted(input, &mut Spent::default())
     }
 
-    /// Like [`Self::read`], and adds the frames that began to `frames`: a peer that is held to a rate pays for each, also for
-    /// those that are no message yet.
+    /// Like [`Self::read`], and adds to `spent` what that took.
     pub fn read_counted<'a, 'b: 'a>(
         &'a mut self,
         input: &mut &'b mut [u8],
-        frames: &mut u32,
+        spent: &mut Spent,
     ) -> Result<Option<Event<'a>>, ReadError> {
-        let step = if self.ended { self.discard() } else { self.advance(input, frames) };
-        let Self { ended, control, assembly, inflate, limits, .. } = self;
+        let step = if self.ended { self.discard() } else { self.advance(input, &mut spent.frames) };
+        let Self { ended, control, assembly, inflate, .. } = self;
         let event = match step {
             Ok(Step::Starved) => Ok(None),
             Ok(Step::Whole(opcode, payload)) => event(opcode, payload).map(Some),
             Ok(Step::Control(opcode)) => event(opcode, control).map(Some),
-            Ok(Step::Message) => assembly.deliver(inflate, *limits).map(Some),
+            Ok(Step::Message) => assembly.deliver(inflate, spent).map(Some),
             Ok(Step::Compressed(opcode, payload)) => {
-                assembly.deliver_compressed(opcode, payload, inflate, *limits).map(Some)
+                assembly.deliver_compressed(opcode, payload, inflate, spent).map(Some)
             }
             Err(error) => Err(error),
         };
@@ -345,7 +369,7 @@ impl WebSocket {
             _ => {}
         }
         if !header.opcode.is_control() {
-            self.assembly.check(header, self.limits)?;
+            self.assembly.check(header, self.limits, self.inflate.as_ref())?;
         }
         Ok(Frame::new(header))
     }

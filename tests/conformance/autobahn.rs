@@ -10,8 +10,7 @@ mod frames;
 #[path = "autobahn/utf8.rs"]
 mod utf8;
 
-use tickyard::session::origins::Origins;
-use tickyard::session::site::{Compression, Site, Warned};
+use tickyard::session::site::Site;
 use tickyard::session::{Pulse, Session, Turn};
 use tickyard::time::Time;
 
@@ -162,7 +161,7 @@ impl Peer {
     fn hear(&mut self, piece: &[u8]) {
         match self {
             Peer::Server { session, site, out } => {
-                let mut turn = Turn { now: NOW, site, pulse: Pulse::default(), out };
+                let mut turn = Turn { now: NOW, site, pulse: Pulse::default(), out, cost: 0 };
                 session.handle_bytes(&mut turn, &mut &mut piece.to_vec()[..]);
             }
             Peer::Client { socket, heard } => feed(socket, piece, heard),
@@ -179,17 +178,7 @@ impl Peer {
 }
 
 fn site() -> Site {
-    Site {
-        places: Vec::new(),
-        pages: &[],
-        echo: true,
-        deflate: Compression::Off,
-        hsts: false,
-        origins: Origins::LOOPBACK,
-        addresses: tickyard::addresses::Addresses::default(),
-        limits: tickyard::config::limits::Limits::default(),
-        origin_warned: Warned::default(),
-    }
+    Site { echo: true, ..Site::default() }
 }
 
 fn answer_to(heard: &Heard) -> Option<Answer> {

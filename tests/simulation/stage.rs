@@ -1,30 +1,23 @@
 //! The server without its threads: the io thread's hub, a room, the channel between them, and a clock that we turn.
 
-#![allow(
-    clippy::disallowed_types,
-    reason = "what io threads share has an Instant in it, at which nobody looks here"
-)]
-
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crossbeam_channel::Receiver;
+use tickyard::Config;
 use tickyard::addresses::{self, Addresses};
 use tickyard::bridge::{Ask, BATCHES_MAX, Batch, Command, ConnId, RoomId, SharedBatch};
 use tickyard::close_reason::CloseReason;
 use tickyard::config::limits::{ANSWERS_BYTES_MAX, Limits, READ_BYTES_PER_TURN};
 use tickyard::game::Random;
 use tickyard::game::arena::Arena;
-use tickyard::metrics::Metrics;
 use tickyard::net::Shared;
-use tickyard::net::ends::Ends;
 use tickyard::net::hub::Hub;
 use tickyard::protocol::types::PlayerId;
 use tickyard::session::origins::Origins;
-use tickyard::session::site::{Compression, Page, Place, Site, Warned};
+use tickyard::session::site::{Compression, Page, Place, Site};
 use tickyard::sim::{AnyRoom, Room, RoomConfig};
 use tickyard::time::Time;
 
@@ -339,7 +332,6 @@ fn shared() -> Shared {
         pages: PAGES,
         echo: true,
         deflate: Compression::State,
-        hsts: false,
         origins: Origins::LOOPBACK,
         addresses: Addresses::new(ADDRESS_MAX, false, vec!["10.0.0.0/8".parse().expect("a network")]),
         limits: Limits {
@@ -348,18 +340,11 @@ fn shared() -> Shared {
             idle_timeout: Duration::from_secs(5),
             ..Limits::default()
         },
-        origin_warned: Warned::default(),
+        ..Site::default()
     };
-    Shared {
-        site,
-        tls: None,
-        metrics: Arc::new(Metrics::new()),
-        connections_max: CONNECTIONS_MAX,
-        slow_timeout: Duration::from_secs(4),
-        origin: Instant::now(),
-        ends: Ends::default(),
-        stop: AtomicBool::new(false),
-    }
+    let slow_timeout = Duration::from_secs(4);
+    let config = Config { connections_max: CONNECTIONS_MAX, slow_timeout, ..Config::default() };
+    Shared::new(&config, site, None)
 }
 
 const START: Time = Time::from_secs(100);

@@ -216,6 +216,10 @@ fn a_mistake_in_the_file_is_told_with_its_line_and_key() {
     assert!(error("seed = \n").starts_with("a.toml, line 1: "));
     assert!(error("seed = 1\nseed = 2\n").starts_with("a.toml, line 2: duplicate key"));
     assert!(error("allow-origin = [\n\"https://A\"]").starts_with("a.toml, line 1, allow-origin: "));
+    assert_eq!(
+        error("trusted-proxy = \"10.0.0.7\"\n"),
+        "a.toml, line 1, trusted-proxy: invalid type: string \"10.0.0.7\", expected a list, as in [\"…\"]"
+    );
     assert!(error("echo = [true]\n").starts_with("a.toml, line 1, echo: invalid type: sequence"));
 }
 
@@ -283,6 +287,25 @@ fn limits_that_contradict_each_other_are_refused_with_the_way_out() {
          lets through at once"
     );
     assert_eq!(said(&["--max-message-bytes=131072"]), Ok(vec![]));
+}
+
+#[test]
+fn what_opens_a_door_wider_than_it_seems_is_said() {
+    let said = |args: &[&str]| {
+        let args: Vec<String> = args.iter().map(|arg| arg.to_string()).collect();
+        flags(&args).into_config().unwrap().warnings()
+    };
+
+    assert_eq!(said(&["--echo", "--trusted-proxy=10.0.0.0/8"]), [""; 0]);
+    assert_eq!(said(&["--listen=0.0.0.0:7070"]), [""; 0]);
+    assert_eq!(
+        said(&["--echo", "--listen=[::]:7070"]),
+        ["--echo has no rates, and others can reach it: whoever does may use your bandwidth"]
+    );
+    assert_eq!(
+        said(&["--trusted-proxy=127.0.0.1", "--trusted-proxy=::/0"]),
+        ["--trusted-proxy ::/0 believes everybody: whoever connects says whose connection it is"]
+    );
 }
 
 #[test]

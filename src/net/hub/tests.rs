@@ -4,12 +4,13 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::rc::Rc;
-use std::sync::atomic::AtomicBool;
-use std::time::Instant;
 
 use super::*;
+use crate::config::Config;
 use crate::session::tests::site;
 
+#[cfg(feature = "deflate")]
+mod compressed;
 mod silence;
 
 /// One end of a connection; the test holds the other.
@@ -90,16 +91,7 @@ impl Line {
 const START: Time = Time::from_secs(100);
 
 fn hub(tls: Option<Identity>) -> Hub<Line> {
-    let shared = Shared {
-        site: site(),
-        metrics: Arc::default(),
-        connections_max: 1000,
-        tls,
-        slow_timeout: Duration::from_secs(60),
-        origin: Instant::now(),
-        ends: super::super::ends::Ends::default(),
-        stop: AtomicBool::new(false),
-    };
+    let shared = Shared::new(&Config::default(), site(), tls);
     // Whatever is asked of the simulation gets lost.
     let (commands, _) = crossbeam_channel::unbounded();
     Hub::new(0, Arc::new(shared), commands, START)

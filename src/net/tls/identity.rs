@@ -104,9 +104,8 @@ fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, Error> {
     PrivateKeyDer::from_pem_slice(&pem).map_err(|error| {
         let encrypted = pem.windows(ENCRYPTED.len()).any(|window| window == ENCRYPTED);
         match error {
-            Pem::NoItemsFound if encrypted => {
-                wrong(KEY, path, "the key is encrypted; it has to be without a passphrase")
-            }
+            // The old way says so in a header of the PEM, which then cannot be read.
+            _ if encrypted => wrong(KEY, path, "the key is encrypted; it has to be without a passphrase"),
             Pem::NoItemsFound => wrong(
                 KEY,
                 path,

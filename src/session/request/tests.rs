@@ -1,10 +1,9 @@
 //! What each request is answered, and what the end is counted under.
 
 use super::super::origins::Origins;
-use super::super::site::{Compression, Site, Warned};
+use super::super::site::Site;
 use super::*;
 use crate::addresses::Addresses;
-use crate::config::limits::Limits;
 use crate::session::Pulse;
 use crate::time::Time;
 
@@ -13,15 +12,11 @@ const START: Time = Time::from_secs(100);
 fn site() -> Site {
     const PAGES: &[Page] = &[Page { path: "/", content_type: "text/html", body: b"<p>hello" }];
     Site {
-        places: vec![],
         pages: PAGES,
         echo: true,
-        deflate: Compression::Off,
-        hsts: false,
-        origins: Origins { on_loopback: true, ..Origins::default() },
+        origins: Origins::LOOPBACK,
         addresses: Addresses::new(1, false, vec!["10.0.0.0/8".parse().unwrap()]),
-        limits: Limits::default(),
-        origin_warned: Warned::default(),
+        ..Site::default()
     }
 }
 
@@ -39,7 +34,7 @@ impl Asking {
 
     fn with(mut self, site: &Site, deed: impl FnOnce(&mut Session, &mut Turn)) -> Asking {
         let mut out = Vec::new();
-        let mut turn = Turn { now: START, site, pulse: Pulse::default(), out: &mut out };
+        let mut turn = Turn { now: START, site, pulse: Pulse::default(), out: &mut out, cost: 0 };
         deed(&mut self.session, &mut turn);
         self.answer.push_str(&String::from_utf8_lossy(&out));
         self
@@ -215,6 +210,19 @@ fn what_is_noted_of_a_bad_request_is_short_and_holds_no_secret() {
     let long = asked(format!("GET /{}\0", "x".repeat(500)).as_bytes());
     assert_eq!(long.session.cause().map(str::len), Some(64));
     assert_eq!(asked(b"GET /nothing?token=secret HTTP/1.1\r\nHost: a\r\n\r\n").session.cause(), None);
+}
+
+#[test]
+fn what_is_noted_of_a_refused_handshake_is_what_it_lacks() {
+    for (request, cause) in [
+        ("GET /play HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(), "this is a WebSocket: "),
+        (upgrade("/play", "Sec-WebSocket-Extensions: ;\r\n"), "Sec-WebSocket-Extensions is no list"),
+    ] {
+        let Asking { session, .. } = asked(request.as_bytes());
+        assert_eq!(session.closing(), Some(CloseReason::BadHandshake));
+        let said = session.cause().unwrap_or_default();
+        assert!(said.starts_with(cause), "{said}");
+    }
 }
 
 #[test]

@@ -45,6 +45,11 @@ fn an_offer_is_declined_unless_the_server_is_to_compress() {
     peer.send(&compressed(Opcode::Binary, &stored(&hello_message())));
     assert_eq!(peer.closed(), (1002, CloseReason::ProtocolError));
     for deflate in [Compression::On, Compression::State] {
+        let mut silent = Peer::new();
+        silent.site.deflate = deflate;
+        silent.send(upgrade("/play", "").as_bytes());
+        let answer = String::from_utf8(silent.answer()).unwrap();
+        assert!(!answer.contains("Extensions"), "who offers nothing gets nothing: {answer}");
         assert_eq!(offered(deflate, "/echo", "").1.as_deref(), Some(""));
         assert_eq!(
             offered(deflate, "/echo", "; server_max_window_bits=10").1.as_deref(),
@@ -106,4 +111,78 @@ fn an_echo_follows_what_was_agreed_on() {
         assert_eq!((answers[0][0], answers[1][0]), (0xc1, 0xc1));
         assert_eq!(answers[1].len() < answers[0].len(), shorter, "{answers:?}");
     }
+}
+
+#[test]
+fn a_compressed_message_over_the_limit_is_refused_from_its_header_before_a_byte_is_stored() {
+    let max = crate::config::limits::ECHO_COMPRESSED_BYTES_MAX;
+    for (path, max) in [("/echo", max), ("/play", 16 * 1024)] {
+        for compressed in [true, false] {
+            let (mut peer, _) = offered(Compression::On, path, "");
+            let header = |fin: bool, opcode: Opcode, len: usize| {
+                let mut out = Vec::new();
+                let compressed = compressed && opcode != Opcode::Continuation;
+                Header { fin, compressed, opcode, mask: Some(MASK), len: len as u64 }.write(&mut out);
+                out
+            };
+            peer.send(&header(false, Opcode::Binary, 4));
+            peer.send(&[0; 4]);
+            peer.send(&header(true, Opcode::Continuation, max - 3));
+            if path == "/echo" && !compressed {
+                assert_eq!(peer.session.closing(), None, "16 MiB for what comes as it is");
+                continue;
+            }
+            assert_eq!(peer.closed(), (1009, CloseReason::TooBig));
+            assert_eq!(peer.session.held_bytes(), 0);
+        }
+    }
+    // What it says may be as long and no longer.
+    for (len, fits) in [(max, true), (max + 1, false)] {
+        let (mut peer, _) = offered(Compression::On, "/echo", "");
+        let mut payload = Vec::with_capacity(4096);
+        let mut deflater = flate2::Compress::new(flate2::Compression::best(), false);
+        deflater.compress_vec(&vec![0; len], &mut payload, flate2::FlushCompress::Sync).unwrap();
+        payload.truncate(payload.len() - 4);
+        peer.send(&compressed(Opcode::Binary, &payload));
+        assert_eq!(peer.session.closing().is_none(), fits);
+    }
+}
+
+#[test]
+fn a_compressed_message_pays_for_what_it_says_too() {
+    let mut payload = Vec::with_capacity(4096);
+    let mut deflater = flate2::Compress::new(flate2::Compression::best(), false);
+    let ping = [&[tickyard_protocol::message::from_client::PING][..], &[0; 8]].concat();
+    deflater.compress_vec(&ping, &mut payload, flate2::FlushCompress::Sync).unwrap();
+    payload.truncate(payload.len() - 4);
+    let message = compressed(Opcode::Binary, &payload);
+
+    let (mut peer, _) = offered(Compression::On, "/play", "");
+    peer.site.limits.bytes = crate::config::limits::Budget { per_s: 1, burst: 4000 };
+    peer.now = peer.now + std::time::Duration::from_secs(1);
+    peer.send(&compressed(Opcode::Binary, &stored(&hello_message())));
+    peer.session.take_ask();
+    let hello = hello_message().len();
+    let paid = stored(&hello_message()).len() + 6 + hello;
+    let passing = (4000 - paid) / (message.len() + ping.len());
+    for _ in 0..passing {
+        peer.send(&message);
+    }
+    assert_eq!(peer.session.closing(), None);
+    peer.send(&message);
+    assert_eq!(peer.closed(), (1008, CloseReason::Rate));
+}
+
+#[test]
+fn a_turn_stops_once_compression_has_cost_what_it_may_and_the_next_one_goes_on() {
+    let (mut peer, _) = offered(Compression::On, "/echo", "");
+    let bytes = compressed(Opcode::Text, &stored(b"Hello")).repeat(200);
+    let (mut left, mut turns) = (bytes.len(), 0);
+    while left > 0 {
+        left = peer.send(&bytes[bytes.len() - left..]);
+        turns += 1;
+    }
+    assert_eq!(peer.answer(), b"\x81\x05Hello".repeat(200));
+    // Each costs 64 and its 11 bytes; a turn has 4,096.
+    assert_eq!(turns, 4);
 }

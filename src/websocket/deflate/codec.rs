@@ -131,8 +131,9 @@ impl<'a> Input<'a> {
 /// know that the sender's last block had an end.
 const TAIL: [u8; 9] = [0x00, 0x00, 0xff, 0xff, 0x01, 0x00, 0x00, 0xff, 0xff];
 
-/// RFC 7692, 7.2.3.4: blocks may follow a final one. Each such costs a new inflater, so not in any number.
-const STREAMS_MAX: usize = 64;
+/// RFC 7692, 7.2.3.4: blocks may follow a final one. Each such costs a new inflater, so not in any number. Who ends messages with a
+/// final block needs two.
+const STREAMS_MAX: usize = 8;
 
 /// How much longer than its payload a message is taken to be at first.
 const FIRST_GUESS: usize = 4;

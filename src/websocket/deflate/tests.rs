@@ -1,6 +1,7 @@
 use super::offer::Offer;
 use super::*;
 use crate::http::ResponseHead;
+use crate::websocket::{Event, Limits, Spent, WebSocket};
 
 /// What a client and a server agree on if the client says `params`.
 fn agreement(params: &str) -> Agreement {
@@ -13,10 +14,10 @@ fn agreement(params: &str) -> Agreement {
 const FRESH: &str = "; server_no_context_takeover; client_no_context_takeover";
 
 fn inflate(params: &str, payloads: &[&[u8]]) -> Vec<Result<String, ReadError>> {
-    let mut inflate = Inflate::new(agreement(params), Role::Server);
+    let mut inflate = Inflate::new(agreement(params), Role::Server, 1000);
     let mut out = Vec::new();
     let read = |payload: &&[u8]| {
-        inflate.read(payload, 1000, &mut out)?;
+        inflate.read(payload, &mut out)?;
         Ok(String::from_utf8(out.clone()).unwrap())
     };
     payloads.iter().map(read).collect()
@@ -64,3 +65,49 @@ fn the_example_of_the_rfc_is_written() {
     codec::deflate(15, &[], b"", &mut out);
     assert_eq!(out, [0x00]);
 }
+
+#[test]
+fn inflating_stops_one_byte_over_the_limit_and_never_has_room_for_more() {
+    let bomb = |len: usize| {
+        let mut out = Vec::new();
+        codec::deflate(15, &[], &vec![0; len], &mut out);
+        out
+    };
+    // Of no such size that doubling would end at the limit by itself.
+    for max in [0, 1, 999, 5_000, 16 * 1024 - 1, 300_000] {
+        for len in [max + 1, 2 * max + 2, 64 * 1024, 1024 * 1024] {
+            let mut out = Vec::new();
+            assert_eq!(codec::inflate(&[], &bomb(len.max(max + 1)), max, &mut out), Err(ReadError::TooLong));
+            assert_eq!((out.len(), out.capacity()), (max + 1, max + 1), "{len} over {max}");
+        }
+        let mut out = Vec::new();
+        assert_eq!(codec::inflate(&[], &bomb(max), max, &mut out), Ok(()));
+        assert_eq!(out.len(), max);
+        assert!(out.capacity() <= max + 1, "{}", out.capacity());
+    }
+}
+
+#[test]
+fn what_it_costs_follows_the_payload_and_compressing_the_window() {
+    let mut writer = Writer::new(Some(agreement("")), Role::Client);
+    let mut socket = WebSocket::new(Role::Server, LIMITS).with_deflate(Some(agreement("")));
+    let message = [b'a'; 4096];
+    for window in [0, 4096] {
+        let (mut frame, mut spent) = (Vec::new(), Spent::default());
+        assert_eq!(
+            writer.write(&mut frame, Opcode::Binary, &message, Some([0; 4])),
+            INFLATE_COST + window / 128 + 256
+        );
+        let payload = frame.len() - 6;
+        let event = socket.read_counted(&mut &mut frame[..], &mut spent);
+        assert_eq!(event, Ok(Some(Event::Binary(&message))));
+        assert_eq!(spent, Spent { frames: 1, inflated: 4096, cost: INFLATE_COST + payload + 32 });
+    }
+    let mut frame = Vec::new();
+    assert_eq!(writer.write(&mut frame, Opcode::Binary, &message[..63], Some([0; 4])), 0, "as it is");
+    let mut spent = Spent::default();
+    socket.read_counted(&mut &mut frame[..], &mut spent).unwrap();
+    assert_eq!(spent, Spent { frames: 1, inflated: 0, cost: 0 });
+}
+
+const LIMITS: Limits = Limits { message_bytes_max: 16 * 1024, fragments_max: 64 };

@@ -19,6 +19,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 import tickyard_wire as wire
+from proof import hold
 from raw import CLOSE, PING, Raw
 from server import Server, rss_bytes
 from ways import Certificates
@@ -50,20 +51,18 @@ CROWDS = [
 ]
 
 
-def idle_connections() -> list[str]:
-    """Measures each crowd and says what it found; those that cost too much."""
+def silence() -> None:
+    """10,000 connections that say nothing cost less than 1 KiB each, with a seat 2 KiB; 5,000 over TLS less than 16 KiB."""
     failed = []
     with tempfile.TemporaryDirectory() as folder:
         certificates = Certificates(Path(folder))
         for crowd in CROWDS:
             cost = cost_bytes(crowd, certificates)
-            good = cost <= crowd.bytes_max
-            print(
-                f"  {'ok  ' if good else 'FAIL'}  {crowd.count} {crowd.what}: {cost:.0f} bytes each, {crowd.bytes_max} allowed",
-                flush=True,
-            )
-            failed.extend([] if good else [crowd.what])
-    return failed
+            good = cost < crowd.bytes_max
+            found = f"{crowd.count} {crowd.what}: {cost:.0f} bytes each, less than {crowd.bytes_max} wanted"
+            print(f"  {'ok  ' if good else 'FAIL'}  {found}", flush=True)
+            failed += [] if good else [crowd.what]
+    hold(not failed, f"silence is cheap {failed or ''}")
 
 
 def cost_bytes(crowd: Crowd, certificates: Certificates) -> float:

@@ -16,16 +16,16 @@ import socket
 import ssl
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from proof import SWARM, hold
 from raw import Raw
 from server import ROOT, Server, wait_until
 from ways import Certificates
 
-SWARM = ROOT / "target" / "release" / "swarm"
 PAGE = ROOT / "docs" / "operations.md"
 # Longer than the 60 s after which nginx ends a connection on which nothing is said.
 IDLE_SECONDS = 90
@@ -191,8 +191,10 @@ def key_hash(certificates: Certificates) -> str:
     return base64.b64encode(hashlib.sha256(base64.b64decode("".join(lines[1:-1]))).digest()).decode()
 
 
-def proxies(hold: Callable[[bool, str], None]) -> None:
-    """Through nginx, HAProxy and tinyproxy as the page says: played, idle for 90 s, played on; and whose it was is known."""
+def all_ways() -> None:
+    """nginx, HAProxy as docs/operations.md says, a forward proxy: Chromium plays, sits idle for 90 s, plays on."""
+    modules = ROOT / "tests" / "foreign"
+    subprocess.run(["npm", "ci", "--no-audit", "--no-fund", "--loglevel=error"], cwd=modules, check=True)
     with ExitStack() as stack:
         enter = stack.enter_context
         folder = Path(enter(tempfile.TemporaryDirectory()))
@@ -206,10 +208,10 @@ def proxies(hold: Callable[[bool, str], None]) -> None:
             ways.add(f"{name}-wss", secure_port, server, tls=True)
         ways.add("passthrough", enter(passthrough(folder, secure)), secure, tls=True)
         for way in ways.all:
-            ways.knock(way, hold)
+            ways.knock(way)
         browsers = [ways.browser([*ways.all]), ways.browser([way for way in ways.all if way.tls], tunnel=True)]
         for way in ways.all:
-            ways.swarm(folder, way, hold)
+            ways.swarm(folder, way)
         for browser in browsers:
             output, _ = browser.communicate(timeout=IDLE_SECONDS + 120)
             hold(browser.returncode == 0, f"Chromium, {IDLE_SECONDS} s idle: {output.strip()}")
@@ -246,7 +248,7 @@ class Ways:
         """One more."""
         self.all.append(Way(name, port, server, tls))
 
-    def knock(self, way: Way, hold: Callable[[bool, str], None]) -> None:
+    def knock(self, way: Way) -> None:
         """A client that claims to be another one is known for who it is."""
         before = len(log(way.server))
         said = lambda: log(way.server)[before:]  # noqa: E731
@@ -271,7 +273,7 @@ class Ways:
             command += ["--way", f"{way.name}{'-tunnel' if tunnel else ''}={way.url('http', '[::1]')}"]
         return subprocess.Popen([*map(str, command)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
 
-    def swarm(self, folder: Path, way: Way, hold: Callable[[bool, str], None]) -> None:
+    def swarm(self, folder: Path, way: Way) -> None:
         """Bots play by this way, those with TLS through a tunnel."""
         report = folder / "swarm.json"
         report.unlink(missing_ok=True)

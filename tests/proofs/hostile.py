@@ -12,10 +12,9 @@ import time
 from pathlib import Path
 
 from attacks import bystander
-from server import ROOT, Server, cpu_seconds, rss_bytes, wait_until
+from proof import REPORTS, SWARM
+from server import Server, cpu_seconds, rss_bytes, wait_until
 
-SWARM = ROOT / "target" / "release" / "swarm"
-REPORTS = ROOT / "target" / "tests"
 PLAYERS, PEERS = 500, 1000
 SECONDS = 60
 RAMP = 2
