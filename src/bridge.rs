@@ -295,7 +295,7 @@ fn empty_bytes(bytes: &mut Vec<u8>) {
 }
 
 /// Room that a batch keeps at least, when it has been emptied.
-const BYTES_KEPT_MIN: usize = 64 * 1024;
+const BYTES_KEPT_MIN: usize = 16 * 1024;
 
 /// A batch on its way to an io thread.
 pub type SharedBatch = Arc<Batch>;

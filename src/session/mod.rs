@@ -65,7 +65,8 @@ pub struct Session {
     heard: Time,
     /// When the peer was asked last whether it is there.
     pinged: Time,
-    ask: Option<Ask>,
+    /// In a box: it waits for a moment at most, and is a fifth of what a session has otherwise.
+    ask: Option<Box<Ask>>,
     leave: Option<(RoomId, Leave)>,
     counts: Counts,
 }
@@ -184,7 +185,7 @@ impl Session {
                     }
                 }
                 Phase::Play(play) => match play.read(turn, input, &mut self.counts) {
-                    Ok(ask) => self.ask = ask,
+                    Ok(ask) => self.ask = ask.map(Box::new),
                     Err(end) => self.end(turn, end),
                 },
                 Phase::Parting(reason, socket) => {
@@ -258,7 +259,7 @@ impl Session {
 
     /// What the session asks of its room.
     pub fn take_ask(&mut self) -> Option<(RoomId, Ask)> {
-        let ask = self.ask.take()?;
+        let ask = *self.ask.take()?;
         match &self.phase {
             Phase::Play(play) => Some((play.room, ask)),
             _ => None,
@@ -455,7 +456,7 @@ impl Session {
         let left = self.room().map(|room| (room, leave));
         let reason = self.denied.unwrap_or(reason);
         // A join that was never handed on needs no leave.
-        let never_asked = matches!(self.ask.take(), Some(Ask::Join(_)));
+        let never_asked = self.ask.take().is_some_and(|ask| matches!(*ask, Ask::Join(_)));
         self.leave = left.filter(|_| !never_asked);
         match std::mem::replace(&mut self.phase, Phase::Closing(reason)) {
             Phase::Hello(greeting) => Some(greeting.socket.socket),

@@ -79,7 +79,10 @@ impl Session {
             inputs: Vec::new(),
         }));
         match place {
-            Ok(_) => self.ask = Some(Ask::Join(Box::new(Join { name: hello.name, options: hello.options }))),
+            Ok(_) => {
+                let join = Join { name: hello.name, options: hello.options };
+                self.ask = Some(Box::new(Ask::Join(Box::new(join))));
+            }
             Err((code, text)) => self.refused(turn, code, &text, None),
         }
     }

@@ -16,22 +16,24 @@ use tickyard_protocol::message::{
 };
 use tickyard_protocol::types::{CellId, PlayerId, Tick};
 
+use pool::Pool;
+use publication::{clear, ours};
+
 use super::counts::{Digest, RoomCounts};
 use super::interest::{EVERYWHERE, Grid};
 use super::players::{Bucket, Seats};
 use super::publish::{NOWHERE, Publisher};
 use crate::bridge::{
-    Ask, Command, ConnId, Leave, Refusal, Removed, RemovedWhy, RoomId, Segments, SharedBatch,
+    Ask, Batch, Command, ConnId, Leave, Refusal, Removed, RemovedWhy, RoomId, Segments, SharedBatch,
 };
 use crate::game::{Effect, Game, Place, World};
 use crate::time::Time;
 
 mod commands;
+mod pool;
 mod publication;
 #[cfg(test)]
 mod tests;
-
-use publication::{clear, ours};
 
 /// What the ticker needs of a room, whatever its game.
 pub trait AnyRoom: Send {
@@ -103,8 +105,8 @@ pub struct Room<G: Game> {
     /// With the newest player's number and tick.
     welcome: ServerControl,
     /// Kept for their memory, as are the segments, which others need for longer.
-    batches: Vec<SharedBatch>,
-    segments: Vec<Arc<Segments>>,
+    batches: Pool<Batch>,
+    segments: Pool<Segments>,
     counts: RoomCounts,
     has_failed: bool,
     /// Kept for their memory.
@@ -157,8 +159,8 @@ impl<G: Game> Room<G> {
             undelivered: Vec::new(),
             input_fields,
             welcome,
-            batches: Vec::new(),
-            segments: Vec::new(),
+            batches: Pool::new(),
+            segments: Pool::new(),
             counts: RoomCounts::default(),
             has_failed: false,
             effects: Vec::new(),

@@ -27,7 +27,7 @@ pub const IS_BUILT_IN: bool = cfg!(feature = "deflate");
 /// What comes compressed. Plain data.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Inflate {
-    way: Way,
+    way: Box<Way>,
     /// Of a message, as it comes and as what it says.
     pub(super) bytes_max: usize,
 }
@@ -38,7 +38,7 @@ impl Inflate {
             Role::Server => agreement.client,
             Role::Client => agreement.server,
         };
-        Self { way: Way::new(way), bytes_max }
+        Self { way: Box::new(Way::new(way)), bytes_max }
     }
 
     /// Replaces `out` by the message whose payload is `compressed`, unless that is too long.
@@ -60,16 +60,16 @@ pub(super) fn inflate_cost(from: usize, to: usize) -> usize {
 
 /// Writes messages, compressed where that was agreed on and is worth it. Plain data; the default compresses nothing.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct Writer(Option<Way>);
+pub struct Writer(Option<Box<Way>>);
 
 impl Writer {
     /// For one side of a connection.
     pub fn new(agreement: Option<Agreement>, role: Role) -> Self {
         Self(agreement.map(|agreement| {
-            Way::new(match role {
+            Box::new(Way::new(match role {
                 Role::Server => agreement.server,
                 Role::Client => agreement.client,
-            })
+            }))
         }))
     }
 
@@ -98,7 +98,7 @@ impl Writer {
 
     /// The heap memory held for what the next messages may refer to.
     pub fn held_bytes(&self) -> usize {
-        self.0.as_ref().map_or(0, Way::held_bytes)
+        self.0.as_ref().map_or(0, |way| way.held_bytes())
     }
 
     /// A compressor is made anew, and is told the window.
@@ -147,7 +147,7 @@ impl SharedWriter {
     }
 }
 
-/// What goes one way.
+/// What goes one way. In a box: most connections agree on nothing, and hold nothing for it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Way {
     window_bits: u8,

@@ -6,16 +6,13 @@ use tickyard_protocol::message::{ServerControl, encode_server_control};
 use tickyard_protocol::tick::{put_reliable, put_self};
 
 use super::{Room, cell_of};
-use crate::bridge::{BATCHES_KEPT, BATCHES_MAX, Batch, ConnId, Joined, Part, SharedBatch, Span};
+use crate::bridge::{Batch, ConnId, Joined, Part, SharedBatch, Span};
 use crate::game::{Game, Look, Place};
 
 /// Reliable bytes for one player in one batch.
 const RELIABLE_BYTES_MAX: usize = 24 * 1024;
 /// Reliable bytes for all players in one batch; the rest comes in the next ones.
 const RELIABLE_BATCH_BYTES_MAX: usize = 16 * 1024 * 1024;
-
-/// Batches kept for their memory: as many as may be in use at a time, and some.
-const BATCHES_POOLED_MAX: usize = BATCHES_MAX + BATCHES_KEPT + 8;
 
 impl<G: Game> Room<G> {
     /// Says what changed since the last publication, and to each player its part.
@@ -165,27 +162,17 @@ impl<G: Game> Room<G> {
 
     /// An empty batch; its memory is that of one that nobody reads any more.
     pub(super) fn unused_batch(&mut self) -> SharedBatch {
-        let mut batch = unused(&mut self.batches);
-        ours(&mut batch).segments = unused(&mut self.segments);
+        let mut batch = self.batches.take();
+        ours(&mut batch).segments = self.segments.take();
         clear(ours(&mut batch));
         batch
     }
 
     /// Keeps a batch's memory for when all have read it.
     pub(super) fn keep_memory(&mut self, batch: &SharedBatch) {
-        if self.batches.len() < BATCHES_POOLED_MAX {
-            self.batches.push(Arc::clone(batch));
-        }
-        if self.segments.len() < BATCHES_POOLED_MAX {
-            self.segments.push(Arc::clone(&batch.segments));
-        }
+        self.batches.keep(batch);
+        self.segments.keep(&batch.segments);
     }
-}
-
-/// Takes out what nobody else has any more, or else a new one.
-fn unused<T: Default>(pool: &mut Vec<Arc<T>>) -> Arc<T> {
-    let unused = pool.iter_mut().position(|shared| Arc::get_mut(shared).is_some());
-    unused.map_or_else(Arc::default, |at| pool.swap_remove(at))
 }
 
 /// What is not shared yet.

@@ -201,7 +201,7 @@ fn a_batch_that_nobody_reads_any_more_is_used_again() {
         stage.step();
     }
     assert!((0..3).any(|_| Arc::as_ptr(&stage.step()) == first));
-    assert!(stage.room.batches.len() <= 3);
+    assert!(stage.room.batches.len() <= 3 && stage.room.segments.len() <= 3);
     assert_eq!(kept.tick(), Tick(2));
 }
 
