@@ -282,6 +282,27 @@ mod over_tls {
     }
 
     #[test]
+    fn records_that_say_nothing_are_paid_for() {
+        let mut hub = hub(Some(identity("hub-rekeying")));
+        let (line, mut client, slot) = connected(&mut hub);
+        // New keys again and again, and a byte in between, because rustls puts up with 32 in a row.
+        for &byte in &ASK[..20] {
+            (0..30).for_each(|_| client.refresh_traffic_keys().unwrap());
+            client.writer().write_all(&[byte]).unwrap();
+            line.say(&flight(&mut client));
+            hub.wake(slot, true, false, false);
+            turn(&mut hub, START);
+        }
+        let answer = read(&mut client, &line.heard());
+        assert!(answer.starts_with(b"HTTP/1.1 431 "), "{}", answer.escape_ascii());
+        line.end();
+        hub.wake(slot, true, false, true);
+        turn(&mut hub, START);
+        assert_eq!(counted(&hub, CloseReason::HeadTooLarge), 1);
+        assert!(hub.is_empty());
+    }
+
+    #[test]
     fn what_a_slow_reader_asked_for_comes_whole_and_ends_with_a_goodbye() {
         let mut hub = hub(Some(identity("hub-slow")));
         let (line, mut client, slot) = connected(&mut hub);
