@@ -1,11 +1,16 @@
 //! What a frame costs: `cargo bench --bench frame`.
 //!
 //! `read` is all that happens between the socket's bytes and an event; `write` is what a composer does per
-//! client. `mask` compares the word-wise loop with its definition.
+//! client. `mask` compares the word-wise loop with its definition. `deflate` and `inflate` are the same with compression, of a chat
+//! line and of 4 KiB of JSON, by itself and on top of 32 KiB that were said before.
 
 use std::hint::black_box;
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+#[cfg(feature = "deflate")]
+use tickyard::http::RequestHead;
+#[cfg(feature = "deflate")]
+use tickyard::websocket::deflate::{Agreement, Terms, Writer, offer};
 use tickyard::websocket::frame::{Opcode, SERVER_HEADER_BYTES_MAX, fill_server_header, write_frame};
 use tickyard::websocket::{Limits, Role, WebSocket, mask};
 
@@ -94,5 +99,61 @@ fn read(socket: &mut WebSocket, pieces: &mut [&mut Vec<u8>]) {
     }
 }
 
-criterion_group!(benches, masks, reads, writes);
+/// What both sides agreed on.
+#[cfg(feature = "deflate")]
+fn agreement(params: &str) -> Option<Agreement> {
+    let request =
+        format!("GET / HTTP/1.1\r\nHost: a\r\nSec-WebSocket-Extensions: permessage-deflate{params}\r\n\r\n");
+    let (head, _) = RequestHead::parse(request.as_bytes()).expect("a request").expect("it is whole");
+    offer::accept(&head.headers, Terms::AsOffered)
+}
+
+#[cfg(feature = "deflate")]
+fn compression(criterion: &mut Criterion) {
+    const FRESH: &str = "; server_no_context_takeover; client_no_context_takeover";
+    let chat =
+        b"anyone up for another round? the coins in the north-east corner are mine this time!".to_vec();
+    let json: String = (0..60)
+        .map(|at| format!("{{\"id\":{at},\"name\":\"player-{at}\",\"x\":{},\"y\":7}},", at * 37))
+        .collect();
+    let json = json.into_bytes()[..2048].repeat(2);
+    for (what, params, before) in [("fresh", FRESH, 0), ("takeover", "", 8)] {
+        for (name, message) in [("chat line", &chat), ("4 KiB", &json)] {
+            let mut writer = Writer::new(agreement(params), Role::Client);
+            let mut socket = server().with_deflate(agreement(params));
+            let mut frame = Vec::new();
+            for _ in 0..before {
+                frame.clear();
+                writer.write(&mut frame, Opcode::Binary, &json, Some(KEY));
+                read(&mut socket, &mut [&mut frame]);
+            }
+            let mut group = criterion.benchmark_group("deflate");
+            group.bench_function(BenchmarkId::new(what, name), |bencher| {
+                let mut writer = writer.clone();
+                let mut out = Vec::new();
+                bencher.iter(|| {
+                    out.clear();
+                    writer.write(&mut out, Opcode::Binary, black_box(message), Some(KEY))
+                });
+            });
+            group.finish();
+            let mut group = criterion.benchmark_group("inflate");
+            frame.clear();
+            writer.write(&mut frame, Opcode::Binary, message, Some(KEY));
+            group.bench_function(BenchmarkId::new(what, name), |bencher| {
+                bencher.iter_batched_ref(
+                    || (frame.clone(), socket.clone()),
+                    |(frame, socket)| read(socket, &mut [frame]),
+                    BatchSize::SmallInput,
+                );
+            });
+            group.finish();
+        }
+    }
+}
+
+#[cfg(not(feature = "deflate"))]
+fn compression(_: &mut Criterion) {}
+
+criterion_group!(benches, masks, reads, writes, compression);
 criterion_main!(benches);

@@ -20,6 +20,7 @@ pub use crate::session::site::Compression;
 mod explain;
 mod flags;
 pub mod limits;
+mod relations;
 mod values;
 
 pub use explain::{explain, unknown_variables};
@@ -77,7 +78,8 @@ pub struct Config {
     /// Frames that a player may send per second, of any kind: an unfragmented message is one, so is a ping. Four seconds' worth
     /// may come at once.
     pub messages_per_second: u32,
-    /// Bytes that a player may send per second. Four seconds' worth may come at once.
+    /// Bytes that a player may send per second, as they stand on the wire: frame headers and TLS records too. Four seconds' worth may come
+    /// at once.
     pub bytes_per_second: u32,
     /// Origins of pages that may connect beside the server's own, as in `https://game.example`; `*`: any. Empty: while listening
     /// on loopback, all pages from this machine.
@@ -168,77 +170,6 @@ impl Config {
             frames: Budget::per_second(self.messages_per_second),
             bytes: Budget::per_second(self.bytes_per_second),
         }
-    }
-
-    /// What is allowed and yet not wise, one line each.
-    pub fn warnings(&self) -> Vec<String> {
-        let mut warnings = Vec::new();
-        match self.ping_interval {
-            Some(ping) if ping > self.idle_timeout / 2 => warnings.push(format!(
-                "--ping-interval {ping:?} is more than half of --idle-timeout {:?}: one late answer ends a silent player",
-                self.idle_timeout
-            )),
-            _ => {}
-        }
-        warnings
-    }
-
-    fn check_relations(&self) -> Result<(), Error> {
-        if let Some(ping) = self.ping_interval
-            && ping >= self.idle_timeout
-        {
-            return Err(Error::Config(format!(
-                "--ping-interval {ping:?} is not below --idle-timeout {:?}, so silent players would be closed unasked: a third of \
-                 it is right, or pass --ping-interval off",
-                self.idle_timeout
-            )));
-        }
-        let burst = self.limits().bytes.burst;
-        if self.message_bytes_max > burst as usize {
-            return Err(Error::Config(format!(
-                "--max-message-bytes {} could never be sent: it is more than the {burst} bytes that --bytes-per-second {} lets \
-                 through at once",
-                self.message_bytes_max, self.bytes_per_second
-            )));
-        }
-        if self.players > self.capacity {
-            return Err(Error::Config(format!(
-                "--players {} is more than --capacity {}: raise --capacity, the number of seats",
-                self.players, self.capacity
-            )));
-        }
-        match (&self.tls_cert, &self.tls_key) {
-            (Some(_), None) => {
-                return Err(Error::Config(
-                    "--tls-cert needs --tls-key, the file with its private key".to_owned(),
-                ));
-            }
-            (None, Some(_)) => {
-                return Err(Error::Config(
-                    "--tls-key needs --tls-cert, the file with its certificate".to_owned(),
-                ));
-            }
-            // RFC 6797, 7.2: it is not said over plain HTTP.
-            (None, None) if self.hsts => {
-                return Err(Error::Config(
-                    "--hsts needs --tls-cert: without TLS there is no https://".to_owned(),
-                ));
-            }
-            _ => {}
-        }
-        if let Some(admin) = self.admin
-            && admin.port() == self.listen.port()
-            && admin.port() != 0
-            && (admin.ip() == self.listen.ip()
-                || admin.ip().is_unspecified()
-                || self.listen.ip().is_unspecified())
-        {
-            return Err(Error::Config(format!(
-                "--admin {admin} and --listen {} need the same port: give one of them another, or pass --admin off",
-                self.listen
-            )));
-        }
-        Ok(())
     }
 }
 

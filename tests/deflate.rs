@@ -279,6 +279,34 @@ fn what_is_not_worth_it_is_written_as_it_is() {
 }
 
 #[test]
+fn no_reference_reaches_beyond_the_window_that_was_agreed_on() {
+    // RFC 7692, 7.1.2.1 and 7.1.2.2. Noise that comes twice, so far apart that only the next larger window sees it.
+    for bits in 9..15_u8 {
+        let once = noise((1 << bits) + 1);
+        let twice = once.repeat(2);
+        let compresses = |role: Role, bits: u8, messages: &[&[u8]]| {
+            let side = if role == Role::Client { "client" } else { "server" };
+            let mut writer = Writer::new(Some(agreement(&format!("; {side}_max_window_bits={bits}"))), role);
+            let mut out = Vec::new();
+            for message in messages {
+                out.clear();
+                writer.write(&mut out, Opcode::Binary, message, None);
+            }
+            Header::parse_extended(&out, true).unwrap().unwrap().0.compressed
+        };
+        for role in [Role::Client, Role::Server] {
+            assert!(!compresses(role, bits, &[&twice]), "{bits} within a message");
+            assert!(compresses(role, bits + 1, &[&twice]), "{bits} within a message");
+            // The first one has to compress, or it is in no window.
+            let first = [&once[..], &text(once.len())].concat();
+            assert!(!compresses(role, bits, &[&first, &once]), "{bits} over two");
+        }
+        let first = [&noise(1000)[..], &text(2000)].concat();
+        assert!(compresses(Role::Client, 13, &[&first, &noise(1000)]), "over two, within the window");
+    }
+}
+
+#[test]
 fn one_writer_serves_clients_with_any_window() {
     let mut shared = SharedWriter::default();
     for bits in 8..=15 {

@@ -326,29 +326,8 @@ fn round(value: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bot::Settings;
     use crate::measure::Tally;
-    use crate::target::Target;
     use tickyard::time::Time;
-
-    fn plan() -> Plan {
-        Plan {
-            url: "ws://127.0.0.1:7070/play".into(),
-            target: Target::parse("ws://127.0.0.1:7070/play", None, None).unwrap(),
-            bots: 2,
-            checked: 1,
-            ramp: Duration::from_secs(1),
-            steady: Duration::from_secs(10),
-            record: false,
-            settings: Settings {
-                host: "h".into(),
-                target: "/".into(),
-                game: "arena".into(),
-                seed: 9,
-                deflate: false,
-            },
-        }
-    }
 
     /// Two bots for ten seconds, and nothing wrong.
     fn outcome() -> Outcome {
@@ -369,7 +348,7 @@ mod tests {
     #[test]
     fn the_names_that_programs_read_are_there_with_their_numbers() {
         let json: serde_json::Value =
-            serde_json::from_str(&Report::new(&plan(), &outcome()).to_json()).unwrap();
+            serde_json::from_str(&Report::new(&Plan::sample(), &outcome()).to_json()).unwrap();
         for (name, number) in [
             ("bots", 2.0),
             ("connected", 2.0),
@@ -399,7 +378,7 @@ mod tests {
     #[test]
     fn the_last_line_is_the_verdict() {
         let verdict = |outcome: &Outcome| {
-            let text = Report::new(&plan(), outcome).to_text(false);
+            let text = Report::new(&Plan::sample(), outcome).to_text(false);
             text.lines().last().unwrap().to_string()
         };
         assert_eq!(verdict(&outcome()), "passed");
@@ -419,7 +398,7 @@ mod tests {
         let mut failed = outcome();
         failed.tally.errors.add("playing: closed with 1013".into());
         failed.tally.violations.add(|| "bot 7: the sum of a cell differs".into());
-        let text = Report::new(&plan(), &failed).to_text(true);
+        let text = Report::new(&Plan::sample(), &failed).to_text(true);
         assert!(
             text.starts_with(
                 "milliseconds           p50       p90       p95       p99     p99.9       max\n"

@@ -41,6 +41,29 @@ pub struct Plan {
     pub settings: Settings,
 }
 
+#[cfg(test)]
+impl Plan {
+    /// Two bots for ten seconds.
+    pub fn sample() -> Plan {
+        Plan {
+            url: "ws://127.0.0.1:7070/play".into(),
+            target: Target::parse("ws://127.0.0.1:7070/play", None, None).unwrap(),
+            bots: 2,
+            checked: 1,
+            ramp: Duration::from_secs(1),
+            steady: Duration::from_secs(10),
+            record: false,
+            settings: Settings {
+                host: "h".into(),
+                target: "/".into(),
+                game: "arena".into(),
+                seed: 9,
+                deflate: false,
+            },
+        }
+    }
+}
+
 /// What came out, beside the tally.
 pub struct Outcome {
     /// What was measured.

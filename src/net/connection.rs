@@ -7,6 +7,7 @@ use super::Shared;
 use super::commands::Commands;
 use super::fanout::{Hearing, History, Missing, compose};
 use super::outbox::{Flushed, Outbox};
+use super::tally::Tally;
 use super::tls::TlsError;
 use super::transport::{Buffers, Received, Socket, Transport};
 use crate::addresses::Peer;
@@ -17,7 +18,6 @@ use crate::config::limits::{
     READ_COST_BYTES, USER_TIMEOUT_BEYOND_SLOW,
 };
 use crate::http::{Response, Status};
-use crate::metrics::Direction;
 use crate::proxy_header::BadProxyHeader;
 use crate::session::{Pulse, Session, Turn};
 use crate::time::Time;
@@ -95,21 +95,6 @@ pub struct Desk {
     pub missing: Missing,
     /// Pings that this sweep may still send.
     pub pings_left: usize,
-}
-
-/// Counted without atomics, reported once per turn.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Tally {
-    bytes_in: u64,
-    bytes_out: u64,
-    messages_in: u64,
-    messages_out: u64,
-    sends: u64,
-    skipped: u64,
-    inputs_skipped: u64,
-    pings: u64,
-    /// By how much the bytes in outboxes grew.
-    outbox: i64,
 }
 
 /// What becomes of a connection after its turn.
@@ -557,26 +542,6 @@ impl<S: Socket> Connection<S> {
 
     fn gone(&self) -> Verdict {
         Verdict::Gone(self.session.closing().unwrap_or(CloseReason::PeerGone))
-    }
-}
-
-impl Tally {
-    /// Adds all to the metrics and begins anew.
-    pub fn report(&mut self, shared: &Shared) {
-        let metrics = &shared.metrics;
-        let tally = std::mem::take(self);
-        if tally == Tally::default() {
-            return;
-        }
-        metrics.bytes.inc_by(Direction::In, tally.bytes_in);
-        metrics.bytes.inc_by(Direction::Out, tally.bytes_out);
-        metrics.messages.inc_by(Direction::In, tally.messages_in);
-        metrics.messages.inc_by(Direction::Out, tally.messages_out);
-        metrics.send_syscalls.inc_by(tally.sends);
-        metrics.skipped_updates.inc_by(tally.skipped);
-        metrics.inputs_skipped.inc_by(tally.inputs_skipped);
-        metrics.pings.inc_by(tally.pings);
-        metrics.outbox_bytes.inc_by(tally.outbox);
     }
 }
 

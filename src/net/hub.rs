@@ -11,9 +11,10 @@ use crossbeam_channel::Sender;
 
 use super::Shared;
 use super::commands::Commands;
-use super::connection::{Connection, Desk, Tally, Verdict};
+use super::connection::{Connection, Desk, Verdict};
 use super::fanout::{History, Missing};
 use super::table::Table;
+use super::tally::Tally;
 use super::tls::Identity;
 use super::transport::{Buffers, Socket, Transport};
 use crate::addresses::Peer;

@@ -17,6 +17,7 @@ pub mod fanout;
 pub mod hub;
 mod outbox;
 mod table;
+mod tally;
 #[cfg_attr(not(feature = "tls"), path = "without_tls.rs")]
 pub mod tls;
 #[doc(hidden)]

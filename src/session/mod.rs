@@ -19,6 +19,7 @@
 //! passed over. After an error of the peer's nothing is read at all (RFC 6455, 7.1.7).
 
 mod echo;
+mod end;
 pub mod origins;
 mod play;
 mod rate;
@@ -41,8 +42,9 @@ use crate::http::HeadScan;
 use crate::time::Time;
 use crate::websocket::deflate::{Agreement, Writer};
 use crate::websocket::frame::{Opcode, write_close, write_frame};
-use crate::websocket::{self, CloseCode, Event, ReadError, Role, WebSocket};
+use crate::websocket::{self, CloseCode, Event, Role, WebSocket};
 use echo::Echo;
+use end::End;
 use rate::{Metered, Overhead};
 pub use request::write_unavailable;
 use site::{Compression, Site};
@@ -461,47 +463,6 @@ impl Session {
             Phase::Play(play) => Some(play.socket.socket),
             Phase::Request(_) | Phase::Parting(..) | Phase::Closing(_) => None,
         }
-    }
-}
-
-/// How a session ends.
-#[derive(Debug)]
-struct End {
-    reason: CloseReason,
-    /// `None`: a close frame without a code answers one.
-    code: Option<CloseCode>,
-    text: &'static str,
-    leave: Leave,
-    /// For the log.
-    cause: Option<Box<str>>,
-}
-
-impl End {
-    fn new(reason: CloseReason, code: CloseCode, text: &'static str) -> End {
-        End { reason, code: Some(code), text, leave: Leave::Removed, cause: None }
-    }
-
-    fn policy(reason: CloseReason, text: &'static str) -> End {
-        End::new(reason, CloseCode::POLICY, text)
-    }
-
-    /// RFC 6455, 5.5.1: a close frame is answered with one; its code is echoed.
-    fn by_peer(code: Option<CloseCode>) -> End {
-        End { reason: CloseReason::NormalByPeer, code, text: "", leave: Leave::Left, cause: None }
-    }
-}
-
-impl From<ReadError> for End {
-    fn from(error: ReadError) -> End {
-        let code = error.close_code();
-        let (reason, text) = match error {
-            ReadError::TooLong => (CloseReason::TooBig, "message too long"),
-            ReadError::TooFragmented => (CloseReason::Rate, "too many fragments"),
-            ReadError::Deflate => (CloseReason::InvalidDeflate, "broken compression"),
-            ReadError::Utf8 | ReadError::CloseReason => (CloseReason::InvalidUtf8, "invalid UTF-8"),
-            _ => (CloseReason::ProtocolError, "broken frame"),
-        };
-        End { cause: Some(error.to_string().into()), ..End::new(reason, code, text) }
     }
 }
 

@@ -1,7 +1,7 @@
 //! An echo client for the Autobahn testsuite: the client role of [`tickyard::websocket`] on a blocking socket.
 //!
 //! `autobahn-client 127.0.0.1:9001 NAME` asks the suite how many cases it has, runs each under this name, and has the
-//! report written. `tests/autobahn/run --client` starts it.
+//! report written; with a third word, `deflate`, it offers compression. `tests/autobahn/run --client` starts it.
 
 use std::error::Error;
 use std::io::{ErrorKind, Read, Write};
@@ -9,6 +9,7 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use tickyard::http::HeadScan;
+use tickyard::websocket::deflate::{Offer, Writer, offer};
 use tickyard::websocket::frame::{Opcode, write_close, write_frame};
 use tickyard::websocket::handshake::Request;
 use tickyard::websocket::{Event, Limits, Role, WebSocket};
@@ -17,29 +18,39 @@ type Outcome<T> = Result<T, Box<dyn Error>>;
 
 /// What section 9 sends. Its 65,536 fragments end with an empty one.
 const LIMITS: Limits = Limits { message_bytes_max: 16 << 20, fragments_max: 65_536 + 1 };
+/// What a browser offers.
+const OFFER: Offer = Offer {
+    server_no_context_takeover: false,
+    client_no_context_takeover: false,
+    server_max_window_bits: None,
+    client_max_window_bits: true,
+};
 /// A case that waits for longer has gone wrong.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// Known to all: what masking is for, hiding our bytes from what stands between, matters to no test.
 const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 
 fn main() -> Outcome<()> {
-    let [_, address, agent] = &std::env::args().collect::<Vec<_>>()[..] else {
-        return Err("usage: autobahn-client ADDRESS NAME".into());
+    let words: Vec<String> = std::env::args().collect();
+    let (address, agent, deflate) = match &words[..] {
+        [_, address, agent] => (address, agent, false),
+        [_, address, agent, word] if word == "deflate" => (address, agent, true),
+        _ => return Err("usage: autobahn-client ADDRESS NAME [deflate]".into()),
     };
     let count: usize = first_text(address, "/getCaseCount")?.ok_or("no number of cases")?.parse()?;
     for case in 1..=count {
         // How the suite ends a case is the suite's verdict, not ours.
-        if let Err(error) = echo(address, &format!("/runCase?case={case}&agent={agent}")) {
+        if let Err(error) = echo(address, &format!("/runCase?case={case}&agent={agent}"), deflate) {
             eprintln!("case {case} of {count}: {error}");
         }
     }
-    echo(address, &format!("/updateReports?agent={agent}"))
+    echo(address, &format!("/updateReports?agent={agent}"), false)
 }
 
 /// The first message that is said there.
 fn first_text(address: &str, target: &str) -> Outcome<Option<String>> {
     let mut text = None;
-    Peer::connect(address, target)?.run(|opcode, payload, _| {
+    Peer::connect(address, target, false)?.run(|_, opcode, payload, _| {
         if opcode == Opcode::Text && text.is_none() {
             text = String::from_utf8(payload.to_owned()).ok();
         }
@@ -48,25 +59,29 @@ fn first_text(address: &str, target: &str) -> Outcome<Option<String>> {
 }
 
 /// Sends back what comes until the server has had enough.
-fn echo(address: &str, target: &str) -> Outcome<()> {
-    Peer::connect(address, target)?.run(|opcode, payload, out| write_frame(out, opcode, payload, Some(KEY)))
+fn echo(address: &str, target: &str, deflate: bool) -> Outcome<()> {
+    Peer::connect(address, target, deflate)?.run(|writer, opcode, payload, out| {
+        writer.write(out, opcode, payload, Some(KEY));
+    })
 }
 
 struct Peer {
     stream: TcpStream,
     socket: WebSocket,
+    writer: Writer,
     /// Came with the response.
     early: Vec<u8>,
 }
 
 impl Peer {
-    fn connect(address: &str, target: &str) -> Outcome<Peer> {
+    fn connect(address: &str, target: &str, deflate: bool) -> Outcome<Peer> {
         let mut stream = TcpStream::connect(address)?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
-        let request =
-            Request { host: address, target, protocol: None, key: *b"a nonce for all.", headers: &[] };
+        let value = OFFER.to_string();
+        let headers: &[_] = if deflate { &[(offer::FIELD, value.as_str())] } else { &[] };
+        let request = Request { host: address, target, protocol: None, key: *b"a nonce for all.", headers };
         let mut out = Vec::new();
         request.write(&mut out);
         stream.write_all(&out)?;
@@ -78,20 +93,28 @@ impl Peer {
                 len => received.extend_from_slice(&chunk[..len]),
             }
             if let Some((head, used)) = scan.response(&received).map_err(|error| format!("{error:?}"))? {
-                request.check(&head).map_err(|error| format!("{error:?}"))?;
+                let agreed = match deflate {
+                    true => request.check_offer(&head, OFFER),
+                    false => request.check(&head).map(|()| None),
+                };
+                let agreed = agreed.map_err(|error| format!("{error:?}"))?;
                 let early = received.split_off(used);
-                return Ok(Peer { stream, socket: WebSocket::new(Role::Client, LIMITS), early });
+                let socket = WebSocket::new(Role::Client, LIMITS).with_deflate(agreed);
+                return Ok(Peer { stream, socket, writer: Writer::new(agreed, Role::Client), early });
             }
         }
     }
 
     /// Answers pings and closes, hands messages to `on_message`, and returns when the server has closed the connection.
-    fn run(mut self, mut on_message: impl FnMut(Opcode, &[u8], &mut Vec<u8>)) -> Outcome<()> {
+    fn run(mut self, mut on_message: impl FnMut(&mut Writer, Opcode, &[u8], &mut Vec<u8>)) -> Outcome<()> {
         let mut chunk = vec![0; 64 * 1024];
         let mut received = std::mem::take(&mut self.early);
         loop {
             let mut out = Vec::new();
-            read(&mut self.socket, &mut received, &mut out, &mut on_message);
+            let writer = &mut self.writer;
+            read(&mut self.socket, &mut received, &mut out, &mut |opcode, payload, out| {
+                on_message(writer, opcode, payload, out);
+            });
             self.stream.write_all(&out)?;
             // RFC 6455, 7.1.1: the server closes first; the client waits for it.
             match self.stream.read(&mut chunk) {

@@ -5,19 +5,11 @@
 
 import { parseArgs } from "node:util";
 
-import { chromium } from "playwright-core";
+import { launch } from "./chromium.mjs";
 
 const WALK_MS = 60_000;
 const STEP_MS = 15_000;
 const VIEWPORT = { width: 1280, height: 800 };
-const FLAGS = [
-  "--no-sandbox",
-  "--disable-gpu",
-  "--no-first-run",
-  "--disable-background-networking",
-  "--disable-component-update",
-  "--disable-sync",
-];
 
 const { values: options } = parseArgs({
   options: {
@@ -29,7 +21,7 @@ const { values: options } = parseArgs({
 const complaints = [];
 let passed = 0;
 
-const browser = await chromium.launch({ executablePath: options.chromium, args: FLAGS, timeout: 30_000 });
+const browser = await launch(options.chromium);
 try {
   await meet(await person("Ada"), await person("Grace"));
 } catch (error) {

@@ -7,7 +7,7 @@
 import { readFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 
-import { chromium } from "playwright-core";
+import { launch } from "./chromium.mjs";
 
 const { values: options } = parseArgs({
   options: {
@@ -18,9 +18,7 @@ const { values: options } = parseArgs({
   },
 });
 const script = readFileSync(0, "utf8");
-const args = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"];
-args.push("--disable-component-update", "--disable-sync");
-const browser = await chromium.launch({ executablePath: options.chromium, args, timeout: 30_000 });
+const browser = await launch(options.chromium);
 const errors = [];
 let lines = 0;
 try {

@@ -22,6 +22,7 @@ from websockets.extensions import permessage_deflate as deflate
 from websockets.typing import Subprotocol
 
 import tickyard_wire as wire
+from judging import expect, see_all
 
 PATIENCE = 20.0
 SIZES = (0, 1, 63, 64, 125, 1000, 65535, 65536, 200_000, 2 * 1024 * 1024)
@@ -129,16 +130,7 @@ class Peer:
         async with self.open("/play", offer, [wire.SUBPROTOCOL]) as socket:
             answer = socket.response.headers["Sec-WebSocket-Extensions"]
             expect(answer, "permessage-deflate; server_no_context_takeover; client_no_context_takeover")
-            await socket.send(wire.encode_hello("arena", "judge"))
-            control = wire.decode_control(bytes(await socket.recv(decode=False)))
-            if not isinstance(control, wire.Welcome):
-                raise AssertionError(f"not welcomed: {control}")
-            world = wire.World(control.schema)
-            while not world.complete:
-                message = bytes(await socket.recv(decode=False))
-                if message[0] == wire.TICK:
-                    world.apply(message)
-            expect((world.violations, world.desyncs), (0, 0))
+            await see_all(socket)
 
     async def declined(self) -> None:
         """No agreement, and yet a connection."""
@@ -194,12 +186,6 @@ async def closed(socket: ClientConnection) -> int | None:
     """The code with which the server closes."""
     await asyncio.wait_for(socket.wait_closed(), PATIENCE)
     return socket.protocol.close_rcvd.code if socket.protocol.close_rcvd else None
-
-
-def expect(got: object, wanted: object) -> None:
-    """They are the same, or the check has failed."""
-    if got != wanted:
-        raise AssertionError(f"got {str(got)[:200]}, not {str(wanted)[:200]}")
 
 
 def main() -> int:

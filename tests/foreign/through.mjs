@@ -7,17 +7,9 @@
 
 import { parseArgs } from "node:util";
 
-import { chromium } from "playwright-core";
+import { launch } from "./chromium.mjs";
 
 const STEP_MS = 20_000;
-const FLAGS = [
-  "--no-sandbox",
-  "--disable-gpu",
-  "--no-first-run",
-  "--disable-background-networking",
-  "--disable-component-update",
-  "--disable-sync",
-];
 
 const { values: options } = parseArgs({
   options: {
@@ -31,11 +23,11 @@ const { values: options } = parseArgs({
 const complaints = [];
 let passed = 0;
 
-const args = [...FLAGS];
+const args = [];
 if (options.key) args.push(`--ignore-certificate-errors-spki-list=${options.key}`);
 // Chromium asks no proxy for what is on this machine unless it is told to.
 if (options.proxy) args.push(`--proxy-server=${options.proxy}`, "--proxy-bypass-list=<-loopback>");
-const browser = await chromium.launch({ executablePath: options.chromium, args, timeout: 30_000 });
+const browser = await launch(options.chromium, ...args);
 try {
   await Promise.all(options.way.map(async (way) => {
     const [name, url] = [way.slice(0, way.indexOf("=")), way.slice(way.indexOf("=") + 1)];

@@ -26,6 +26,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
 import tickyard_wire as wire
+from judging import expect, see_all
 
 PATIENCE = 10.0
 # What a server has to say by closing, and how the loud ones of them say it.
@@ -189,16 +190,7 @@ class Peer:
     async def welcome(self) -> None:
         """A hello is answered with a welcome, and ticks follow."""
         async with self.open("/play", [wire.SUBPROTOCOL]) as socket:
-            await socket.send(wire.encode_hello("arena", "judge"))
-            control = wire.decode_control(bytes(await socket.recv(decode=False)))
-            if not isinstance(control, wire.Welcome):
-                raise AssertionError(f"not welcomed: {control}")
-            world = wire.World(control.schema)
-            while not world.complete:
-                message = bytes(await socket.recv(decode=False))
-                if message[0] == wire.TICK:
-                    world.apply(message)
-            expect((world.violations, world.desyncs), (0, 0))
+            await see_all(socket)
 
     async def refused(self) -> None:
         """An unknown game is told in words, then the connection is closed with 4001."""
@@ -255,12 +247,6 @@ class Peer:
         """Keeps what the server closed with."""
         if close := socket.protocol.close_rcvd:
             self.reasons.setdefault(close.code, set()).add(close.reason)
-
-
-def expect(got: object, wanted: object) -> None:
-    """They are the same, or the check has failed."""
-    if got != wanted:
-        raise AssertionError(f"got {str(got)[:200]}, not {str(wanted)[:200]}")
 
 
 UPGRADE = {

@@ -205,26 +205,9 @@ const TOO_SHORT: &str = "too short";
 mod tests {
     use super::super::kind::Ending;
     use super::*;
-    use crate::bot::Settings;
-    use crate::target::Target;
 
     fn report(seconds: u64, change: impl FnOnce(&mut Tally)) -> Report {
-        let plan = Plan {
-            url: "ws://127.0.0.1:7070/play".into(),
-            target: Target::parse("ws://127.0.0.1:7070/play", None, None).unwrap(),
-            bots: 4,
-            checked: 0,
-            ramp: Duration::from_secs(1),
-            steady: Duration::from_secs(10),
-            record: false,
-            settings: Settings {
-                host: "h".into(),
-                target: "/".into(),
-                game: "arena".into(),
-                seed: 9,
-                deflate: false,
-            },
-        };
+        let plan = Plan { bots: 4, checked: 0, ..Plan::sample() };
         let mut tally = Tally::new();
         let silent = tally.of(Kind::Silent);
         (silent.peers, silent.connects, silent.connected, silent.bytes_out) = (4, 40, 40, 4096);

@@ -290,6 +290,25 @@ fn limits_that_contradict_each_other_are_refused_with_the_way_out() {
 }
 
 #[test]
+fn what_opens_a_door_wider_than_it_seems_is_said() {
+    let said = |args: &[&str]| {
+        let args: Vec<String> = args.iter().map(|arg| arg.to_string()).collect();
+        flags(&args).into_config().unwrap().warnings()
+    };
+
+    assert_eq!(said(&["--echo", "--trusted-proxy=10.0.0.0/8"]), [""; 0]);
+    assert_eq!(said(&["--listen=0.0.0.0:7070"]), [""; 0]);
+    assert_eq!(
+        said(&["--echo", "--listen=[::]:7070"]),
+        ["--echo has no rates, and others can reach it: whoever does may use your bandwidth"]
+    );
+    assert_eq!(
+        said(&["--trusted-proxy=127.0.0.1", "--trusted-proxy=::/0"]),
+        ["--trusted-proxy ::/0 believes everybody: whoever connects says whose connection it is"]
+    );
+}
+
+#[test]
 fn the_limits_of_a_session_are_those_of_the_knobs() {
     assert_eq!(Config::default().limits(), limits::Limits::default());
     let turned = every_knob_turned().limits();

@@ -45,6 +45,11 @@ fn an_offer_is_declined_unless_the_server_is_to_compress() {
     peer.send(&compressed(Opcode::Binary, &stored(&hello_message())));
     assert_eq!(peer.closed(), (1002, CloseReason::ProtocolError));
     for deflate in [Compression::On, Compression::State] {
+        let mut silent = Peer::new();
+        silent.site.deflate = deflate;
+        silent.send(upgrade("/play", "").as_bytes());
+        let answer = String::from_utf8(silent.answer()).unwrap();
+        assert!(!answer.contains("Extensions"), "who offers nothing gets nothing: {answer}");
         assert_eq!(offered(deflate, "/echo", "").1.as_deref(), Some(""));
         assert_eq!(
             offered(deflate, "/echo", "; server_max_window_bits=10").1.as_deref(),
