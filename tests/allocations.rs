@@ -1,13 +1,20 @@
 //! In steady state nothing is allocated per tick, player or message: memory is kept and used again.
 
+use tickyard::addresses::Peer;
 use tickyard::bridge::{Ask, Command, ConnId, Join, RoomId};
 use tickyard::game::Random;
 use tickyard::game::arena::Arena;
 use tickyard::net::fanout::{Hearing, History, Missing, compose};
+use tickyard::session::site::{Place, Site};
+use tickyard::session::{Pulse, Session, Turn};
 use tickyard::sim::{AnyRoom, Room, RoomConfig};
 use tickyard::time::Time;
-use tickyard_protocol::message::Input;
-use tickyard_protocol::types::Seq;
+use tickyard::websocket::frame::{Opcode, write_frame};
+use tickyard_protocol::fields::Field;
+use tickyard_protocol::message::{
+    ClientControl, Hello, Input, SUBPROTOCOL, Seek, VERSION, encode_client_control,
+};
+use tickyard_protocol::types::{Seq, Tick};
 
 const ROOM: RoomId = RoomId(0);
 const PLAYERS: u32 = 300;
@@ -90,4 +97,64 @@ fn a_tick_with_300_messages_allocates_less_than_once() {
     assert!(messages > TICKS * PLAYERS as u64 * 9 / 10);
     // Now and then a cell or a view holds more than ever before, and its list grows.
     assert!(allocations < TICKS, "{allocations} allocations in {TICKS} ticks with {messages} messages");
+}
+
+#[test]
+fn an_input_on_its_way_to_the_simulation_allocates_nothing() {
+    let fields = vec![Field::integer("dx", -127, 127), Field::integer("dy", -127, 127)];
+    let place = Place { room: ROOM, game: "arena".into(), id: "arena-1".into(), input: fields.clone() };
+    let site = Site { places: vec![place], ..Site::default() };
+    let mut session = Session::new(Time::ZERO, Peer::new(([192, 0, 2, 1], 40_000).into()));
+    let mut out = Vec::new();
+    let mut say = |session: &mut Session, at: u64, bytes: &mut [u8]| {
+        let now = Time::from_micros(at * 50_000);
+        let mut turn =
+            Turn { now, site: &site, pulse: Pulse { tick: Tick(1), due: now }, out: &mut out, cost: 0 };
+        let mut input = bytes;
+        session.handle_bytes(&mut turn, &mut input);
+    };
+    say(&mut session, 0, &mut [upgrade(), hello()].concat());
+    assert!(matches!(session.take_ask(), Some((ROOM, Ask::Join(_)))));
+
+    let mut allocations = 0;
+    for seq in 1..=TICKS {
+        let row = [seq as i32 % 127; 16];
+        let mut frame = Vec::new();
+        let mut message = Vec::new();
+        Input { seq: Seq(seq as u32), ack: 0, render_tick: 0, row }.encode(fields.len(), &mut message);
+        write_frame(&mut frame, Opcode::Binary, &message, Some([1, 2, 3, 4]));
+        let counted = allocation_counter::measure(|| {
+            say(&mut session, seq, &mut frame);
+            assert!(session.take_input().is_some(), "input {seq}: {:?}", session.closing());
+        });
+        // The first one makes room for four.
+        allocations += counted.count_total * u64::from(seq > 1);
+    }
+    assert_eq!(allocations, 0);
+}
+
+fn upgrade() -> Vec<u8> {
+    format!(
+        "GET /play HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\
+         Sec-WebSocket-Protocol: {SUBPROTOCOL}\r\n\r\n"
+    )
+    .into_bytes()
+}
+
+fn hello() -> Vec<u8> {
+    let hello = Hello {
+        version: VERSION,
+        build: "",
+        seek: Seek::JoinOrCreate("arena"),
+        name: "Ada",
+        options: &[],
+        token: "",
+        resume: &[],
+        tags: Vec::new(),
+    };
+    let (mut message, mut frame) = (Vec::new(), Vec::new());
+    encode_client_control(&ClientControl::Hello(hello), &mut message);
+    write_frame(&mut frame, Opcode::Binary, &message, Some([1, 2, 3, 4]));
+    frame
 }

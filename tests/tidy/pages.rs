@@ -9,6 +9,8 @@ const LONGER: &[(&str, usize)] = &[
     // One replica: its blocks in the order of PROTOCOL.md, which would be harder to follow in two files.
     ("clients/typescript/src/world.ts", 700),
 ];
+/// Where tests are that a page may name.
+const OURS: [&str; 4] = ["src/", "tests/", "loadtest/", "protocol/"];
 /// What a reader takes in before the first try.
 const README_LINES_MAX: usize = 150;
 
@@ -58,7 +60,7 @@ pub fn missing_tests(page: &str, text: &str, sources: &[(String, String)]) -> Ve
         sources.iter().any(|(file, text)| file.starts_with(start) && text.contains(what))
     };
     let is_known = |code: &str| match (code.split_once("::"), code.strip_prefix("tests/long ")) {
-        (Some((path, name)), _) if path.starts_with("src/") || path.starts_with("tests/") => {
+        (Some((path, name)), _) if OURS.iter().any(|top| path.starts_with(top)) => {
             is_there(path, &format!("fn {name}("))
         }
         (_, Some(proof)) => is_there("tests/long", &format!("    \"{proof}\": ")),
