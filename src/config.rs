@@ -78,7 +78,8 @@ pub struct Config {
     /// Frames that a player may send per second, of any kind: an unfragmented message is one, so is a ping. Four seconds' worth
     /// may come at once.
     pub messages_per_second: u32,
-    /// Bytes that a player may send per second. Four seconds' worth may come at once.
+    /// Bytes that a player may send per second, as they stand on the wire: frame headers and TLS records too. Four seconds' worth may come
+    /// at once.
     pub bytes_per_second: u32,
     /// Origins of pages that may connect beside the server's own, as in `https://game.example`; `*`: any. Empty: while listening
     /// on loopback, all pages from this machine.

@@ -20,7 +20,7 @@ pub struct Limits {
     pub message_bytes_max: usize,
     /// Frames of any kind that a peer may send on `/play` per second, and at once.
     pub frames: Budget,
-    /// Bytes that a peer may send on `/play` per second, and at once; frame headers included.
+    /// Bytes that a peer may send on `/play` per second, and at once; frame headers and what TLS has around them included.
     pub bytes: Budget,
 }
 

@@ -314,7 +314,7 @@ impl<S: Socket> Connection<S> {
     ) -> io::Result<Option<(usize, bool)>> {
         let was_shaking = self.is_shaking();
         let Some(received) = self.transport.receive(buffers, &mut self.outbox)? else { return Ok(None) };
-        let Received { wire, filled, introduced, bytes, ended, fault } = received;
+        let Received { wire, filled, introduced, bytes, overhead, ended, fault } = received;
         if was_shaking && !self.is_shaking() {
             desk.shared.metrics.tls_handshakes.inc();
         }
@@ -327,6 +327,10 @@ impl<S: Socket> Connection<S> {
             }
             None if bytes.is_empty() => {}
             None => self.hand_in(desk, pulse, bytes),
+        }
+        if overhead > 0 {
+            let mut turn = turn(desk.now, &desk.shared, pulse, &mut self.outbox);
+            self.session.handle_overhead(&mut turn, overhead);
         }
         if ended {
             self.handle_end();

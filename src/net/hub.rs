@@ -193,12 +193,16 @@ impl<S: Socket> Hub<S> {
         self.stopping
     }
 
-    /// Each connection that stood in the queue gets one turn.
-    pub fn serve_run_queue(&mut self) {
+    /// Each connection that stood in the queue gets one turn, until `out_of_time`: however many flood, updates go out in between. Who had
+    /// none comes first in the next.
+    pub fn serve_run_queue(&mut self, out_of_time: impl Fn() -> bool) {
         self.desk.deflate_cost = 0;
         let mut next = Vec::new();
-        for _ in 0..self.run_queue.len() {
-            let Some(conn) = self.run_queue.pop_front() else { return };
+        for step in 0..self.run_queue.len() {
+            if step > 0 && out_of_time() {
+                break;
+            }
+            let Some(conn) = self.run_queue.pop_front() else { break };
             let Some(connection) = self.connections.find(conn) else { continue };
             connection.queued = false;
             let pulse = pulse(&self.rooms, connection);

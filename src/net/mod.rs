@@ -179,7 +179,8 @@ impl IoThread {
         self.take_batches();
         self.take_streams();
         self.accept();
-        self.hub.serve_run_queue();
+        let started = Instant::now();
+        self.hub.serve_run_queue(|| started.elapsed() >= SLICE);
         let started = Instant::now();
         self.hub.fan_out(|| started.elapsed() >= SLICE);
         let started = Instant::now();
@@ -319,7 +320,7 @@ const STREAMS_MAX: usize = 1024;
 /// Those who were answered 503 and have not gone yet; they come on top of `--max-connections`, each for a second or so. No
 /// descriptors are set aside for them: when none is left, who comes next is answered in passing.
 const TURNED_AWAY_MAX: usize = 128;
-/// A slice of the fan-out, or of TLS handshakes.
+/// A slice of the run queue, of the fan-out, or of TLS handshakes.
 const SLICE: Duration = Duration::from_millis(2);
 /// When the simulation's channel was full.
 const BLOCKED_RETRY: Duration = Duration::from_millis(5);

@@ -73,6 +73,11 @@ impl Tls {
         self.kept.len()
     }
 
+    /// How much that is.
+    pub fn kept_bytes(&self) -> usize {
+        self.kept.len()
+    }
+
     /// Takes what came, behind what [`Tls::unkeep`] brought. What it says is appended to `plain`, what has to be answered
     /// to `wire`. An incomplete record is kept.
     pub fn open(

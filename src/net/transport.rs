@@ -55,6 +55,8 @@ pub struct Received<'b> {
     pub introduced: Option<Result<Option<IpAddr>, BadProxyHeader>>,
     /// For the session.
     pub bytes: &'b mut [u8],
+    /// What TLS had around them, and records that said nothing.
+    pub overhead: usize,
     /// Nothing more will come.
     pub ended: bool,
     /// The peer's TLS cannot be understood. The answer to that, if there is one, waits already.
@@ -83,8 +85,15 @@ impl<S: Socket> Transport<S> {
         let Some(wire) = read_once(&mut self.socket, &mut receive[kept..])? else { return Ok(None) };
         let filled = kept + wire == receive.len();
         let came = &mut receive[..kept + wire];
-        let nothing =
-            Received { wire, filled, introduced: None, bytes: &mut [], ended: wire == 0, fault: None };
+        let nothing = Received {
+            wire,
+            filled,
+            introduced: None,
+            bytes: &mut [],
+            overhead: 0,
+            ended: wire == 0,
+            fault: None,
+        };
         let (introduced, came) = match self.read_preface(came) {
             _ if wire == 0 => (None, came),
             Ok(None) => return Ok(Some(nothing)),
@@ -98,6 +107,7 @@ impl<S: Socket> Transport<S> {
             return Ok(Some(nothing));
         }
         let was_handshaking = tls.is_handshaking();
+        let records = came.len();
         opened.clear();
         let state = match wire {
             // Whether the peer says goodbye or only stops is all the same: a WebSocket ends with a close frame.
@@ -117,7 +127,11 @@ impl<S: Socket> Transport<S> {
                 (false, Some(fault))
             }
         };
-        Ok(Some(Received { bytes: opened, ended, fault, ..nothing }))
+        let overhead = match was_handshaking {
+            true => 0,
+            false => records.saturating_sub(opened.len() + tls.kept_bytes()),
+        };
+        Ok(Some(Received { bytes: opened, overhead, ended, fault, ..nothing }))
     }
 
     /// Copies what was kept of a header or record to the front of `buffer`: what is read next goes behind it.

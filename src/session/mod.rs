@@ -45,7 +45,7 @@ use crate::websocket::frame::{Opcode, write_close, write_frame};
 use crate::websocket::{self, CloseCode, Event, Role, WebSocket};
 use echo::Echo;
 use end::End;
-use rate::Metered;
+use rate::{Metered, Overhead};
 pub use request::write_unavailable;
 use site::{Compression, Site};
 
@@ -85,7 +85,7 @@ pub struct Counts {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 enum Phase {
     /// Reading a request.
-    Request(Box<(HeadScan, Vec<u8>)>),
+    Request(Box<(HeadScan, Vec<u8>, Overhead)>),
     /// Upgraded on `/play`; the hello is awaited.
     Hello(Box<Greeting>),
     /// Upgraded on `/echo`.

@@ -5,9 +5,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{End, Turn};
+use super::{End, Phase, Session, Turn};
 use crate::close_reason::CloseReason;
-use crate::config::limits::{Budget, Limits};
+use crate::config::limits::{Budget, HEAD_BYTES_MAX, Limits};
 use crate::time::Time;
 use crate::websocket::{Event, Spent, WebSocket};
 
@@ -41,6 +41,31 @@ impl Metered {
             return Err(End::policy(CloseReason::Rate, "too many messages"));
         }
         Ok(event)
+    }
+}
+
+/// What came around a request.
+pub(super) type Overhead = usize;
+
+impl Session {
+    /// Bytes came that say nothing: what TLS has around the others, records that are empty or change keys. They cost what bytes cost; a
+    /// request may have as many around it as it may have itself.
+    pub fn handle_overhead(&mut self, turn: &mut Turn, bytes: usize) {
+        let metered = match &mut self.phase {
+            Phase::Request(request) => {
+                request.2 += bytes;
+                if request.2 > HEAD_BYTES_MAX {
+                    self.wrapped_too_much(turn);
+                }
+                return;
+            }
+            Phase::Hello(greeting) => &mut greeting.socket,
+            Phase::Play(play) => &mut play.socket,
+            Phase::Echo(_) | Phase::Parting(..) | Phase::Closing(_) => return,
+        };
+        if !metered.rate.take(&turn.site.limits, turn.now, 0, bytes) {
+            self.end(turn, End::policy(CloseReason::Rate, "too many bytes"));
+        }
     }
 }
 

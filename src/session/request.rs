@@ -19,7 +19,7 @@ impl Session {
     /// Collects the head; what follows it stays in `input` for the phase that it leads to.
     pub(super) fn read_request(&mut self, turn: &mut Turn, input: &mut &mut [u8]) {
         let Phase::Request(request) = &mut self.phase else { return };
-        let (scan, head) = &mut **request;
+        let (scan, head, _) = &mut **request;
         let before = head.len();
         let room = HEAD_BYTES_MAX.saturating_sub(before).min(input.len());
         head.extend_from_slice(&input[..room]);
@@ -77,6 +77,12 @@ impl Session {
             write_unavailable(turn.out, reason);
             self.close(reason, Leave::Removed);
         }
+    }
+
+    /// There was more around the request than a request may have.
+    pub(super) fn wrapped_too_much(&mut self, turn: &mut Turn) {
+        let Answer::Close(reason) = refuse_head(HttpError::HeadTooLarge, turn) else { return };
+        self.close(reason, Leave::Removed);
     }
 
     pub(super) fn request_timed_out(&mut self, turn: &mut Turn) {

@@ -199,7 +199,7 @@ impl Stage {
             self.hub.take_batch(batch);
         }
         for _ in 0..1 + self.random.below(3) {
-            self.hub.serve_run_queue();
+            self.hub.serve_run_queue(|| false);
             self.hub.fan_out(|| false);
         }
         self.hub.sweep();

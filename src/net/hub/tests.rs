@@ -108,7 +108,7 @@ fn admit(hub: &mut Hub<Line>, line: &Line) -> usize {
 /// All but the fan-out.
 fn turn(hub: &mut Hub<Line>, now: Time) {
     hub.set_now(now);
-    hub.serve_run_queue();
+    hub.serve_run_queue(|| false);
     hub.shake_hands(|| false);
     hub.sweep();
     hub.report();
@@ -149,6 +149,24 @@ fn a_request_is_answered_and_the_line_closed() {
     assert_eq!(hub.shared().metrics.connections.get(), 0);
 }
 
+#[test]
+fn however_many_have_said_something_reading_ends_in_time_and_goes_on_in_their_order() {
+    let mut hub = hub(None);
+    let lines: Vec<Line> = (0..3).map(|_| Line::wide()).collect();
+    for line in &lines {
+        line.say(ASK);
+        admit(&mut hub, line);
+    }
+    for served in 1..=lines.len() {
+        assert!(hub.is_busy());
+        hub.serve_run_queue(|| true);
+        let answered: Vec<bool> = lines.iter().map(|line| !line.0.borrow().going.is_empty()).collect();
+        let expected: Vec<bool> = (0..lines.len()).map(|at| at < served).collect();
+        assert_eq!(answered, expected);
+    }
+    assert!(!hub.is_busy());
+}
+
 #[cfg(feature = "tls")]
 mod over_tls {
     use super::*;
@@ -174,7 +192,7 @@ mod over_tls {
     fn a_flood_of_hellos_gets_a_budget_a_turn_and_one_while_updates_wait() {
         let mut hub = hub(Some(identity("hub-flood")));
         let lines: Vec<Line> = (0..2 * TLS_HANDSHAKES_PER_TURN + 9).map(|_| said_hello(&mut hub)).collect();
-        hub.serve_run_queue();
+        hub.serve_run_queue(|| false);
         assert_eq!(answered(&lines), 0, "they stand in the other queue now");
         assert!(hub.is_busy());
 
@@ -261,6 +279,27 @@ mod over_tls {
         hub.wake(slot, true, false, false);
         turn(hub, START);
         (line, client, slot)
+    }
+
+    #[test]
+    fn records_that_say_nothing_are_paid_for() {
+        let mut hub = hub(Some(identity("hub-rekeying")));
+        let (line, mut client, slot) = connected(&mut hub);
+        // New keys again and again, and a byte in between, because rustls puts up with 32 in a row.
+        for &byte in &ASK[..20] {
+            (0..30).for_each(|_| client.refresh_traffic_keys().unwrap());
+            client.writer().write_all(&[byte]).unwrap();
+            line.say(&flight(&mut client));
+            hub.wake(slot, true, false, false);
+            turn(&mut hub, START);
+        }
+        let answer = read(&mut client, &line.heard());
+        assert!(answer.starts_with(b"HTTP/1.1 431 "), "{}", answer.escape_ascii());
+        line.end();
+        hub.wake(slot, true, false, true);
+        turn(&mut hub, START);
+        assert_eq!(counted(&hub, CloseReason::HeadTooLarge), 1);
+        assert!(hub.is_empty());
     }
 
     #[test]

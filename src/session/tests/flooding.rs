@@ -1,7 +1,9 @@
 //! No way of slicing makes a flood cheap.
 
 use super::*;
-use crate::config::limits::{BURST_SECONDS, FRAGMENTS_MAX, HELLO_BYTES_MAX, MESSAGES_PER_SECOND};
+use crate::config::limits::{
+    BURST_SECONDS, BYTES_PER_SECOND, FRAGMENTS_MAX, HEAD_BYTES_MAX, HELLO_BYTES_MAX, MESSAGES_PER_SECOND,
+};
 
 const FRAMES: usize = (MESSAGES_PER_SECOND * BURST_SECONDS) as usize;
 
@@ -124,4 +126,27 @@ fn held_bytes(peer: &Peer) -> usize {
         Phase::Play(play) => play.socket.socket.held_bytes(),
         _ => 0,
     }
+}
+
+#[test]
+fn what_is_wrapped_around_bytes_costs_as_much_as_they_do() {
+    let burst = (BYTES_PER_SECOND * BURST_SECONDS) as usize;
+    let mut player = Peer::playing();
+    player.now = START + Duration::from_secs(1);
+    player.with(|session, turn| session.handle_overhead(turn, burst));
+    assert_eq!(player.session.closing(), None);
+    player.with(|session, turn| session.handle_overhead(turn, 1));
+    assert_eq!(player.closed(), (1008, CloseReason::Rate));
+
+    let mut stranger = Peer::new();
+    stranger.upgrade("/play");
+    stranger.with(|session, turn| session.handle_overhead(turn, burst + 1));
+    assert_eq!(stranger.closed(), (1008, CloseReason::Rate), "before the hello too");
+
+    let mut asking = Peer::new();
+    asking.with(|session, turn| session.handle_overhead(turn, HEAD_BYTES_MAX));
+    assert_eq!(asking.session.closing(), None);
+    asking.with(|session, turn| session.handle_overhead(turn, 1));
+    assert!(asking.answer().starts_with(b"HTTP/1.1 431 "));
+    assert_eq!(asking.session.closing(), Some(CloseReason::HeadTooLarge));
 }
