@@ -174,8 +174,11 @@ impl Bomb {
         match (self, strike) {
             (Bomb::Target, 0) => out.extend_from_slice(b"GET /play?"),
             (_, 0) => out.extend_from_slice(b"GET /play HTTP/1.1\r\nHost: here\r\nX-Bomb: "),
-            (Bomb::Headers, _) => out.extend((0..1024).flat_map(|_| *b"x: y\r\nz:")),
-            _ => out.resize(out.len() + 8 * 1024, b'a'),
+            _ => {}
+        }
+        match self {
+            Bomb::Headers => out.extend((0..1024).flat_map(|_| *b"x: y\r\nz:")),
+            Bomb::Header | Bomb::Target => out.resize(out.len() + 8 * 1024, b'a'),
         }
     }
 }

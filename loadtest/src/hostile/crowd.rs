@@ -139,8 +139,12 @@ impl Crowd {
         }
         connection.scheduled = None;
         let flood = connection.peer.kind().is_flood();
+        let sent = connection.unsent.is_empty();
+        if flood && sent && !self.flood_bytes.has_some(now) && connection.peer.hold_back(now) {
+            return self.schedule(who);
+        }
         let may_act = match connection.peer.is_alive() {
-            true => connection.unsent.is_empty() && (!flood || self.flood_bytes.has_some(now)),
+            true => sent,
             false => self.connects.has_some(now),
         };
         match connection.peer.handle_timeout(now, may_act, &mut self.out, &mut self.tally) {

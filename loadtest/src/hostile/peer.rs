@@ -177,6 +177,18 @@ impl Peer {
         Deed::Nothing
     }
 
+    /// All floods together have used up what they may send. If a strike is due, but not the first of this life, it is left out, and
+    /// returns true: what was not done needs no answer, so the time to answer stands still as well.
+    pub fn hold_back(&mut self, now: Time) -> bool {
+        let goes_on = self.phase == Phase::Striking && self.strikes > 0 && self.answered.is_none();
+        let due = self.next.filter(|next| goes_on && now >= *next);
+        let (Some(due), Some(every)) = (due, self.kind.manner().every) else { return false };
+        let next = now + every;
+        self.since = self.since + next.since(due);
+        self.next = Some(next);
+        true
+    }
+
     /// Whether a life is going on at the end of the run.
     pub fn handle_stop(&mut self, tally: &mut Tally) {
         tally.of(self.kind).open += u64::from(matches!(self.phase, Phase::Behaving | Phase::Striking));

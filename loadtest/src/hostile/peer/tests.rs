@@ -200,6 +200,26 @@ fn a_flood_leaves_a_strike_out_while_the_one_before_waits() {
 }
 
 #[test]
+fn a_flood_that_the_shared_budget_holds_back_is_owed_nothing_meanwhile() {
+    let mut scene = Scene::joined(Kind::MessageFlood);
+    assert!(!scene.peer.hold_back(scene.now), "the first strike is made in any case");
+    scene.serve();
+    assert_eq!(messages(std::mem::take(&mut scene.out)).len(), 1_250);
+
+    let begun = scene.now;
+    while scene.now < begun + Duration::from_secs(50) {
+        scene.now = scene.peer.next.expect("a flood goes on");
+        assert!(scene.peer.hold_back(scene.now));
+        assert!(!scene.peer.hold_back(scene.now), "the next one is not due yet");
+        scene.serve();
+    }
+    assert!(scene.count().wrong.spelt.is_empty() && scene.out.is_empty());
+
+    scene.pass(Duration::from_secs(6));
+    assert_eq!(scene.count().wrong.spelt, ["not closed in 5 s (attempt 0 of seed 7)"]);
+}
+
+#[test]
 fn a_storm_connects_and_resets_and_is_back_soon() {
     let mut scene = Scene::new(Kind::RstStorm);
     for _ in 0..20 {
