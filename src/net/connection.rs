@@ -230,12 +230,14 @@ impl<S: Socket> Connection<S> {
         if let Some(goodbye) = &self.goodbye {
             let patience = if goodbye.shut { LINGER } else { CLOSE_TIMEOUT };
             if desk.now >= goodbye.since + patience {
+                self.abandon();
                 return self.gone();
             }
         }
         let slow = desk.shared.slow_timeout;
         if self.outbox.stuck_since().is_some_and(|since| desk.now >= since + slow) {
             self.session.too_slow();
+            self.abandon();
             return self.fail(desk);
         }
         let mut turn = turn(desk.now, &desk.shared, Pulse::default(), &mut self.outbox);
@@ -530,6 +532,15 @@ impl<S: Socket> Connection<S> {
         let user_timeout = desk.shared.slow_timeout + USER_TIMEOUT_BEYOND_SLOW;
         if let Err(error) = self.transport.tune(user_timeout) {
             tracing::debug!(%error, "cannot set a socket option");
+        }
+    }
+
+    /// Gives up what the peer does not take. A socket that is just closed lives on in the kernel behind a peer that does not read,
+    /// and that peer, if it says nothing, never learns that it was closed.
+    fn abandon(&mut self) {
+        if !self.outbox.is_empty() {
+            // If that fails, it is closed as any other.
+            let _ = self.transport.abort();
         }
     }
 
