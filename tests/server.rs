@@ -24,6 +24,9 @@ mod heartbeat;
 mod lagging;
 #[path = "server/playing.rs"]
 mod playing;
+#[cfg(feature = "tls")]
+#[path = "server/reloading.rs"]
+mod reloading;
 #[path = "server/serving.rs"]
 mod serving;
 #[path = "server/sharing.rs"]
