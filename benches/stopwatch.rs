@@ -18,7 +18,7 @@ use tickyard::stage::{Stage, Stages};
 const ROOM: RoomId = RoomId(0);
 
 fn stopwatch() -> Stopwatch {
-    let flight = Flight::new(Instant::now(), Arc::new(Metrics::new()), vec!["arena-1".into()], None);
+    let flight = Flight::new(Instant::now(), Arc::new(Metrics::new()), Box::new(|_| None), None);
     Arc::new(flight).stopwatch("bench".into(), Role::Simulation)
 }
 
