@@ -100,6 +100,7 @@ impl Assembly {
     }
 
     /// A compressed message that lies whole in the input: lends what it says.
+    #[cold]
     pub(super) fn deliver_compressed(
         &mut self,
         opcode: Opcode,
@@ -112,6 +113,7 @@ impl Assembly {
         self.lend()
     }
 
+    #[cold]
     fn inflate(
         &mut self,
         payload: &[u8],

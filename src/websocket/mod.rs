@@ -252,6 +252,7 @@ impl WebSocket {
     /// `Ok(None)` means that all of `input` is used and more is needed. An unfragmented frame that lies whole in
     /// `input` is unmasked there and lent from there; others are collected inside. After a close or an error the
     /// rest of the input is discarded, here and in all later calls.
+    #[inline]
     pub fn read<'a, 'b: 'a>(&'a mut self, input: &mut &'b mut [u8]) -> Result<Option<Event<'a>>, ReadError> {
         self.read_counted(input, &mut Spent::default())
     }
@@ -389,6 +390,7 @@ impl WebSocket {
 
 impl Head {
     /// Reads up to the end of a header; `None` if all of `input` is used and there is more to it.
+    #[inline(always)]
     fn read(&mut self, input: &mut &mut [u8], deflate: bool) -> Result<Option<Header>, FrameError> {
         if self.filled == 0
             && let Some((header, used)) = Header::parse_extended(input, deflate)?
@@ -396,6 +398,16 @@ impl Head {
             take(input, used as u64);
             return Ok(Some(header));
         }
+        // So ends each input that was read to its end.
+        if input.is_empty() {
+            return Ok(None);
+        }
+        self.read_cut(input, deflate)
+    }
+
+    /// The same of a header that does not lie whole in the input.
+    #[cold]
+    fn read_cut(&mut self, input: &mut &mut [u8], deflate: bool) -> Result<Option<Header>, FrameError> {
         let room = &mut self.bytes[self.filled..];
         let copied = room.len().min(input.len());
         room[..copied].copy_from_slice(&input[..copied]);
@@ -420,7 +432,7 @@ impl Frame {
     fn unmask(&mut self, part: &mut [u8]) {
         if self.key != [0; 4] {
             mask::apply(part, self.key);
-            self.key.rotate_left(part.len() % 4);
+            self.key = u32::from_be_bytes(self.key).rotate_left(part.len() as u32 % 4 * 8).to_be_bytes();
         }
         self.left -= part.len() as u64;
     }
