@@ -59,8 +59,10 @@ impl Assembly {
             _ => {}
         }
         let compressed = header.compressed || (header.opcode == Opcode::Continuation && self.compressed);
-        let max =
-            inflate.filter(|_| compressed).map_or(limits.message_bytes_max, |inflate| inflate.bytes_max);
+        let max = match inflate {
+            Some(inflate) if compressed => inflate.payload_bytes_max(),
+            _ => limits.message_bytes_max,
+        };
         // As u64, before any cast or sum: the peer may announce up to 2^63 - 1.
         if header.len > max.saturating_sub(self.buffer.len()) as u64 {
             return Err(ReadError::TooLong);

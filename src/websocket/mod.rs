@@ -42,7 +42,8 @@ pub enum Role {
 /// What a peer may make us hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
-    /// The payload of one message, over all of its fragments; of a compressed one also what it says.
+    /// The payload of one message, over all of its fragments; of a compressed one what it says, and its payload may be
+    /// longer by what incompressible bytes take ([`deflate::payload_bytes_max`]).
     pub message_bytes_max: usize,
     /// The frames that one message may be spread over.
     pub fragments_max: u32,
@@ -234,7 +235,7 @@ impl WebSocket {
         self
     }
 
-    /// The same, and a compressed message may have only so many bytes, as it comes and as what it says.
+    /// The same, and a compressed message may say only so many bytes.
     pub fn with_compressed_bytes_max(mut self, max: usize) -> Self {
         if let Some(inflate) = &mut self.inflate {
             inflate.bytes_max = inflate.bytes_max.min(max);
