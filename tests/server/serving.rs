@@ -59,6 +59,23 @@ fn every_file_of_the_demo_and_the_client_is_served_with_its_type_and_its_bytes()
 }
 
 #[test]
+fn the_page_may_load_and_reach_nothing_but_its_own_server() {
+    let house = House::arena(config());
+    let policy = |path| {
+        let answer = fetch(house.address(), path);
+        ["Content-Security-Policy", "Referrer-Policy"].map(|name| answer.header(name).map(str::to_owned))
+    };
+    let strict = "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; connect-src 'self'; \
+                  base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+    assert_eq!(policy("/"), [Some(strict.to_owned()), Some("no-referrer".to_owned())]);
+    // These are no documents; a page of another port may import the client.
+    for path in ["/healthz", "/demo.js", "/sdk/index.js", "/style.css"] {
+        assert_eq!(policy(path), [None, None], "{path}");
+    }
+    assert_eq!(fetch(house.address(), "/healthz").header("X-Content-Type-Options"), Some("nosniff"));
+}
+
+#[test]
 fn health_is_ok_and_a_head_has_no_body() {
     let house = House::arena(config());
     assert_eq!(fetch(house.address(), "/healthz").body, b"ok\n");
