@@ -105,9 +105,8 @@ enum Stage {
 impl Bot {
     /// A bot whose connect is due at `connect_at`.
     pub fn new(settings: &Rc<Settings>, part: Part, connect_at: Time) -> Self {
-        let mut random = Random::new(settings.seed, part.stream());
-        let spread = Duration::from_millis(random.below(INPUT_EVERY.as_millis() as u64));
-        let slot_at = Time::from_micros(connect_at.as_micros() / 1000 * 1000) + spread;
+        let random = Random::new(settings.seed, part.stream());
+        let slot_at = first_slot(part.number, connect_at);
         let settings = Rc::clone(settings);
         let stage = Stage::Connecting;
         let talk = Talk { settings, part, random, connect_at, slot_at, due: slot_at, stage };
@@ -429,6 +428,15 @@ impl Talk {
             Stage::Closing { .. } | Stage::Ended => "closing",
         }
     }
+}
+
+/// Slots lie on a grid, and bots are spread evenly over its mesh, whenever they come: by the golden ratio, so that any row of numbers is.
+fn first_slot(number: u32, connect_at: Time) -> Time {
+    let every = INPUT_EVERY.as_millis() as u64;
+    let spread = u64::from(number) * 618_034 % 1_000_000 * every / 1_000_000;
+    let mesh = connect_at.as_micros() / 1000 / every * every;
+    let slot_at = Time::from_micros((mesh + spread) * 1000);
+    if slot_at < connect_at { slot_at + INPUT_EVERY } else { slot_at }
 }
 
 /// What is said where `--deflate` asks for it: the extension without a parameter.

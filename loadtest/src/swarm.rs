@@ -21,14 +21,15 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 use tickyard::time::Time;
 
-/// Events per turn.
-const EVENTS_MAX: usize = 512;
+/// Events per turn, at first. A poll that could hand out more is given more room: who has something to read waits for one turn, and
+/// not for several.
+const EVENTS: usize = 512;
 
 /// Bots that read before it is looked again who is due to send: at a few microseconds each, deadlines hardly wait.
 const READS_BETWEEN_SENDS: usize = 16;
 
 /// Deadlines per turn. A bot hears twice as often as it speaks.
-const DUE_MAX: usize = EVENTS_MAX / 2;
+const DUE_MAX: usize = 256;
 
 /// The other tokens are the bots' numbers.
 const ALARM: Token = Token(usize::MAX);
@@ -60,11 +61,9 @@ pub struct Swarm {
     reached: bool,
     /// Whose deadlines have come, first come first.
     due: VecDeque<u32>,
-    /// The poll before this turn's: what is read now had not come yet, or …
-    looked_at: Time,
-    /// … was handed out by a poll that could not hand out all.
+    /// The last poll ended then, and what is read after it came after that time.
+    polled_at: Time,
     came_after: Time,
-    was_full: bool,
     buffer: Vec<u8>,
     frames: Frames,
     /// For bots with a link: what the socket's bytes mean, and what goes to the socket.
@@ -99,15 +98,14 @@ impl Swarm {
             settings: Rc::new(settings),
             start: Instant::now(),
             poll,
-            events: Events::with_capacity(EVENTS_MAX),
+            events: Events::with_capacity(EVENTS),
             alarm,
             wheel: Wheel::new(),
             connections: Vec::new(),
             reached: false,
             due: VecDeque::new(),
-            looked_at: Time::ZERO,
+            polled_at: Time::ZERO,
             came_after: Time::ZERO,
-            was_full: false,
             buffer: vec![0; READ_BYTES],
             frames: Frames::default(),
             plain: Vec::new(),
@@ -172,7 +170,10 @@ impl Swarm {
             result => result?,
         }
         let events = std::mem::replace(&mut self.events, Events::with_capacity(0));
-        self.note_poll(asleep, events.iter().count());
+        let polled_at = self.now();
+        // Who had to sleep had read all.
+        self.came_after = if polled_at.since(asleep) > ASLEEP { polled_at } else { self.polled_at };
+        self.polled_at = polled_at;
         for (at, event) in events.iter().filter(|event| event.token() != ALARM).enumerate() {
             // A tick reaches all bots at once: what is due meanwhile must not wait until all have read theirs.
             if at % READS_BETWEEN_SENDS == READS_BETWEEN_SENDS - 1 {
@@ -180,21 +181,14 @@ impl Swarm {
             }
             self.handle_event(event);
         }
-        if !self.was_full {
-            self.tally.read_all_at = self.now();
-        }
-        self.events = events;
+        self.events = match events.iter().count() < events.capacity() {
+            true => {
+                self.tally.read_all_at = self.now();
+                events
+            }
+            false => Events::with_capacity(2 * events.capacity()),
+        };
         Ok(())
-    }
-
-    /// A poll that began at `asleep` has handed out so many events.
-    fn note_poll(&mut self, asleep: Time, events: usize) {
-        let now = self.now();
-        if !self.was_full {
-            self.came_after = if now.since(asleep) > ASLEEP { now } else { self.looked_at };
-        }
-        self.looked_at = now;
-        self.was_full = events >= EVENTS_MAX;
     }
 
     /// Lets all bots say good-bye.

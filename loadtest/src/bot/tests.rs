@@ -194,6 +194,23 @@ fn ten_inputs_a_second_are_due_and_their_jitter_does_not_add_up() {
 }
 
 #[test]
+fn slots_are_spread_evenly_over_the_time_between_inputs_whenever_bots_come() {
+    let after = |number, connect_at| {
+        let connect_at = Time::from_micros(connect_at);
+        let first = first_slot(number, connect_at);
+        assert!(first.since(connect_at) < INPUT_EVERY && first >= connect_at);
+        first.as_micros() % 100_000 / 1000
+    };
+    for bots in [10, 20, 100] {
+        let mut slots: Vec<u64> = (0..bots).map(|number| after(number, u64::from(number) * 2_345_678)).collect();
+        slots.sort_unstable();
+        slots.push(slots[0] + 100);
+        let gap = slots.windows(2).map(|pair| pair[1] - pair[0]).max();
+        assert!(gap <= Some(2 * 100 / u64::from(bots)), "{bots} bots: {slots:?}");
+    }
+}
+
+#[test]
 fn latency_counts_from_when_the_input_was_due_to_the_first_state_that_has_it() {
     let mut play = playing(false);
     let due = play.bot.poll_timeout();
