@@ -34,6 +34,9 @@ JITTER = 0.02
 SPIN = 0.002
 # The kernel's SO_TIMESTAMPNS, which Python has no name for.
 SO_TIMESTAMPNS = 35
+# Of a tick message: its type, the tick, the last input applied. No more is read: who keeps 20 worlds in Python takes the time from
+# the others on this machine.
+HEADER = struct.Struct("<xII")
 APART_MAX_MS = 1.0
 OWN_LAG_MAX_MS = 0.3
 
@@ -106,7 +109,6 @@ class Timed:
         welcome = wire.decode_control(self.raw.message(5.0) or b"")
         if not isinstance(welcome, wire.Welcome):
             raise Failed(f"not welcomed: {welcome}")
-        self.world = wire.World(welcome.schema)
         self.fields = welcome.schema.input
         self.number, self.random = number, random.Random(number)
         self.slot = self.due = self.turn_at = 0.0
@@ -129,7 +131,7 @@ class Timed:
             self.turn_at = now + 1
             self.heading = [self.random.randint(field.min, field.max) for field in self.fields]
         self.seq += 1
-        message = wire.encode_input(self.seq, self.world.reliable, 0, self.heading)
+        message = wire.encode_input(self.seq, 0, 0, self.heading)
         sent = time.monotonic()
         self.raw.send(message)
         if self.due >= opens:
@@ -160,6 +162,6 @@ class Timed:
 
     def hear(self, message: bytes, came: float) -> None:
         """A state."""
-        self.world.apply(message)
-        while self.waiting and wire.since(self.world.applied_seq, self.waiting[0][0]) >= 0:
+        _, applied = HEADER.unpack_from(message)
+        while self.waiting and wire.since(applied, self.waiting[0][0]) >= 0:
             self.delays.append(came - self.waiting.popleft()[1])
