@@ -22,6 +22,7 @@ fn main() -> Result<(), tickyard::Error> {
         admin: None,
         tick_rate: TICK_RATE as u16,
         connections_max: players as usize,
+        players: ROOM_PLAYERS as u32,
         capacity: ROOM_PLAYERS as u32,
         log: "warn".to_owned(),
         ..Config::default()
