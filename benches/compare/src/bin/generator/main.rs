@@ -52,6 +52,9 @@ struct Flags {
     /// Decides where players go, and when
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Look at the sockets this often, in microseconds, instead of waiting for them: then a server that sends wakes nobody
+    #[arg(long, default_value_t = 0)]
+    doze: u64,
     /// Write the lengths of the first room's messages to this file, a line for each player
     #[arg(long)]
     record: Option<PathBuf>,
@@ -76,6 +79,9 @@ struct Crowd {
     playing: usize,
     lost: usize,
     unsent: usize,
+    doze: Duration,
+    /// More has come than one turn took.
+    is_behind: bool,
     /// When each player's next input is due.
     agenda: BinaryHeap<Reverse<(u64, usize)>>,
     random: Random,
@@ -107,6 +113,8 @@ impl Crowd {
             playing: 0,
             lost: 0,
             unsent: 0,
+            doze: Duration::from_micros(flags.doze),
+            is_behind: false,
             agenda: BinaryHeap::with_capacity(flags.players),
             random: Random::new(flags.seed),
             window: Window { from: u64::MAX, to: u64::MAX, figures: Figures::default(), records: false },
@@ -190,6 +198,10 @@ impl Crowd {
     }
 
     fn turn(&mut self, patience_micros: u64) -> Result<(), rustix::io::Errno> {
+        if !self.doze.is_zero() && patience_micros > 0 && !self.is_behind {
+            std::thread::sleep(self.doze);
+        }
+        let patience_micros = if self.doze.is_zero() { patience_micros } else { 0 };
         let patience = Timespec {
             tv_sec: (patience_micros / SECOND) as i64,
             tv_nsec: (patience_micros % SECOND * 1000) as i64,
@@ -203,6 +215,7 @@ impl Crowd {
         for event in &events {
             self.read(event.data.u64() as usize);
         }
+        self.is_behind = events.len() == EVENTS_PER_TURN;
         self.events = events;
         Ok(())
     }
