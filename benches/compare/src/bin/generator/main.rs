@@ -52,8 +52,8 @@ struct Flags {
     /// Decides where players go, and when
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Look at the sockets this often, in microseconds, instead of waiting for them: then a server that sends wakes nobody
-    #[arg(long, default_value_t = 0)]
+    /// Look at the sockets this often, in microseconds, so that a server that sends wakes nobody; 0: wait for them
+    #[arg(long, default_value_t = 200)]
     doze: u64,
     /// Write the lengths of the first room's messages to this file, a line for each player
     #[arg(long)]
