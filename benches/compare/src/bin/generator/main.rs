@@ -47,7 +47,7 @@ struct Flags {
     #[arg(long, default_value_t = 10)]
     seconds: u64,
     /// How long all play before that, in seconds
-    #[arg(long, default_value_t = 3)]
+    #[arg(long, default_value_t = 2)]
     settle: u64,
     /// Decides where players go, and when
     #[arg(long, default_value_t = 1)]
