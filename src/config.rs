@@ -27,8 +27,8 @@ pub use explain::{explain, unknown_variables};
 pub use flags::{Flags, command};
 use limits::{Budget, Limits};
 use values::{
-    Connections, Deflate, FrameRate, IoThreads, LogFilter, MessageBytes, Origin, Players, Speed, TickRate,
-    Timeout,
+    Connections, Deflate, FrameRate, IoThreads, LogFilter, MessageBytes, Origin, Players, Rooms, Speed,
+    TickRate, Timeout,
 };
 
 /// What a server runs with. Start from [`Config::default`] or [`Config::from_args`].
@@ -58,8 +58,12 @@ pub struct Config {
     pub trusted_proxies: Vec<IpNet>,
     /// Players the arena is laid out for: its cell size follows, so that a view holds about 50 entities.
     pub players: u32,
-    /// Seats in a room. More than `players`, since an arena that is fuller than planned is better than a closed one.
+    /// Seats in a room. With one room more than `players`, since an arena that is fuller than planned is better than a closed one; with
+    /// several as many, since then the next one opens.
     pub capacity: u32,
+    /// Rooms of a game that may be open. One by default: whoever comes meets everybody. The first opens with the server, another one whenever
+    /// all are full.
+    pub rooms: u32,
     /// Seed of a room's random source. Fixed, so that two runs with the same commands are the same run.
     pub seed: u64,
     /// A connection which sends nothing for this long is closed.
@@ -122,6 +126,7 @@ impl Config {
             ("connections_per_address_max", Connections::check(self.connections_per_address_max as u64)),
             ("players", Players::check(self.players.into())),
             ("capacity", Players::check(self.capacity.into())),
+            ("rooms", Rooms::check(self.rooms.into())),
             ("idle_timeout", Timeout::check(self.idle_timeout)),
             ("slow_timeout", Timeout::check(self.slow_timeout)),
             ("ping_interval", self.ping_interval.map_or(Ok(()), Timeout::check)),
@@ -188,6 +193,7 @@ impl Default for Config {
             trusted_proxies: Vec::new(),
             players: 1_000,
             capacity: 10_000,
+            rooms: 1,
             seed: 1,
             idle_timeout: limits::IDLE_TIMEOUT,
             ping_interval: Some(limits::PING_INTERVAL),

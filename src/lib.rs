@@ -16,6 +16,7 @@ pub mod descriptors;
 pub mod error;
 pub mod game;
 pub mod http;
+pub mod lobby;
 pub mod metrics;
 pub mod net;
 mod pages;

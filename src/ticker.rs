@@ -15,7 +15,8 @@ use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError};
 
-use crate::bridge::{Batch, COMMAND_LISTS_MAX, Command, SharedBatch};
+use crate::bridge::{Batch, COMMAND_LISTS_MAX, Command, RoomId, SharedBatch};
+use crate::lobby::Lobby;
 use crate::metrics::{ChatResult, Metrics, SegmentKind};
 use crate::sim::clock::Due;
 use crate::sim::{AnyRoom, Clock, RoomCounts};
@@ -29,6 +30,19 @@ pub struct Output {
     pub wake: Box<dyn Fn() + Send>,
 }
 
+/// The rooms of a server, for the simulation.
+pub struct Rooms {
+    /// Those that are open from the start.
+    pub open: Vec<Box<dyn AnyRoom>>,
+    /// Opens one that commands come for; `None`: there is no such room.
+    pub opener: Opener,
+    /// Is told when one fails.
+    pub lobby: Arc<Lobby>,
+}
+
+/// Opens a room by its number in the process.
+pub type Opener = Box<dyn FnMut(RoomId) -> Option<Box<dyn AnyRoom>> + Send>;
+
 /// The running simulation thread.
 #[derive(Debug)]
 pub struct Ticker {
@@ -37,20 +51,16 @@ pub struct Ticker {
 }
 
 impl Ticker {
-    /// Starts the thread. Rooms are numbered from 0; their first ticks come within two periods from now.
+    /// Starts the thread. The first tick of a room comes within two periods after it opened.
     ///
     /// `origin` is [`Time::ZERO`], and must be the same for all threads.
-    ///
-    /// # Panics
-    /// If the rooms are not numbered 0, 1, 2 …
     pub fn spawn(
-        rooms: Vec<Box<dyn AnyRoom>>,
+        rooms: Rooms,
         commands: Receiver<Vec<Command>>,
         outputs: Vec<Output>,
         metrics: Arc<Metrics>,
         origin: Instant,
     ) -> io::Result<Ticker> {
-        assert!(rooms.iter().enumerate().all(|(at, room)| room.id().0 as usize == at), "rooms count from 0");
         let stop = Arc::new(AtomicBool::new(false));
         let mut shell = Shell::new(rooms, commands, outputs, metrics, origin);
         let stopped = Arc::clone(&stop);
@@ -73,7 +83,10 @@ impl Ticker {
 }
 
 struct Shell {
-    rooms: Vec<TimedRoom>,
+    /// By number.
+    rooms: Vec<Option<TimedRoom>>,
+    opener: Opener,
+    lobby: Arc<Lobby>,
     /// When each room is due, soonest first.
     agenda: BinaryHeap<Reverse<(Time, usize)>>,
     commands: Receiver<Vec<Command>>,
@@ -91,21 +104,29 @@ struct TimedRoom {
 
 impl Shell {
     fn new(
-        rooms: Vec<Box<dyn AnyRoom>>,
+        rooms: Rooms,
         commands: Receiver<Vec<Command>>,
         outputs: Vec<Output>,
         metrics: Arc<Metrics>,
         origin: Instant,
     ) -> Shell {
-        let mut shell =
-            Shell { rooms: Vec::new(), agenda: BinaryHeap::new(), commands, outputs, metrics, origin };
-        let now = shell.now();
-        for (at, room) in rooms.into_iter().enumerate() {
-            let clock = Clock::in_phase(now, room.tick_rate(), at as u32);
-            shell.agenda.push(Reverse((clock.next_due(), at)));
-            shell.rooms.push(TimedRoom { room, clock, players: 0 });
-        }
+        let Rooms { open, opener, lobby } = rooms;
+        let (rooms, agenda) = (Vec::new(), BinaryHeap::new());
+        let mut shell = Shell { rooms, opener, lobby, agenda, commands, outputs, metrics, origin };
+        open.into_iter().for_each(|room| shell.take_in(room));
         shell
+    }
+
+    /// A room begins to tick.
+    fn take_in(&mut self, room: Box<dyn AnyRoom>) {
+        let at = room.id().0 as usize;
+        let clock = Clock::in_phase(self.now(), room.tick_rate(), at as u32);
+        if at >= self.rooms.len() {
+            self.rooms.resize_with(at + 1, || None);
+        }
+        self.agenda.push(Reverse((clock.next_due(), at)));
+        self.rooms[at] = Some(TimedRoom { room, clock, players: 0 });
+        self.metrics.rooms.inc();
     }
 
     fn run(&mut self, stop: &AtomicBool) {
@@ -120,7 +141,8 @@ impl Shell {
                 continue;
             }
             self.agenda.pop();
-            let clock = &mut self.rooms[at].clock;
+            let Some(timed) = &mut self.rooms[at] else { continue };
+            let clock = &mut timed.clock;
             let due = clock.poll(now);
             self.agenda.push(Reverse((clock.next_due(), at)));
             if let Some(due) = due {
@@ -131,20 +153,29 @@ impl Shell {
 
     /// Hands each waiting command to its room; what comes in meanwhile waits for the next time.
     fn drain(&mut self) {
-        for commands in self.commands.try_iter().take(COMMAND_LISTS_MAX) {
-            for command in commands {
-                match self.rooms.get_mut(command.room.0 as usize) {
-                    Some(timed) => timed.room.command(command),
-                    None => _ = self.metrics.commands_stale.inc(),
-                }
-            }
+        for _ in 0..COMMAND_LISTS_MAX {
+            let Ok(commands) = self.commands.try_recv() else { return };
+            commands.into_iter().for_each(|command| self.hand_on(command));
+        }
+    }
+
+    fn hand_on(&mut self, command: Command) {
+        let at = command.room.0 as usize;
+        if self.rooms.get(at).is_none_or(Option::is_none)
+            && let Some(room) = (self.opener)(command.room)
+        {
+            self.take_in(room);
+        }
+        match self.rooms.get_mut(at) {
+            Some(Some(timed)) => timed.room.command(command),
+            _ => _ = self.metrics.commands_stale.inc(),
         }
     }
 
     fn step(&mut self, at: usize, due: Due) {
         let started = self.now();
         self.drain();
-        let TimedRoom { room, players, .. } = &mut self.rooms[at];
+        let Some(TimedRoom { room, players, .. }) = &mut self.rooms[at] else { return };
         let batch = room.step(due.ticks, due.at);
         for (thread, output) in self.outputs.iter().enumerate() {
             let thread = thread as u16;
@@ -169,6 +200,7 @@ impl Shell {
         if counts.failures > 0 {
             tracing::error!(room = at, "the room's game panicked; its players are sent away");
             metrics.rooms_failed.inc();
+            self.lobby.end(room.id());
         }
         count(metrics, &counts);
         metrics.tick_duration.observe(self.now().since(started));
@@ -297,8 +329,9 @@ mod tests {
                 batches.push(receiver);
             }
             let metrics = Arc::new(Metrics::new());
+            let rooms = Rooms { open: vec![room], opener: Box::new(|_| None), lobby: Arc::default() };
             let ticker =
-                Ticker::spawn(vec![room], drained, outputs, Arc::clone(&metrics), Instant::now()).unwrap();
+                Ticker::spawn(rooms, drained, outputs, Arc::clone(&metrics), Instant::now()).unwrap();
             Rig { ticker, commands, batches, wakes, metrics, _hold }
         }
 

@@ -22,6 +22,8 @@ mod heartbeat;
 mod lagging;
 #[path = "server/playing.rs"]
 mod playing;
+#[path = "server/rooms.rs"]
+mod rooms;
 #[path = "server/serving.rs"]
 mod serving;
 #[path = "server/sharing.rs"]

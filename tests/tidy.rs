@@ -38,6 +38,7 @@ const CORES: &[&str] = &[
     "src/http/",
     "src/time.rs",
     "src/addresses.rs",
+    "src/lobby.rs",
     "src/proxy_header.rs",
     "src/config/limits.rs",
     "protocol/src/",

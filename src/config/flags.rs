@@ -11,7 +11,7 @@ use super::Config;
 use super::explain::explain_file;
 use super::values::{
     Address, Admin, Connections, Deflate, FrameRate, Interval, IoThreads, LogFilter, MessageBytes, Origin,
-    Players, Proxy, Seed, Speed, Switch, TickRate, Timeout,
+    Players, Proxy, Rooms, Seed, Speed, Switch, TickRate, Timeout,
 };
 use crate::error::Error;
 
@@ -43,6 +43,7 @@ pub fn command(name: &'static str, usage: &str) -> clap::Command {
   {usage} --listen 0.0.0.0:7070             let others in
   {usage} --listen 0.0.0.0:443 --tls-cert chain.pem --tls-key key.pem
   {usage} --tick-rate 30 --players 2000     finer ticks, laid out for 2,000
+  {usage} --rooms 100 --players 50          up to 100 rooms of 50
   {usage} --config tickyard.toml --log debug"
     );
     let command = clap::Command::new(name)
@@ -101,12 +102,15 @@ struct Knobs {
     /// Believe this proxy, or network of proxies, whose connection it passes on; repeatable
     #[arg(long, env = "TICKYARD_TRUSTED_PROXY", help_heading = DOOR, hide_env = true, value_name = "CIDR", value_delimiter = ',')]
     trusted_proxy: Option<Vec<Proxy>>,
-    /// Players the arena is laid out for; cell size follows [default: 1000]
+    /// Players that a room is laid out for; cell size follows [default: 1000]
     #[arg(long, env = "TICKYARD_PLAYERS", help_heading = GAME, hide_env = true, value_name = "COUNT")]
     players: Option<Players>,
-    /// Seats in a room [default: 10000]
+    /// Seats in a room; with several --rooms as many as --players [default: 10000]
     #[arg(long, env = "TICKYARD_CAPACITY", help_heading = GAME, hide_env = true, value_name = "COUNT")]
     capacity: Option<Players>,
+    /// Rooms that may be open; another one opens when all are full [default: 1]
+    #[arg(long, env = "TICKYARD_ROOMS", help_heading = GAME, hide_env = true, value_name = "COUNT")]
+    rooms: Option<Rooms>,
     /// Seed of the rooms' random source [default: 1]
     #[arg(long, env = "TICKYARD_SEED", help_heading = GAME, hide_env = true, value_name = "NUMBER")]
     seed: Option<Seed>,
@@ -180,6 +184,7 @@ impl Knobs {
             trusted_proxy: self.trusted_proxy.or(below.trusted_proxy),
             players: self.players.or(below.players),
             capacity: self.capacity.or(below.capacity),
+            rooms: self.rooms.or(below.rooms),
             seed: self.seed.or(below.seed),
             idle_timeout: self.idle_timeout.or(below.idle_timeout),
             ping_interval: self.ping_interval.or(below.ping_interval),
@@ -202,6 +207,10 @@ impl Knobs {
     fn over(self, config: Config) -> Config {
         let proxies = self.trusted_proxy.map(|list| list.into_iter().map(|proxy| proxy.0).collect());
         let origins = self.allow_origin.map(|list| list.into_iter().map(|origin| origin.0).collect());
+        let players = self.players.map_or(config.players, |it| it.0 as u32);
+        let rooms = self.rooms.map_or(config.rooms, |it| it.0 as u32);
+        let has_several = self.rooms.is_some_and(|it| it.0 > 1);
+        let capacity = if has_several { players } else { config.capacity };
         Config {
             listen: self.listen.map_or(config.listen, |it| it.0),
             admin: self.admin.map_or(config.admin, |it| it.0),
@@ -215,8 +224,9 @@ impl Knobs {
                 .map_or(config.connections_per_address_max, |it| it.0 as usize),
             limit_loopback: self.limit_loopback.map_or(config.limit_loopback, |it| it.0),
             trusted_proxies: proxies.unwrap_or(config.trusted_proxies),
-            players: self.players.map_or(config.players, |it| it.0 as u32),
-            capacity: self.capacity.map_or(config.capacity, |it| it.0 as u32),
+            players,
+            capacity: self.capacity.map_or(capacity, |it| it.0 as u32),
+            rooms,
             seed: self.seed.map_or(config.seed, |it| it.0),
             idle_timeout: self.idle_timeout.map_or(config.idle_timeout, |it| it.0),
             ping_interval: self.ping_interval.map_or(config.ping_interval, |it| it.0),

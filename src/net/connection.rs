@@ -37,6 +37,8 @@ pub struct Connection<S> {
     outbox: Outbox,
     /// From the welcome to the last word.
     hearing: Option<Box<Hearing>>,
+    /// Its seat in the lobby, to be given back.
+    seat: Option<RoomId>,
     /// What the tally knows of the outbox.
     outbox_counted: usize,
     /// Received, but not read yet: the session waits for room for an ask.
@@ -122,6 +124,7 @@ impl<S: Socket> Connection<S> {
             transport,
             outbox: Outbox::default(),
             hearing: None,
+            seat: None,
             outbox_counted: 0,
             held_back: Vec::new(),
             goodbye: None,
@@ -396,11 +399,27 @@ impl<S: Socket> Connection<S> {
         if !desk.commands.have_room() {
             return false;
         }
+        self.find_seat(desk);
         if let Some((room, ask)) = self.session.take_ask() {
             self.note_ask(&ask);
             desk.commands.push(self.id, room, ask);
         }
         true
+    }
+
+    /// Takes a seat for a player who has none yet.
+    fn find_seat(&mut self, desk: &mut Desk) {
+        let Some(sought) = self.session.seeks() else { return };
+        match desk.shared.site.lobby.take_seat(sought) {
+            Ok(room) => {
+                self.session.sit(room);
+                self.seat = Some(room);
+            }
+            Err(why) => {
+                let mut turn = turn(desk.now, &desk.shared, Pulse::default(), &mut self.outbox);
+                self.session.no_seat(&mut turn, &why);
+            }
+        }
     }
 
     /// A client that asks for cells says that it does not hold them.
@@ -463,6 +482,11 @@ impl<S: Socket> Connection<S> {
         desk.tally.inputs_skipped += counts.inputs_skipped as u64;
         if let Some((room, leave)) = self.session.take_leave() {
             desk.commands.push_leave(self.id, room, leave);
+        }
+        if self.session.closing().is_some()
+            && let Some(room) = self.seat.take()
+        {
+            desk.shared.site.lobby.give_back(room);
         }
     }
 

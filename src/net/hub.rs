@@ -36,8 +36,8 @@ pub struct Hub<S> {
     handshakes: VecDeque<ConnId>,
     /// By room: they are numbered from 0.
     rooms: Vec<RoomSide>,
-    /// The room whose turn it is to be sent first.
-    first_room: usize,
+    /// Rooms with something to send, in the order in which their batches came; each once.
+    sending: VecDeque<RoomId>,
     swept: Time,
     sweep_from: usize,
     stopping: Option<Time>,
@@ -50,6 +50,8 @@ struct RoomSide {
     /// The next part of the newest batch to be sent, and how many are left; it wraps, so that who was last is first.
     next: usize,
     left: usize,
+    /// Stands in the queue of those with something to send.
+    is_queued: bool,
 }
 
 impl<S: Socket> Hub<S> {
@@ -77,7 +79,7 @@ impl<S: Socket> Hub<S> {
             run_queue: VecDeque::new(),
             handshakes: VecDeque::new(),
             rooms: Vec::new(),
-            first_room: 0,
+            sending: VecDeque::new(),
             swept: now,
             sweep_from: 0,
             stopping: None,
@@ -160,7 +162,7 @@ impl<S: Socket> Hub<S> {
     }
 
     fn is_fanning_out(&self) -> bool {
-        self.rooms.iter().any(|room| room.left > 0)
+        !self.sending.is_empty()
     }
 
     /// Whether the simulation did not take everything: try again soon.
@@ -221,15 +223,9 @@ impl<S: Socket> Hub<S> {
     /// Sends a slice of what is to be sent, so that reading goes on in between; `out_of_time` ends it early.
     pub fn fan_out(&mut self, out_of_time: impl Fn() -> bool) {
         let mut sent = 0;
-        // In turns: a room that is never done must not keep the others waiting.
-        let Some(first) = (self.first_room + 1).checked_rem(self.rooms.len()) else { return };
-        self.first_room = first;
-        for at in (first..self.rooms.len()).chain(0..first) {
-            let side = &mut self.rooms[at];
-            if side.left == 0 {
-                continue;
-            }
-            let Some(batch) = side.history.newest().cloned() else { continue };
+        while let Some(&room) = self.sending.front() {
+            let side = &mut self.rooms[room.0 as usize];
+            let Some(batch) = side.history.newest().cloned() else { return };
             let parts = batch.parts_of(self.index);
             while side.left > 0 {
                 if sent == SENDS_PER_SLICE || (sent % 32 == 31 && out_of_time()) {
@@ -240,11 +236,12 @@ impl<S: Socket> Hub<S> {
                 side.left -= 1;
                 sent += 1;
                 let Some(connection) = self.connections.find(part.conn) else { continue };
-                let room = RoomId(at as u32);
                 if let Verdict::Gone(reason) = connection.publish(&mut self.desk, room, &side.history, part) {
                     remove(&mut self.connections, &mut self.desk, part.conn, reason);
                 }
             }
+            side.is_queued = false;
+            self.sending.pop_front();
             let shared = &self.desk.shared;
             shared.metrics.fanout.observe(shared.now().since(batch.due));
         }
@@ -350,6 +347,10 @@ impl<S: Socket> Hub<S> {
         let side = &mut self.rooms[at];
         if let Some(last) = side.history.newest() {
             let parts = last.parts_of(self.index);
+            if (1..parts.len()).contains(&side.left) && self.sending.front() == Some(&room) {
+                // A room that is never done must not keep the others waiting.
+                self.sending.rotate_left(1);
+            }
             self.desk.shared.metrics.overtaken_updates.inc_by(side.left as u64);
             for at in 0..side.left {
                 let part = &parts[(side.next + at) % parts.len()];
@@ -362,6 +363,9 @@ impl<S: Socket> Hub<S> {
         side.next = if side.left == 0 || parts == 0 { 0 } else { side.next % parts };
         side.left = parts;
         side.history.push(batch);
+        if parts > 0 && !std::mem::replace(&mut side.is_queued, true) {
+            self.sending.push_back(room);
+        }
     }
 
     fn carry_out(&mut self, conn: ConnId, verdict: Verdict) {

@@ -61,8 +61,8 @@ fn house(config: Config) -> (House, Arc<AtomicBool>) {
     let broken = Arc::new(AtomicBool::new(false));
     let switch = Arc::clone(&broken);
     let house = House::open(config, |server| {
-        server.room::<Walk>("lab", |config| {
-            Box::new(Faulty(Room::new(config, Lab::default()).unwrap(), switch))
+        server.room::<Walk>("lab", move |config| {
+            Box::new(Faulty(Room::new(config, Lab::default()).unwrap(), Arc::clone(&switch)))
         })
     });
     (house, broken)

@@ -7,7 +7,7 @@ use super::*;
 use crate::config::Compression;
 
 /// Every knob, with a value that is not its default.
-const EVERY_KNOB: [(&str, &str); 27] = [
+const EVERY_KNOB: [(&str, &str); 28] = [
     ("listen", "0.0.0.0:8000"),
     ("admin", "[::1]:8001"),
     ("tick-rate", "60"),
@@ -20,6 +20,7 @@ const EVERY_KNOB: [(&str, &str); 27] = [
     ("trusted-proxy", "10.0.0.0/8"),
     ("players", "500"),
     ("capacity", "600"),
+    ("rooms", "20"),
     ("seed", "18446744073709551615"),
     ("idle-timeout", "500ms"),
     ("ping-interval", "100ms"),
@@ -51,6 +52,7 @@ fn every_knob_turned() -> Config {
         trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()],
         players: 500,
         capacity: 600,
+        rooms: 20,
         seed: u64::MAX,
         idle_timeout: Duration::from_millis(500),
         ping_interval: Some(Duration::from_millis(100)),
@@ -103,6 +105,15 @@ fn numbers_and_truth_are_written_in_the_file_as_toml_has_them() {
 
     let expected = Config { tick_rate: 30, echo: true, admin: None, ..Config::default() };
     assert_eq!(knobs.over(Config::default()), expected);
+}
+
+#[test]
+fn several_rooms_have_as_many_seats_as_they_are_laid_out_for_unless_it_is_said() {
+    let seats = |text: &str| file(text).unwrap().over(Config::default()).capacity;
+    assert_eq!(seats("players = 50\n"), 10_000);
+    assert_eq!(seats("players = 50\nrooms = 1\n"), 10_000);
+    assert_eq!(seats("players = 50\nrooms = 2\n"), 50);
+    assert_eq!(seats("players = 50\nrooms = 2\ncapacity = 60\n"), 60);
 }
 
 #[test]
@@ -159,7 +170,7 @@ fn a_flag_wins_over_the_file_for_every_knob() {
         let above = flags(&[format!("--{name}={value}")]).knobs;
         let lines = "listen = \"127.0.0.1:1\"\nadmin = \"off\"\ntick-rate = 1\nio-threads = 2\necho = false\n\
                      max-connections = 1\nmax-connections-per-address = 1\nlimit-loopback = false\n\
-                     trusted-proxy = []\nplayers = 1\ncapacity = 1\nseed = 2\nidle-timeout = \"1s\"\n\
+                     trusted-proxy = []\nplayers = 1\ncapacity = 1\nrooms = 3\nseed = 2\nidle-timeout = \"1s\"\n\
                      ping-interval = \"off\"\nslow-timeout = \"1s\"\nhandshake-timeout = \"4s\"\n\
                      hello-timeout = \"2s\"\nmax-message-bytes = 8192\nmessages-per-second = 10\n\
                      bytes-per-second = 4096\nallow-origin = []\ntls-cert = \"a.pem\"\n\
