@@ -22,6 +22,9 @@ mod heartbeat;
 mod lagging;
 #[path = "server/playing.rs"]
 mod playing;
+#[cfg(feature = "tls")]
+#[path = "server/reloading.rs"]
+mod reloading;
 #[path = "server/rooms.rs"]
 mod rooms;
 #[path = "server/serving.rs"]

@@ -11,7 +11,7 @@ use super::tally::Tally;
 use super::tls::TlsError;
 use super::transport::{Buffers, Received, Socket, Transport};
 use crate::addresses::Peer;
-use crate::bridge::{Ask, Batch, ConnId, Part, RoomId};
+use crate::bridge::{Ask, ConnId, Part, RoomId};
 use crate::close_reason::CloseReason;
 use crate::config::limits::{
     ANSWERS_BYTES_MAX, CLOSE_TIMEOUT, DEFLATE_COST_PER_TURN, DISCARD_BYTES_MAX, LINGER, READ_BYTES_PER_TURN,
@@ -195,9 +195,7 @@ impl<S: Socket> Connection<S> {
     pub fn publish(&mut self, desk: &mut Desk, room: RoomId, history: &History, part: &Part) -> Verdict {
         let Some(hearing) = &mut self.hearing else { return Verdict::Waits };
         if !self.outbox.is_empty() {
-            if let Some(batch) = history.newest() {
-                self.skip(desk, batch, part);
-            }
+            self.skip(desk, history, part);
             return Verdict::Waits;
         }
         let Desk { compose: buffer, deflate, missing, buffers, .. } = desk;
@@ -219,13 +217,12 @@ impl<S: Socket> Connection<S> {
         Verdict::Waits
     }
 
-    /// A batch passes without a message for this player; its view counts all the same.
-    pub fn skip(&mut self, desk: &mut Desk, batch: &Batch, part: &Part) {
-        if let Some(hearing) = &mut self.hearing {
-            hearing.look(batch, part);
-            hearing.skip();
-            desk.tally.skipped += 1;
-        }
+    /// The newest batch passes without a message for this player; its view counts all the same. Returns whether it has missed
+    /// anything.
+    pub fn skip(&mut self, desk: &mut Desk, history: &History, part: &Part) -> bool {
+        let missed = self.hearing.as_mut().is_some_and(|hearing| hearing.skip(history, part));
+        desk.tally.skipped += missed as u64;
+        missed
     }
 
     /// Ends what has waited too long. Called by the sweep.
@@ -233,12 +230,14 @@ impl<S: Socket> Connection<S> {
         if let Some(goodbye) = &self.goodbye {
             let patience = if goodbye.shut { LINGER } else { CLOSE_TIMEOUT };
             if desk.now >= goodbye.since + patience {
+                self.abandon();
                 return self.gone();
             }
         }
         let slow = desk.shared.slow_timeout;
         if self.outbox.stuck_since().is_some_and(|since| desk.now >= since + slow) {
             self.session.too_slow();
+            self.abandon();
             return self.fail(desk);
         }
         let mut turn = turn(desk.now, &desk.shared, Pulse::default(), &mut self.outbox);
@@ -554,6 +553,15 @@ impl<S: Socket> Connection<S> {
         let user_timeout = desk.shared.slow_timeout + USER_TIMEOUT_BEYOND_SLOW;
         if let Err(error) = self.transport.tune(user_timeout) {
             tracing::debug!(%error, "cannot set a socket option");
+        }
+    }
+
+    /// Gives up what the peer does not take. A socket that is just closed lives on in the kernel behind a peer that does not read,
+    /// and that peer, if it says nothing, never learns that it was closed.
+    fn abandon(&mut self) {
+        if !self.outbox.is_empty() {
+            // If that fails, it is closed as any other.
+            let _ = self.transport.abort();
         }
     }
 

@@ -351,13 +351,14 @@ impl<S: Socket> Hub<S> {
                 // A room that is never done must not keep the others waiting.
                 self.sending.rotate_left(1);
             }
-            self.desk.shared.metrics.overtaken_updates.inc_by(side.left as u64);
+            let mut missed = 0;
             for at in 0..side.left {
                 let part = &parts[(side.next + at) % parts.len()];
-                if let Some(connection) = self.connections.find(part.conn) {
-                    connection.skip(&mut self.desk, last, part);
-                }
+                let connection = self.connections.find(part.conn);
+                missed +=
+                    connection.is_some_and(|found| found.skip(&mut self.desk, &side.history, part)) as u64;
             }
+            self.desk.shared.metrics.overtaken_updates.inc_by(missed);
         }
         let parts = batch.parts_of(self.index).len();
         side.next = if side.left == 0 || parts == 0 { 0 } else { side.next % parts };

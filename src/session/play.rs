@@ -5,6 +5,7 @@ use tickyard_protocol::message::{
     self, ClientControl, Input, MESSAGE_KIND_BYTES_MAX, MESSAGE_PAYLOAD_BYTES_MAX, OPTIONS_BYTES_MAX,
     RefusalCode, VERSION, from_client,
 };
+use tickyard_protocol::name::is_name;
 
 use super::site::Site;
 use super::{Counts, End, Greeting, INPUTS_MAX, Phase, Play, Session, Turn, write_game_pong};
@@ -46,8 +47,8 @@ fn seek(hello: &message::Hello, site: &Site) -> Result<Sought, NoSeat> {
         let text = format!("this server speaks version {VERSION} of the protocol, not {}", hello.version);
         return refused(RefusalCode::Outdated, text);
     }
-    if !message::is_name(hello.name) {
-        let text = "a name is at most 32 bytes without control characters";
+    if !is_name(hello.name) {
+        let text = "a name is at most 32 bytes, shows something, and has no invisible or control characters";
         return refused(RefusalCode::BadName, text.to_owned());
     }
     site.lobby.find(&hello.seek)

@@ -172,6 +172,7 @@ fn upgrade(
     };
     let origin = head.headers.get("origin");
     if turn.site.origins.allow(origin, &Asked::new(head, peer)) {
+        warn_of_proxy(turn, peer);
         upgrade.write(turn.out);
         return then(upgrade.deflate());
     }
@@ -194,6 +195,18 @@ fn warn_of_origin(turn: &mut Turn, origin: &str) {
         let origin = escape(origin.as_bytes());
         tracing::warn!(%origin, "a page was refused (403): its origin can not be listed, only --allow-origin '*' lets it in");
     }
+}
+
+/// A trusted proxy has no limit, and neither have its clients while it does not name them.
+fn warn_of_proxy(turn: &mut Turn, peer: &Peer) {
+    if !turn.site.addresses.trust(peer.client()) || !turn.site.proxy_warned.is_due(turn.now) {
+        return;
+    }
+    tracing::warn!(
+        "a WebSocket of {peer} has no limit per address, for that is a trusted proxy and named no client: let it send \
+         X-Forwarded-For (nginx: proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for; HAProxy: option forwardfor) or a \
+         PROXY header, or narrow --trusted-proxy"
+    );
 }
 
 /// RFC 9110, 9.3.2: the answer to HEAD says how long the body would be, and has none.

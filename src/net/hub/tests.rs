@@ -7,6 +7,7 @@ use std::rc::Rc;
 
 use super::*;
 use crate::config::Config;
+use crate::config::limits::CLOSE_TIMEOUT;
 use crate::session::tests::site;
 
 #[cfg(feature = "deflate")]
@@ -28,6 +29,7 @@ struct Ends {
     /// How much more of it the kernel takes.
     room: usize,
     shut: bool,
+    aborted: bool,
 }
 
 impl Read for Line {
@@ -60,6 +62,11 @@ impl Write for Line {
 impl Socket for Line {
     fn shutdown_write(&mut self) -> io::Result<()> {
         self.0.borrow_mut().shut = true;
+        Ok(())
+    }
+
+    fn abort(&mut self) -> io::Result<()> {
+        self.0.borrow_mut().aborted = true;
         Ok(())
     }
 
@@ -147,6 +154,31 @@ fn a_request_is_answered_and_the_line_closed() {
     assert!(hub.is_empty() && !hub.is_busy());
     assert_eq!(counted(&hub, CloseReason::HttpDone), 1);
     assert_eq!(hub.shared().metrics.connections.get(), 0);
+}
+
+#[test]
+fn what_is_not_taken_by_the_end_of_the_goodbye_is_thrown_away_and_what_was_taken_is_not() {
+    let mut hub = hub(None);
+    let (full, wide) = (Line::default(), Line::wide());
+    for line in [&full, &wide] {
+        line.say(ASK);
+        admit(&mut hub, line);
+    }
+    turn(&mut hub, START);
+    assert_eq!(hub.len(), 2);
+
+    let mut now = START;
+    while now < START + CLOSE_TIMEOUT {
+        assert!(!full.0.borrow().aborted);
+        now = now + Duration::from_millis(100);
+        turn(&mut hub, now);
+    }
+    for _ in 0..30 {
+        now = now + Duration::from_millis(100);
+        turn(&mut hub, now);
+    }
+    assert!(hub.is_empty());
+    assert!(full.0.borrow().aborted && !wide.0.borrow().aborted);
 }
 
 #[test]
