@@ -27,7 +27,7 @@ pub use explain::{explain, unknown_variables};
 pub use flags::{Flags, command};
 use limits::{Budget, Limits};
 use values::{
-    Connections, Deflate, FrameRate, IoThreads, LogFilter, MessageBytes, Origin, Players, Rooms, Speed,
+    Connections, Deflate, FrameRate, LogFilter, MessageBytes, Origin, Phases, Players, Rooms, Speed, Threads,
     TickRate, Timeout,
 };
 
@@ -40,6 +40,11 @@ pub struct Config {
     pub admin: Option<SocketAddr>,
     /// Ticks a second, 1 to 60. 20 is what a walking game needs; twice the rate costs twice the bytes.
     pub tick_rate: u16,
+    /// Over how many phases of the tick period rooms are spread. Rooms that all tick at once leave the last player waiting for everybody else's update; ten
+    /// phases of 5 ms are what is left of that, and each wakes every thread once.
+    pub phases: u32,
+    /// Threads that simulate. Rooms are dealt out to them, so more pay only with several rooms and idle cores.
+    pub sim_threads: usize,
     /// Threads that serve sockets. One carries thousands of players; more only pay where there are idle cores.
     pub io_threads: usize,
     /// Whether `GET /echo` is there, a WebSocket that returns each message. For conformance suites, so off.
@@ -121,7 +126,9 @@ impl Config {
         let wrong = |name: &str, why: String| Err(Error::Config(format!("{name}: {why}")));
         let ranges = [
             ("tick_rate", TickRate::check(self.tick_rate.into())),
-            ("io_threads", IoThreads::check(self.io_threads as u64)),
+            ("io_threads", Threads::check(self.io_threads as u64)),
+            ("phases", Phases::check(self.phases.into())),
+            ("sim_threads", Threads::check(self.sim_threads as u64)),
             ("connections_max", Connections::check(self.connections_max as u64)),
             ("connections_per_address_max", Connections::check(self.connections_per_address_max as u64)),
             ("players", Players::check(self.players.into())),
@@ -184,6 +191,8 @@ impl Default for Config {
             listen: SocketAddr::from(([127, 0, 0, 1], 7070)),
             admin: Some(SocketAddr::from(([127, 0, 0, 1], 7071))),
             tick_rate: 20,
+            phases: 10,
+            sim_threads: 1,
             io_threads: 1,
             echo: false,
             deflate: Compression::Off,

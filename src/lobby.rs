@@ -120,6 +120,11 @@ impl Lobby {
         rooms.open(at, self.games[at].seats)
     }
 
+    /// How many rooms there may be, of all games.
+    pub fn rooms_max(&self) -> u32 {
+        self.games.iter().fold(0, |sum: u32, game| sum.saturating_add(game.rooms_max))
+    }
+
     /// Whether what a hello asks for is here.
     pub fn find(&self, seek: &Seek) -> Result<Sought, NoSeat> {
         let (name, wish) = match *seek {

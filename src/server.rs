@@ -2,7 +2,7 @@
 //!
 //! [`Server`] is the plan, [`Running`] the thing itself. Everything else in this crate knows at most its neighbours; this is
 //! the only file that knows everyone. Shutting down goes with the stream of the data: the io threads say goodbye to their
-//! peers and end, then the simulation thread, then the admin port closes.
+//! peers and end, then the simulation threads, then the admin port closes.
 
 // A shell: it owns threads and looks at the clock.
 #![allow(clippy::disallowed_types)]
@@ -23,7 +23,7 @@ use tickyard_protocol::fields::Fields;
 use crate::addresses::Addresses;
 use crate::admin::Admin;
 use crate::banner::banner;
-use crate::bridge::{COMMAND_LISTS_MAX, RoomId};
+use crate::bridge::{BATCHES_MAX, COMMAND_LISTS_MAX, RoomId};
 use crate::config::Config;
 use crate::descriptors;
 use crate::error::Error;
@@ -190,26 +190,32 @@ impl Server {
         shared.tls.iter().for_each(|tls| note_expiry(tls, &metrics));
         let admin = config.admin.map(|address| Admin::start(address, Arc::clone(&metrics))).transpose()?;
 
-        let (commands, drained) = crossbeam_channel::bounded(COMMAND_LISTS_MAX);
+        let (commands, drained): (Vec<_>, Vec<_>) =
+            (0..config.sim_threads).map(|_| crossbeam_channel::bounded(COMMAND_LISTS_MAX)).unzip();
+        // More than one room each has no use for.
+        let phases = config.phases.min(lobby.rooms_max().div_ceil(config.sim_threads as u32)).max(1);
+        let batch_lists_max = BATCHES_MAX * phases as usize * config.sim_threads;
         let mut threads = Vec::new();
         let mut entrances = Vec::new();
         for index in 0..config.io_threads as u16 {
-            let (thread, entrance) = IoThread::new(index, Arc::clone(&shared), commands.clone())
-                .map_err(system("set up an io thread"))?;
+            let (thread, entrance) =
+                IoThread::new(index, Arc::clone(&shared), commands.clone(), batch_lists_max)
+                    .map_err(system("set up an io thread"))?;
             threads.push(thread);
             entrances.push(entrance);
         }
         let listener = TcpListener::from_std(listener.into());
         threads[0].listen(listener, entrances.clone()).map_err(system("watch the listening socket"))?;
 
-        let outputs = entrances.iter().map(output).collect();
+        let outputs: Vec<_> = entrances.iter().map(output).collect();
         let (origin, io_threads) = (shared.origin, Vec::new());
         // From here on an early return drops it, and so ends the threads that have started.
         let mut running = Running { address, admin, shared, entrances, io_threads, ticker: None };
+        let tick_rate = config.tick_rate;
         let opener = opener(config, Arc::clone(&lobby), openers);
-        let rooms = Rooms { open: rooms, opener, lobby };
-        let ticker = Ticker::spawn(rooms, drained, outputs, metrics, origin);
-        running.ticker = Some(ticker.map_err(system("start the simulation thread"))?);
+        let rooms = Rooms { open: rooms, opener, lobby, phases, tick_rate };
+        let ticker = Ticker::spawn(rooms, drained, &outputs, &metrics, origin);
+        running.ticker = Some(ticker.map_err(system("start a simulation thread"))?);
         for (index, thread) in threads.into_iter().enumerate() {
             let spawned = thread::Builder::new().name(format!("io-{index}")).spawn(|| thread.run());
             running.io_threads.push(spawned.map_err(system("start an io thread"))?);
@@ -346,7 +352,7 @@ fn output(entrance: &Entrance) -> ticker::Output {
             tracing::error!(%error, "cannot wake an io thread");
         }
     };
-    ticker::Output { sender: entrance.batches.clone(), wake: Box::new(wake) }
+    ticker::Output { sender: entrance.batches.clone(), wake: Arc::new(wake) }
 }
 
 fn print(text: &str) {

@@ -10,8 +10,8 @@ use serde::Deserialize;
 use super::Config;
 use super::explain::explain_file;
 use super::values::{
-    Address, Admin, Connections, Deflate, FrameRate, Interval, IoThreads, LogFilter, MessageBytes, Origin,
-    Players, Proxy, Rooms, Seed, Speed, Switch, TickRate, Timeout,
+    Address, Admin, Connections, Deflate, FrameRate, Interval, LogFilter, MessageBytes, Origin, Phases,
+    Players, Proxy, Rooms, Seed, Speed, Switch, Threads, TickRate, Timeout,
 };
 use crate::error::Error;
 
@@ -81,7 +81,13 @@ struct Knobs {
     tick_rate: Option<TickRate>,
     /// Threads that serve sockets [default: 1]
     #[arg(long, env = "TICKYARD_IO_THREADS", help_heading = PROCESS, hide_env = true, value_name = "COUNT")]
-    io_threads: Option<IoThreads>,
+    io_threads: Option<Threads>,
+    /// Threads that simulate; rooms are dealt out to them [default: 1]
+    #[arg(long, env = "TICKYARD_SIM_THREADS", help_heading = PROCESS, hide_env = true, value_name = "COUNT")]
+    sim_threads: Option<Threads>,
+    /// Spread rooms over so many phases of the tick period [default: 10]
+    #[arg(long, env = "TICKYARD_PHASES", help_heading = PROCESS, hide_env = true, value_name = "COUNT")]
+    phases: Option<Phases>,
     /// Add GET /echo, a WebSocket that returns each message
     #[arg(long, env = "TICKYARD_ECHO", help_heading = PROCESS, hide_env = true, value_name = "BOOL", num_args = 0..=1, require_equals = true)]
     #[arg(default_missing_value = "true", hide_possible_values = true)]
@@ -174,6 +180,8 @@ impl Knobs {
             admin: self.admin.or(below.admin),
             tick_rate: self.tick_rate.or(below.tick_rate),
             io_threads: self.io_threads.or(below.io_threads),
+            sim_threads: self.sim_threads.or(below.sim_threads),
+            phases: self.phases.or(below.phases),
             echo: self.echo.or(below.echo),
             deflate: self.deflate.or(below.deflate),
             max_connections: self.max_connections.or(below.max_connections),
@@ -216,6 +224,8 @@ impl Knobs {
             admin: self.admin.map_or(config.admin, |it| it.0),
             tick_rate: self.tick_rate.map_or(config.tick_rate, |it| it.0 as u16),
             io_threads: self.io_threads.map_or(config.io_threads, |it| it.0 as usize),
+            sim_threads: self.sim_threads.map_or(config.sim_threads, |it| it.0 as usize),
+            phases: self.phases.map_or(config.phases, |it| it.0 as u32),
             echo: self.echo.map_or(config.echo, |it| it.0),
             deflate: self.deflate.map_or(config.deflate, |it| it.0),
             connections_max: self.max_connections.map_or(config.connections_max, |it| it.0 as usize),

@@ -1,37 +1,47 @@
-//! The way to the simulation: a list per poll turn, sent without waiting.
+//! The way to the simulation: a list per poll turn and simulation thread, sent without waiting.
 //!
-//! When the channel is full, inputs stay with their sessions (four each, the oldest makes room), and an ask that must not be lost stops the
+//! When a channel is full, inputs stay with their sessions (four each, the oldest makes room), and an ask that must not be lost stops the
 //! reading of its own socket. So a slow simulation never stops this thread, and nothing here grows with time.
 
 use crossbeam_channel::{Sender, TrySendError};
 
 use crate::bridge::{Ask, Command, ConnId, Leave, RoomId};
 
-/// Commands on their way to the simulation.
+/// Commands on their way to the simulation: a list for each of its threads.
 #[derive(Debug)]
 pub struct Commands {
+    lanes: Vec<Lane>,
+    /// Nobody is at the other end of a channel any longer.
+    lost: bool,
+}
+
+/// The way to a simulation thread.
+#[derive(Debug)]
+struct Lane {
     sender: Sender<Vec<Command>>,
     list: Vec<Command>,
     /// The channel did not take the list.
     blocked: bool,
-    /// Nobody is at its other end any longer.
-    lost: bool,
 }
 
 impl Commands {
-    /// An empty list before the channel.
-    pub fn new(sender: Sender<Vec<Command>>) -> Commands {
-        Commands { sender, list: Vec::new(), blocked: false, lost: false }
+    /// Empty lists before the channels, one for each thread of the simulation; at least one.
+    pub fn new(senders: Vec<Sender<Vec<Command>>>) -> Commands {
+        let lane = |sender| Lane { sender, list: Vec::new(), blocked: false };
+        Commands { lanes: senders.into_iter().map(lane).collect(), lost: false }
     }
 
-    /// Whether an ask can be taken now.
-    pub fn have_room(&self) -> bool {
-        !self.blocked && self.list.len() < COMMANDS_PER_TURN_MAX
+    /// Whether an ask of this room can be taken now; `None`: of any room.
+    pub fn have_room(&self, room: Option<RoomId>) -> bool {
+        match room {
+            Some(room) => self.lanes[self.lane(room)].has_room(),
+            None => self.lanes.iter().all(Lane::has_room),
+        }
     }
 
-    /// Whether the channel was full: come back soon.
+    /// Whether a channel was full: come back soon.
     pub fn are_blocked(&self) -> bool {
-        self.blocked
+        self.lanes.iter().any(|lane| lane.blocked)
     }
 
     /// Whether a list found nobody since the last call: the simulation has ended.
@@ -41,27 +51,41 @@ impl Commands {
 
     /// Adds an ask. Call [`Commands::have_room`] first.
     pub fn push(&mut self, conn: ConnId, room: RoomId, ask: Ask) {
-        self.list.push(Command { room, conn, ask });
+        let lane = self.lane(room);
+        self.lanes[lane].list.push(Command { room, conn, ask });
     }
 
     /// Adds a leave, which must not be lost: there is at most one per seat, so the seats bound them.
     pub fn push_leave(&mut self, conn: ConnId, room: RoomId, leave: Leave) {
-        self.list.push(Command { room, conn, ask: Ask::Leave(leave) });
+        self.push(conn, room, Ask::Leave(leave));
     }
 
-    /// Offers the channel what waits since an earlier turn. Returns whether the way is free.
-    pub fn unblock(&mut self) -> bool {
-        if self.blocked {
-            self.send();
-        }
-        !self.blocked
+    /// Offers the channels what waits since an earlier turn.
+    pub fn unblock(&mut self) {
+        self.lanes.iter_mut().filter(|lane| lane.blocked).for_each(|lane| self.lost |= lane.send());
     }
 
-    /// Sends the list of this turn.
+    /// Sends the lists of this turn.
     pub fn send(&mut self) {
+        self.lanes.iter_mut().for_each(|lane| self.lost |= lane.send());
+    }
+
+    /// As the simulation deals out its rooms.
+    fn lane(&self, room: RoomId) -> usize {
+        room.0 as usize % self.lanes.len()
+    }
+}
+
+impl Lane {
+    fn has_room(&self) -> bool {
+        !self.blocked && self.list.len() < COMMANDS_PER_TURN_MAX
+    }
+
+    /// Returns whether nobody is at the other end.
+    fn send(&mut self) -> bool {
         if self.list.is_empty() {
             self.blocked = false;
-            return;
+            return false;
         }
         let next = Vec::with_capacity(self.list.len().min(COMMANDS_PER_TURN_MAX));
         match self.sender.try_send(std::mem::replace(&mut self.list, next)) {
@@ -70,8 +94,12 @@ impl Commands {
                 self.list = list;
                 self.blocked = true;
             }
-            Err(TrySendError::Disconnected(_)) => (self.blocked, self.lost) = (false, true),
+            Err(TrySendError::Disconnected(_)) => {
+                self.blocked = false;
+                return true;
+            }
         }
+        false
     }
 }
 
@@ -87,25 +115,52 @@ mod tests {
     #[test]
     fn a_full_channel_keeps_the_list_and_its_order() {
         let (sender, receiver) = crossbeam_channel::bounded(1);
-        let mut commands = Commands::new(sender);
+        let mut commands = Commands::new(vec![sender]);
         for number in 0..3 {
             commands.push(CONN, RoomId(0), Ask::Ack(number));
             commands.send();
         }
-        assert!(commands.are_blocked() && !commands.have_room());
+        assert!(commands.are_blocked() && !commands.have_room(None));
 
         commands.push_leave(CONN, RoomId(0), Leave::Left);
         let acks = |list: Vec<Command>| -> Vec<Ask> { list.into_iter().map(|command| command.ask).collect() };
         assert_eq!(acks(receiver.recv().unwrap()), [Ask::Ack(0)]);
-        assert!(commands.unblock());
+        commands.unblock();
+        assert!(!commands.are_blocked());
         assert_eq!(acks(receiver.recv().unwrap()), [Ask::Ack(1), Ask::Ack(2), Ask::Leave(Leave::Left)]);
-        assert!(commands.have_room());
+        assert!(commands.have_room(None));
+    }
+
+    #[test]
+    fn each_thread_of_the_simulation_gets_the_asks_of_its_rooms_and_one_that_is_held_up_holds_up_no_other() {
+        let (senders, receivers): (Vec<_>, Vec<_>) = (0..3).map(|_| crossbeam_channel::bounded(1)).unzip();
+        let mut commands = Commands::new(senders);
+        for room in 0..7 {
+            commands.push(CONN, RoomId(room), Ask::Ack(room));
+        }
+        commands.send();
+        let rooms = |at: usize| -> Vec<u32> {
+            receivers[at].try_iter().flatten().map(|command: Command| command.room.0).collect()
+        };
+        assert_eq!([rooms(0), rooms(2)], [vec![0, 3, 6], vec![2, 5]]);
+
+        // Nobody has taken the second one's list.
+        (0..3).for_each(|room| commands.push(CONN, RoomId(room), Ask::Ack(room)));
+        commands.send();
+        let free = [0, 1, 2].map(|room| commands.have_room(Some(RoomId(room))));
+        assert_eq!(
+            (free, commands.have_room(None), commands.are_blocked()),
+            ([true, false, true], false, true)
+        );
+        assert_eq!([rooms(0), rooms(1), rooms(2)], [vec![0], vec![1, 4], vec![2]]);
+        commands.unblock();
+        assert_eq!((rooms(1), commands.have_room(None)), (vec![1], true));
     }
 
     #[test]
     fn a_list_that_nobody_takes_is_lost_and_that_is_known() {
         let (sender, receiver) = crossbeam_channel::bounded(1);
-        let mut commands = Commands::new(sender);
+        let mut commands = Commands::new(vec![sender]);
         commands.push(CONN, RoomId(0), Ask::Ack(1));
         commands.send();
         assert!(!commands.take_lost());
@@ -118,7 +173,7 @@ mod tests {
     #[test]
     fn a_turn_that_asks_for_nothing_sends_nothing() {
         let (sender, receiver) = crossbeam_channel::bounded(1);
-        Commands::new(sender).send();
+        Commands::new(vec![sender]).send();
         assert!(receiver.try_recv().is_err());
     }
 }

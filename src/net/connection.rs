@@ -395,7 +395,7 @@ impl<S: Socket> Connection<S> {
         if !self.session.has_ask() {
             return true;
         }
-        if !desk.commands.have_room() {
+        if !desk.commands.have_room(self.session.room()) {
             return false;
         }
         self.find_seat(desk);
@@ -534,11 +534,12 @@ impl<S: Socket> Connection<S> {
 
     fn ask_for_missing(&mut self, desk: &mut Desk, room: RoomId) {
         // When there is no room they are found missing again with the next batch.
-        if !desk.missing.cells.is_empty() && desk.commands.have_room() {
+        let have_room = desk.commands.have_room(Some(room));
+        if !desk.missing.cells.is_empty() && have_room {
             desk.commands.push(self.id, room, Ask::Want(desk.missing.cells.as_slice().into()));
         }
         if let Some(from) = desk.missing.reliable_from
-            && desk.commands.have_room()
+            && have_room
         {
             desk.commands.push(self.id, room, Ask::Reoffer(from));
         }

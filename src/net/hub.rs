@@ -55,8 +55,8 @@ struct RoomSide {
 }
 
 impl<S: Socket> Hub<S> {
-    /// Nobody there yet; `commands` is the way to the simulation.
-    pub fn new(index: u16, shared: Arc<Shared>, commands: Sender<Vec<Command>>, now: Time) -> Hub<S> {
+    /// Nobody there yet; `commands` are the ways to the threads of the simulation.
+    pub fn new(index: u16, shared: Arc<Shared>, commands: Vec<Sender<Vec<Command>>>, now: Time) -> Hub<S> {
         let desk = Desk {
             now,
             commands: Commands::new(commands),
@@ -265,23 +265,30 @@ impl<S: Socket> Hub<S> {
 
     /// One send per turn: inputs are collected last, so that the newest ones go.
     pub fn send_commands(&mut self) {
-        if !self.desk.commands.unblock() {
-            return;
-        }
+        self.desk.commands.unblock();
         for conn in std::mem::take(&mut self.desk.with_asks) {
             let Some(connection) = self.connections.find(conn) else { continue };
+            if !self.desk.commands.have_room(connection.session.room()) {
+                self.desk.with_asks.push(conn);
+                continue;
+            }
             let pulse = pulse(&self.rooms, connection);
             let verdict = connection.resume(&mut self.desk, pulse);
             self.carry_out(conn, verdict);
         }
         let mut with_inputs = std::mem::take(&mut self.desk.with_inputs);
-        for conn in with_inputs.drain(..) {
-            let Some(connection) = self.connections.find(conn) else { continue };
+        with_inputs.retain(|&conn| {
+            let Some(connection) = self.connections.find(conn) else { return false };
+            // What does not go waits with its session.
+            if !self.desk.commands.have_room(connection.session.room()) {
+                return true;
+            }
             connection.listed = false;
             while let Some((room, input)) = connection.session.take_input() {
                 self.desk.commands.push(connection.id, room, Ask::Input(input));
             }
-        }
+            false
+        });
         self.desk.with_inputs = with_inputs;
         self.desk.commands.send();
         if self.desk.commands.take_lost() {

@@ -34,7 +34,7 @@ use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token, Waker};
 
 use crate::addresses::{Peer, TooMany};
-use crate::bridge::{BATCHES_MAX, Command, SharedBatch};
+use crate::bridge::{BatchList, Command};
 use crate::close_reason::CloseReason;
 use crate::config::Config;
 use crate::config::limits::ACCEPTS_PER_TURN;
@@ -93,8 +93,8 @@ pub struct Entrance {
     /// New connections.
     streams: Sender<Arrival>,
     /// Batches of rooms.
-    pub batches: Sender<SharedBatch>,
-    /// Wakes the thread, once per batch.
+    pub batches: Sender<BatchList>,
+    /// Wakes the thread, once per list of batches.
     pub waker: Arc<Waker>,
 }
 
@@ -116,20 +116,21 @@ pub struct IoThread {
     entrances: Vec<Entrance>,
     next_entrance: usize,
     streams: Receiver<Arrival>,
-    batches: Receiver<SharedBatch>,
+    batches: Receiver<BatchList>,
 }
 
 impl IoThread {
-    /// A thread's state and the way into it.
+    /// A thread's state and the way into it; so many lists of batches may wait for it.
     pub fn new(
         index: u16,
         shared: Arc<Shared>,
-        commands: Sender<Vec<Command>>,
+        commands: Vec<Sender<Vec<Command>>>,
+        batch_lists_max: usize,
     ) -> io::Result<(IoThread, Entrance)> {
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
         let (streams_in, streams) = crossbeam_channel::bounded(STREAMS_MAX);
-        let (batches_in, batches) = crossbeam_channel::bounded(BATCHES_MAX);
+        let (batches_in, batches) = crossbeam_channel::bounded(batch_lists_max);
         let now = shared.now();
         let hub = Hub::new(index, shared, commands, now);
         let entrance = Entrance { streams: streams_in, batches: batches_in, waker };
@@ -200,9 +201,9 @@ impl IoThread {
     }
 
     fn take_batches(&mut self) {
-        for _ in 0..BATCHES_MAX {
-            let Ok(batch) = self.batches.try_recv() else { return };
-            self.hub.take_batch(batch);
+        for _ in 0..self.batches.len() {
+            let Ok(batches) = self.batches.try_recv() else { return };
+            batches.into_iter().for_each(|batch| self.hub.take_batch(batch));
         }
     }
 

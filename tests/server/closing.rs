@@ -44,6 +44,10 @@ impl AnyRoom for Faulty {
         self.0.undelivered(thread);
     }
 
+    fn sleeps(&self) -> bool {
+        self.0.sleeps()
+    }
+
     fn players(&self) -> usize {
         self.0.players()
     }

@@ -83,6 +83,10 @@ impl AnyRoom for Recorder {
         self.room.undelivered(thread);
     }
 
+    fn sleeps(&self) -> bool {
+        self.room.sleeps()
+    }
+
     fn players(&self) -> usize {
         self.room.players()
     }

@@ -65,7 +65,7 @@ impl Stage {
         Stage {
             now: START,
             random: Random::new(seed),
-            hub: Hub::new(THREAD, Arc::clone(&shared), sender, START),
+            hub: Hub::new(THREAD, Arc::clone(&shared), vec![sender], START),
             shared,
             room: Room::new(config, Arena::new(20, CAPACITY)).expect("the arena opens"),
             commands,

@@ -7,11 +7,13 @@ use super::*;
 use crate::config::Compression;
 
 /// Every knob, with a value that is not its default.
-const EVERY_KNOB: [(&str, &str); 28] = [
+const EVERY_KNOB: [(&str, &str); 30] = [
     ("listen", "0.0.0.0:8000"),
     ("admin", "[::1]:8001"),
     ("tick-rate", "60"),
     ("io-threads", "4"),
+    ("sim-threads", "3"),
+    ("phases", "5"),
     ("echo", "true"),
     ("deflate", "state"),
     ("max-connections", "20000"),
@@ -44,6 +46,8 @@ fn every_knob_turned() -> Config {
         admin: Some("[::1]:8001".parse().unwrap()),
         tick_rate: 60,
         io_threads: 4,
+        sim_threads: 3,
+        phases: 5,
         echo: true,
         deflate: Compression::State,
         connections_max: 20_000,
@@ -168,7 +172,7 @@ fn nothing_said_is_the_default_and_the_default_is_fine() {
 fn a_flag_wins_over_the_file_for_every_knob() {
     for (name, value) in EVERY_KNOB {
         let above = flags(&[format!("--{name}={value}")]).knobs;
-        let lines = "listen = \"127.0.0.1:1\"\nadmin = \"off\"\ntick-rate = 1\nio-threads = 2\necho = false\n\
+        let lines = "listen = \"127.0.0.1:1\"\nadmin = \"off\"\ntick-rate = 1\nio-threads = 2\nsim-threads = 2\nphases = 2\necho = false\n\
                      max-connections = 1\nmax-connections-per-address = 1\nlimit-loopback = false\n\
                      trusted-proxy = []\nplayers = 1\ncapacity = 1\nrooms = 3\nseed = 2\nidle-timeout = \"1s\"\n\
                      ping-interval = \"off\"\nslow-timeout = \"1s\"\nhandshake-timeout = \"4s\"\n\
