@@ -75,14 +75,7 @@ enum Stopping {
 
 impl Player {
     /// A player that has just been welcomed. Only a `checked` one keeps a world.
-    pub fn new(
-        bot: u32,
-        way: Way,
-        welcome: Welcome,
-        checked: bool,
-        mut random: Random,
-        now: Time,
-    ) -> Self {
+    pub fn new(bot: u32, way: Way, welcome: Welcome, checked: bool, mut random: Random, now: Time) -> Self {
         let shapes = Shapes::new(&welcome.schema.kinds);
         let shapes = shapes.expect("a welcome with an unusable schema is not decoded");
         // One in ten of those that keep a world chases coins: the others would not find any.

@@ -243,11 +243,15 @@ impl Swarm {
 
     fn connect(&mut self, who: u32) {
         let is_slow = self.connections[who as usize].bot.part().way.is_slow();
-        let stream = self.target.connect(who, is_slow.then_some(RECEIVE_BYTES_SLOW)).map(TcpStream::from_std).and_then(|mut stream| {
-            let interest = Interest::READABLE | Interest::WRITABLE;
-            self.poll.registry().register(&mut stream, Token(who as usize), interest)?;
-            Ok(stream)
-        });
+        let stream = self
+            .target
+            .connect(who, is_slow.then_some(RECEIVE_BYTES_SLOW))
+            .map(TcpStream::from_std)
+            .and_then(|mut stream| {
+                let interest = Interest::READABLE | Interest::WRITABLE;
+                self.poll.registry().register(&mut stream, Token(who as usize), interest)?;
+                Ok(stream)
+            });
         match stream {
             Ok(stream) => self.connections[who as usize].stream = Some(stream),
             Err(error) => self.end(who as usize, Some(error)),

@@ -100,7 +100,11 @@ impl Target {
         matches!(self.address.ip(), IpAddr::V4(address) if address.is_loopback())
     }
 
-    fn connect_from(&self, source: Option<Ipv4Addr>, buffer: Option<usize>) -> io::Result<std::net::TcpStream> {
+    fn connect_from(
+        &self,
+        source: Option<Ipv4Addr>,
+        buffer: Option<usize>,
+    ) -> io::Result<std::net::TcpStream> {
         let socket = Socket::new(Domain::for_address(self.address), Type::STREAM, Some(Protocol::TCP))?;
         socket.set_nonblocking(true)?;
         socket.set_tcp_nodelay(true)?;

@@ -61,8 +61,8 @@ fn arena() -> tickyard::Running {
 fn arena_with(config: Config) -> tickyard::Running {
     let local = SocketAddr::from(([127, 0, 0, 1], 0));
     let config = Config { listen: local, admin: None, ..config };
-    let arena = Arena::new(config.tick_rate, config.players);
-    let server = Server::bind(config).unwrap().game("arena", |_| arena);
+    let (tick_rate, players) = (config.tick_rate, config.players);
+    let server = Server::bind(config).unwrap().game("arena", move |_| Arena::new(tick_rate, players));
     server.start().unwrap()
 }
 
@@ -225,8 +225,9 @@ fn each_kind_of_hostile_peer_is_answered_as_the_protocol_says() {
     let short = Duration::from_secs(2);
     let config =
         Config { listen: local, admin: None, hello_timeout: short, slow_timeout: short, ..Config::default() };
-    let arena = Arena::new(config.tick_rate, 20);
-    let server = Server::bind(config).unwrap().game("arena", |_| arena).start().unwrap();
+    let tick_rate = config.tick_rate;
+    let server =
+        Server::bind(config).unwrap().game("arena", move |_| Arena::new(tick_rate, 20)).start().unwrap();
 
     let (code, report) = run_hostile(server.address(), "hostile", &["--bots", "48", "--for", "17s"]);
     server.stop();

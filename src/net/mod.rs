@@ -10,6 +10,7 @@
 mod acceptor;
 mod commands;
 mod connection;
+mod desk;
 mod ends;
 pub mod fanout;
 // Public for the simulation of the edge alone, which puts its own sockets in.
@@ -34,7 +35,7 @@ use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token, Waker};
 
 use crate::addresses::{Peer, TooMany};
-use crate::bridge::{BATCHES_MAX, CommandList, Delivery, RoomId};
+use crate::bridge::{CommandList, Delivery, RoomId};
 use crate::close_reason::CloseReason;
 use crate::config::Config;
 use crate::config::limits::ACCEPTS_PER_TURN;
@@ -73,8 +74,8 @@ impl Shared {
     /// What a configuration says of all io threads. [`Time`] begins now.
     pub fn new(config: &Config, site: Site, tls: Option<tls::Identity>, files: Option<Files>) -> Shared {
         let metrics = Arc::<Metrics>::default();
-        let names: Vec<String> = site.places.iter().map(|place| place.id.clone()).collect();
-        let namer = Box::new(move |room: RoomId| names.get(room.0 as usize).cloned());
+        let lobby = Arc::clone(&site.lobby);
+        let namer = Box::new(move |room: RoomId| Some(lobby.opening(room)?.name));
         let flight = Flight::new(Instant::now(), Arc::clone(&metrics), namer, files);
         Shared {
             site,
@@ -101,7 +102,7 @@ pub struct Entrance {
     streams: Sender<Arrival>,
     /// Batches of rooms.
     pub batches: Sender<Delivery>,
-    /// Wakes the thread, once per batch.
+    /// Wakes the thread, once per delivery.
     pub waker: Arc<Waker>,
 }
 
@@ -127,16 +128,17 @@ pub struct IoThread {
 }
 
 impl IoThread {
-    /// A thread's state and the way into it.
+    /// A thread's state and the way into it; so many lists of batches may wait for it.
     pub fn new(
         index: u16,
         shared: Arc<Shared>,
-        commands: Sender<CommandList>,
+        commands: Vec<Sender<CommandList>>,
+        batch_lists_max: usize,
     ) -> io::Result<(IoThread, Entrance)> {
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
         let (streams_in, streams) = crossbeam_channel::bounded(STREAMS_MAX);
-        let (batches_in, batches) = crossbeam_channel::bounded(BATCHES_MAX);
+        let (batches_in, batches) = crossbeam_channel::bounded(batch_lists_max);
         let now = shared.now();
         let hub = Hub::new(index, shared, commands, now);
         let entrance = Entrance { streams: streams_in, batches: batches_in, waker };
@@ -215,9 +217,10 @@ impl IoThread {
         }
         self.hub.watch().enter(Stage::Take);
         let now = self.hub.watch().now();
-        for Delivery { handed_out, batch } in self.batches.try_iter().take(BATCHES_MAX) {
+        for _ in 0..self.batches.len() {
+            let Ok(Delivery { handed_out, batches }) = self.batches.try_recv() else { break };
             self.hub.shared().metrics.queue_age.observe(Queue::Batches, now.since(handed_out));
-            self.hub.take_batch(batch);
+            batches.into_iter().for_each(|batch| self.hub.take_batch(batch));
         }
         self.hub.watch().enter(Stage::Accept);
     }

@@ -68,7 +68,8 @@ fn a_server_that_is_dropped_stops() {
 #[test]
 fn a_server_stops_while_its_clients_neither_read_nor_close() {
     let lab = Lab::with_dots(300);
-    let house = House::open(Config { tick_rate: 60, ..config() }, |server| server.game("lab", |_| lab));
+    let house =
+        House::open(Config { tick_rate: 60, ..config() }, |server| server.game("lab", move |_| lab.clone()));
     let mut deaf = Client::knock_with_small_buffer(house.address());
     deaf.say_hello(&hello("lab", "Deaf"));
     until("its buffers are full", || house.metrics().skipped_updates.get() > 3);
@@ -83,7 +84,7 @@ fn a_server_stops_while_its_clients_neither_read_nor_close() {
 fn a_server_stops_while_a_game_is_stuck_as_soon_as_it_is_not() {
     let lab = Lab::default();
     let gate = Arc::clone(&lab.gate);
-    let house = House::open(config(), |server| server.game("lab", |_| lab));
+    let house = House::open(config(), |server| server.game("lab", move |_| lab.clone()));
     let opener = Opener(Arc::clone(&gate));
     let mut ada = Client::join(house.address(), "lab", "Ada");
     gate.shut();
@@ -116,7 +117,8 @@ fn the_close_code_survives_what_was_sent_behind_the_mistake() {
 #[test]
 fn the_close_code_survives_also_behind_bytes_that_wait_while_more_is_sent() {
     let lab = Lab::with_dots(300);
-    let house = House::open(Config { tick_rate: 60, ..config() }, |server| server.game("lab", |_| lab));
+    let house =
+        House::open(Config { tick_rate: 60, ..config() }, |server| server.game("lab", move |_| lab.clone()));
     let mut slow = Client::knock_with_small_buffer(house.address());
     slow.say_hello(&hello("lab", "Slow"));
     until("its buffers are full", || house.metrics().skipped_updates.get() > 0);
