@@ -30,7 +30,7 @@ use crate::error::Error;
 use crate::game::Game;
 use crate::metrics::{Metrics, ReloadResult};
 use crate::net::tls::Identity;
-use crate::net::{Entrance, IoThread, Shared};
+use crate::net::{Arrivals, Entrance, IoThread, Shared};
 use crate::pages::PAGES;
 use crate::session::origins::Origins;
 use crate::session::site::{Place, Site};
@@ -63,7 +63,7 @@ pub struct Running {
     admin: Option<Admin>,
     shared: Arc<Shared>,
     entrances: Vec<Entrance>,
-    io_threads: Vec<JoinHandle<()>>,
+    io_threads: Vec<JoinHandle<Option<Arrivals>>>,
     ticker: Option<Ticker>,
 }
 
@@ -259,10 +259,9 @@ impl Drop for Running {
         for entrance in &self.entrances {
             let _ = entrance.waker.wake();
         }
-        for thread in self.io_threads.drain(..) {
-            // A panic in there was printed when it happened.
-            let _ = thread.join();
-        }
+        // A panic in there was printed when it happened.
+        let ended = self.io_threads.drain(..).map(JoinHandle::join).collect::<Vec<_>>();
+        ended.into_iter().flatten().flatten().for_each(|arrivals| arrivals.end(&self.shared));
         if let Some(ticker) = self.ticker.take() {
             ticker.stop();
         }
