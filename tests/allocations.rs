@@ -61,7 +61,7 @@ impl Arcade {
             let input = Input { seq: Seq(self.seq), ack: 0, render_tick: 0, row };
             self.room.command(command(slot, Ask::Input(input)));
         }
-        self.history.push(self.room.step(1, Time::ZERO));
+        self.history.push(self.room.step(1, Time::ZERO, &mut ()));
     }
 
     fn tell_all(&mut self) {

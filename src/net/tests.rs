@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn a_connection_that_comes_to_a_thread_that_has_ended_is_counted_all_the_same() {
-    let shared = Arc::new(Shared::new(&Config::default(), Site::default(), None));
+    let shared = Arc::new(Shared::new(&Config::default(), Site::default(), None, None));
     let (commands, _drained) = crossbeam_channel::unbounded();
     let (thread, entrance) = IoThread::new(1, Arc::clone(&shared), commands).unwrap();
     shared.stop.store(true, Ordering::Release);

@@ -11,6 +11,7 @@ use std::time::Duration;
 use tickyard::Config;
 use tickyard::close_reason::CloseReason;
 use tickyard::config::Compression;
+use tickyard::metrics::Role;
 use tickyard_protocol::message::Hello;
 use tickyard_protocol::types::CellId;
 use tungstenite::Message;
@@ -112,12 +113,14 @@ fn samples(admin: SocketAddr) -> (BTreeSet<String>, BTreeSet<String>) {
 fn every_metric_moves_when_that_happens_what_it_counts() {
     let lab = Lab::with_dots(300);
     let gate = Arc::clone(&lab.gate);
+    let flights = Path::new(env!("CARGO_TARGET_TMPDIR")).join("every-metric");
     let config = Config {
         admin: Some(SocketAddr::from(([127, 0, 0, 1], 0))),
         echo: true,
         capacity: 4,
         connections_max: 40,
         deflate: Compression::On,
+        flight_dir: Some(flights.clone()),
         tick_rate: 60,
         idle_timeout: Duration::from_secs(8),
         ping_interval: Some(Duration::from_secs(3)),
@@ -178,6 +181,7 @@ fn every_metric_moves_when_that_happens_what_it_counts() {
     gate.shut();
     (0..50).for_each(|_| eve.walk(1, 1));
     eve.until_answered(1);
+    until("it is missed", || house.metrics().watchdog_silent.get(Role::Simulation) > 0);
     gate.open();
     (0..1000).for_each(|_| eve.walk(1, 1));
     assert_eq!(eve.until_the_end(), End::Close(1008));
@@ -268,13 +272,18 @@ fn every_metric_moves_when_that_happens_what_it_counts() {
     half.write_all(b"GET / HTTP/1.1\r\n").unwrap();
     assert_eq!(answer(half).status, 408);
 
+    // Flight records, also when their directory is gone.
+    house.write_flight("asked for").unwrap();
+    fs::remove_dir_all(&flights).unwrap();
+    house.write_flight("asked for").unwrap_err();
+
     until("all are gone", || house.metrics().connections.get() == 0);
     look();
     let (_, unmoved) = samples(admin);
     // Whether an io thread lags is up to the machine.
     let busy = ["tickyard_batches_undelivered_total", "tickyard_overtaken_updates_total"];
     // Moves in `tests/server/tls.rs`: a port speaks TLS or does not.
-    let of_tls = |name: &str| name.contains("tls_") || name.contains("plain_http");
+    let of_tls = |name: &str| ["tls_", "plain_http", "handshake\""].iter().any(|of| name.contains(of));
     let never = unmoved.iter().filter(|name| !seen.contains(*name) && !busy.contains(&name.as_str()));
     // Move in `tests/server/addresses.rs`: this machine has no limit, and is no proxy.
     let of_addresses = |name: &str| name.contains("address_limit") || name.contains("bad_proxy_header");
@@ -285,6 +294,9 @@ fn every_metric_moves_when_that_happens_what_it_counts() {
         "tickyard_closes_total{reason=\"going_away\"}",
         "tickyard_closes_total{reason=\"internal\"}",
         "tickyard_closes_total{reason=\"no_descriptors\"}",
+        // These hang by a fault of ours alone.
+        "tickyard_watchdog_silent_total{thread=\"admin\"}",
+        "tickyard_watchdog_silent_total{thread=\"io\"}",
     ];
     assert_eq!(never, out_of_reach);
     // Nobody is there: gauges are back at nothing.
