@@ -154,12 +154,6 @@ impl<S: Socket> Hub<S> {
         self.desk.turned_away
     }
 
-    /// Takes a connection that was to be admitted out of the counts.
-    pub fn uncount(&self, peer: &mut Peer) {
-        self.desk.shared.metrics.connections.dec();
-        self.desk.shared.site.addresses.leave(peer);
-    }
-
     /// The poller reported something about a slot.
     pub fn wake(&mut self, slot: usize, readable: bool, writable: bool, ended: bool) {
         if let Some(connection) = self.connections.at(slot) {
@@ -362,6 +356,16 @@ impl<S: Socket> Hub<S> {
         self.tell_all(Session::going_away);
     }
 
+    /// Cuts off those who are still there when the time to stop is over.
+    pub fn end_all(&mut self) {
+        for slot in 0..self.connections.slots() {
+            let Some(connection) = self.connections.at(slot) else { continue };
+            let reason = connection.session.closing().unwrap_or(CloseReason::GoingAway);
+            let conn = connection.id;
+            remove(&mut self.connections, &mut self.desk, conn, reason);
+        }
+    }
+
     /// Adds what was counted and measured in this turn to the metrics.
     pub fn report(&mut self) {
         self.desk.tally.report(&self.desk.shared);
@@ -489,8 +493,7 @@ fn remove<S: Socket>(
     if connection.turned_away {
         desk.turned_away -= 1;
     } else {
-        shared.metrics.connections.dec();
-        shared.site.addresses.leave(&mut session.peer);
+        shared.uncount(&mut session.peer);
     }
     shared.note_end(desk.now, reason, &session.peer, session.cause());
 }

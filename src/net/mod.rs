@@ -93,6 +93,12 @@ impl Shared {
     pub fn now(&self) -> Time {
         self.flight.now()
     }
+
+    /// Takes a connection out of the counts of those that are open.
+    fn uncount(&self, peer: &mut Peer) {
+        self.metrics.connections.dec();
+        self.site.addresses.leave(peer);
+    }
 }
 
 /// The way into an io thread, for the acceptor and the simulation.
@@ -111,6 +117,21 @@ pub struct Entrance {
 struct Arrival {
     stream: TcpStream,
     peer: Peer,
+}
+
+/// The connections that were on their way to a thread that has ended.
+#[derive(Debug)]
+pub struct Arrivals(Receiver<Arrival>);
+
+impl Arrivals {
+    /// Ends them. When all threads have ended, no more can come.
+    pub fn end(self, shared: &Shared) {
+        for Arrival { stream, mut peer } in self.0.try_iter() {
+            drop(stream);
+            shared.uncount(&mut peer);
+            shared.note_end(shared.now(), CloseReason::GoingAway, &peer, None);
+        }
+    }
 }
 
 /// A thread that owns sockets.
@@ -156,8 +177,9 @@ impl IoThread {
         Ok(())
     }
 
-    /// Serves until the server stops and every connection is closed.
-    pub fn run(mut self) {
+    /// Serves until the server stops and every connection is closed. What is returned stays open for a thread that accepts a moment
+    /// longer; `None` after a fault.
+    pub fn run(mut self) -> Option<Arrivals> {
         let mut events = Events::with_capacity(EVENTS_PER_TURN);
         while !self.is_done() {
             let patience = self.patience();
@@ -168,11 +190,14 @@ impl IoThread {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => {
                     tracing::error!(%error, "cannot poll: this io thread ends");
-                    return;
+                    return None;
                 }
             }
             self.turn(&events);
         }
+        self.hub.end_all();
+        self.hub.report();
+        Some(Arrivals(self.streams))
     }
 
     fn turn(&mut self, events: &Events) {
@@ -280,7 +305,7 @@ impl IoThread {
             }
             Err(error) => {
                 let Arrival { stream, mut peer } = error.into_inner();
-                self.hub.uncount(&mut peer);
+                self.hub.shared().uncount(&mut peer);
                 self.turn_away(acceptor, stream, peer, CloseReason::Full);
             }
         }
@@ -291,7 +316,7 @@ impl IoThread {
             Ok(()) => self.hub.admit(stream, peer),
             Err(error) => {
                 tracing::error!(%error, "cannot register a socket");
-                self.hub.uncount(&mut peer);
+                self.hub.shared().uncount(&mut peer);
                 self.note_end(CloseReason::Internal, &peer);
             }
         }
@@ -345,3 +370,6 @@ const SLICE: Duration = Duration::from_millis(2);
 const BLOCKED_RETRY: Duration = Duration::from_millis(5);
 /// Closing handshakes may take this long when the server stops.
 const STOP_TIME: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+mod tests;
