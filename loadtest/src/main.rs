@@ -28,6 +28,7 @@ mod random;
 mod reading;
 mod record;
 mod report;
+mod rules;
 mod run;
 mod swarm;
 mod target;
