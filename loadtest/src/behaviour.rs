@@ -78,11 +78,14 @@ impl Mix {
         let mut shares: Vec<(Way, u32)> = Vec::new();
         let mut rest = None;
         for part in text.split(',') {
-            let (name, share) = part.split_once('=').map_or((part, None), |(name, share)| (name, Some(share)));
+            let (name, share) =
+                part.split_once('=').map_or((part, None), |(name, share)| (name, Some(share)));
             let way = Way::named(name).ok_or_else(|| unknown(name))?;
             match share {
                 None if rest.is_some() => {
-                    return Err(format!("{name}: only one can be without a share, and is what the others do"));
+                    return Err(format!(
+                        "{name}: only one can be without a share, and is what the others do"
+                    ));
                 }
                 None => rest = Some(way),
                 Some(share) => shares.push((way, parse_share(share)?)),

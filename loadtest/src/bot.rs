@@ -363,7 +363,9 @@ impl Talk {
                 self.stage = Stage::Playing(Box::new(player));
                 return Ok(());
             }
-            ServerControl::Refused(refused) if self.part.guest && refused.code == RefusalCode::Full as u16 => {
+            ServerControl::Refused(refused)
+                if self.part.guest && refused.code == RefusalCode::Full as u16 =>
+            {
                 self.stage = Stage::Closing { since: now, said: false };
                 return Ok(());
             }

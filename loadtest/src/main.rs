@@ -30,6 +30,7 @@ mod record;
 mod report;
 mod rules;
 mod run;
+mod socket;
 mod swarm;
 mod target;
 #[cfg(test)]

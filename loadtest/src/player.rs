@@ -296,7 +296,9 @@ impl Player {
 
     fn send_input(&mut self, now: Time, due: Time, out: &mut Frames) {
         let row = match self.stopping {
-            Stopping::No => self.mind.decide(now, self.ear.own(), self.world.as_ref().map(|world| world.replica())),
+            Stopping::No => {
+                self.mind.decide(now, self.ear.own(), self.world.as_ref().map(|world| world.replica()))
+            }
             Stopping::Asked => REST,
             Stopping::Done => return self.send_ack(out),
         };

@@ -374,7 +374,10 @@ impl Report {
             format!("{:.3} % ({} heard, {} missed)", 100.0 * self.delivered_ratio, self.heard, self.missed),
         );
         let PerBot { min, p1, p50 } = self.delivered_per_bot;
-        line("by bot", format!("least {:.3} %, p1 {:.3} %, p50 {:.3} %", 100.0 * min, 100.0 * p1, 100.0 * p50));
+        line(
+            "by bot",
+            format!("least {:.3} %, p1 {:.3} %, p50 {:.3} %", 100.0 * min, 100.0 * p1, 100.0 * p50),
+        );
         for (name, slow) in [("slow readers", self.slow_readers), ("half readers", self.half_readers)] {
             if let Some(slow) = slow {
                 line(name, slow.in_words());

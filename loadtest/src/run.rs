@@ -337,7 +337,11 @@ impl Run<'_> {
             tally.agreement.observers += 1;
             for resident in residents {
                 let Some(world) = resident.player().and_then(Player::world) else { continue };
-                let who = format_args!("bot {} against newcomer {}", resident.part().number, observer.part().number);
+                let who = format_args!(
+                    "bot {} against newcomer {}",
+                    resident.part().number,
+                    observer.part().number
+                );
                 for cell in told.replica().cells() {
                     let Some(held) = world.replica().cell(cell.cell) else { continue };
                     tally.agreement.compare(&Pair { who: &who, held, told: cell, kinds: told.kinds() });

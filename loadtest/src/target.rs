@@ -4,7 +4,7 @@
 //! several addresses; against any other destination it has the one that the system chooses.
 
 use crate::link::Route;
-use crate::swarm::in_words;
+use crate::socket::in_words;
 use crate::tls;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io::{self, ErrorKind};
@@ -100,7 +100,11 @@ impl Target {
         matches!(self.address.ip(), IpAddr::V4(address) if address.is_loopback())
     }
 
-    fn connect_from(&self, source: Option<Ipv4Addr>, buffer: Option<usize>) -> io::Result<std::net::TcpStream> {
+    fn connect_from(
+        &self,
+        source: Option<Ipv4Addr>,
+        buffer: Option<usize>,
+    ) -> io::Result<std::net::TcpStream> {
         let socket = Socket::new(Domain::for_address(self.address), Type::STREAM, Some(Protocol::TCP))?;
         socket.set_nonblocking(true)?;
         socket.set_tcp_nodelay(true)?;

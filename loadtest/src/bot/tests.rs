@@ -202,7 +202,8 @@ fn slots_are_spread_evenly_over_the_time_between_inputs_whenever_bots_come() {
         first.as_micros() % 100_000 / 1000
     };
     for bots in [10, 20, 100] {
-        let mut slots: Vec<u64> = (0..bots).map(|number| after(number, u64::from(number) * 2_345_678)).collect();
+        let mut slots: Vec<u64> =
+            (0..bots).map(|number| after(number, u64::from(number) * 2_345_678)).collect();
         slots.sort_unstable();
         slots.push(slots[0] + 100);
         let gap = slots.windows(2).map(|pair| pair[1] - pair[0]).max();

@@ -105,7 +105,9 @@ fn a_block_that_ends_early_or_late_is_malformed() {
     let hear = |extra: &[u8]| {
         let mut message = first().bytes();
         put_block(&mut message, block::AGE, |out| out.extend_from_slice(extra));
-        ear().hear(&message[1..], Seq(0), &mut News::default(), &mut Violations::default()).map(|heard| heard.world)
+        ear()
+            .hear(&message[1..], Seq(0), &mut News::default(), &mut Violations::default())
+            .map(|heard| heard.world)
     };
     assert_eq!(hear(&[1]), Ok(true));
     assert_eq!(hear(&[]), Err(Malformed::Short));

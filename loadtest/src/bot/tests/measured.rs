@@ -174,7 +174,9 @@ fn who_comes_for_another_plays_otherwise() {
 #[test]
 fn entities_in_view_are_counted_with_each_message() {
     let mut play = playing(true);
-    play.hear(&Script::new(1).view(&[8, 9]).snapshot(8, &[entity(4, 1)]).snapshot(9, &[entity(5, 1)]).bytes());
+    play.hear(
+        &Script::new(1).view(&[8, 9]).snapshot(8, &[entity(4, 1)]).snapshot(9, &[entity(5, 1)]).bytes(),
+    );
     play.hear(&Script::new(2).view(&[8]).bytes());
     assert_eq!((play.tally.traffic.in_view, play.tally.traffic.views), (3, 2));
     assert!(play.bot.player().unwrap().world().unwrap().replica().cell(CellId(9)).is_none());
