@@ -87,7 +87,8 @@ impl Player {
         // One in ten of those that keep a world chases coins: the others would not find any.
         let chases = checked && random.below(10) == 0;
         let aim = match (way, chases) {
-            (Way::Crowd, _) => Aim::Crowd,
+            // In a corner, half of what others read may be all that there is.
+            (Way::Crowd | Way::HalfReader, _) => Aim::Crowd,
             (_, true) => Aim::Chase,
             (_, false) => Aim::Wander,
         };
