@@ -5,9 +5,10 @@
 //! What is inside of deltas and snapshots is for bots that keep a replica: all who see a cell are told the same bytes.
 
 use crate::measure::Violations;
+use crate::rules::Rules;
+use std::rc::Rc;
 use tickyard_protocol::bytes::{Malformed, Reader, whole_varint};
 use tickyard_protocol::delta::{ReadDelta, SnapshotHead, read_entity_head};
-use tickyard_protocol::fields::Shapes;
 use tickyard_protocol::replica::Own;
 use tickyard_protocol::tick::{Blocks, Header, Reliable, SKIPPED, VIEW_COMPLETE, block};
 use tickyard_protocol::types::{CellId, Seq, Tick};
@@ -17,18 +18,26 @@ use tickyard_protocol::types::{CellId, Seq, Tick};
 pub struct Ear {
     /// Whose ear it is, for the texts of violations.
     bot: u32,
-    shapes: Shapes,
+    rules: Rc<Rules>,
     /// The newest header, once there was one.
     header: Option<Header>,
     /// The view, in the order in which the server told it.
     view: Vec<InView>,
     /// The player's own entity.
     own: Option<Own>,
+    /// That has a velocity.
+    is_moving: bool,
     reliable_heard: u32,
     wants: Vec<CellId>,
-    /// The cells of the deltas and snapshots of the newest message.
-    deltas: Vec<CellId>,
-    snapshots: Vec<CellId>,
+}
+
+/// The cells that one message spoke of. One of these serves all ears.
+#[derive(Clone, Debug, Default)]
+pub struct News {
+    /// Those of its deltas.
+    pub deltas: Vec<CellId>,
+    /// Those of its snapshots.
+    pub snapshots: Vec<CellId>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -63,8 +72,9 @@ pub struct Heard {
 }
 
 /// What is found while a message is read.
-struct Pass {
+struct Pass<'a> {
     header: Header,
+    news: &'a mut News,
     /// As of when the blocks are.
     at: Tick,
     heard: Heard,
@@ -78,29 +88,34 @@ struct Pass {
 
 impl Ear {
     /// Hears nothing yet.
-    pub fn new(bot: u32, shapes: Shapes) -> Self {
+    pub fn new(bot: u32, rules: Rc<Rules>) -> Self {
         Ear {
             bot,
-            shapes,
+            rules,
             header: None,
             view: Vec::new(),
             own: None,
+            is_moving: false,
             reliable_heard: 0,
             wants: Vec::new(),
-            deltas: Vec::new(),
-            snapshots: Vec::new(),
         }
     }
 
     /// Takes a tick message without its type byte; `sent` is the last input. An error means: close with 1002.
-    pub fn hear(&mut self, message: &[u8], sent: Seq, wrong: &mut Violations) -> Result<Heard, Malformed> {
+    pub fn hear(
+        &mut self,
+        message: &[u8],
+        sent: Seq,
+        news: &mut News,
+        wrong: &mut Violations,
+    ) -> Result<Heard, Malformed> {
         let mut reader = Reader::new(message);
         let header = Header::read(&mut reader)?;
         self.check_header(header, sent, wrong);
-        self.deltas.clear();
-        self.snapshots.clear();
-        let was_moving = self.is_moving();
-        let mut pass = Pass::new(header);
+        news.deltas.clear();
+        news.snapshots.clear();
+        let was_moving = self.is_moving;
+        let mut pass = Pass::new(header, news);
         for block in Blocks::new(reader.rest()) {
             let (kind, bytes) = block?;
             pass.check_once(kind, self.bot, wrong);
@@ -123,7 +138,7 @@ impl Ear {
 
     /// Whether the player's own entity was moving in the newest message.
     pub fn is_moving(&self) -> bool {
-        self.own.is_some_and(|own| self.shapes[own.kind].moves(&own.row))
+        self.is_moving
     }
 
     /// The player's own entity, as it was told last.
@@ -139,16 +154,6 @@ impl Ear {
     /// Cells of which a snapshot should be asked for; empties the list.
     pub fn take_wants(&mut self, wants: &mut Vec<CellId>) {
         wants.append(&mut self.wants);
-    }
-
-    /// The cells of the newest message's deltas.
-    pub fn deltas(&self) -> &[CellId] {
-        &self.deltas
-    }
-
-    /// The cells of the newest message's snapshots.
-    pub fn snapshots(&self) -> &[CellId] {
-        &self.snapshots
     }
 
     fn check_header(&self, header: Header, sent: Seq, wrong: &mut Violations) {
@@ -205,8 +210,8 @@ impl Ear {
 
     fn hear_delta(&mut self, bytes: &[u8], pass: &mut Pass, wrong: &mut Violations) -> Result<(), Malformed> {
         let ReadDelta { cell, base, .. } = ReadDelta::read(bytes)?;
-        pass.news();
-        self.deltas.push(cell);
+        pass.told_the_world();
+        pass.news.deltas.push(cell);
         let (bot, at) = (self.bot, pass.at);
         let known = self.view.iter_mut().find(|known| known.cell == cell);
         let Some(known) = known else {
@@ -242,8 +247,8 @@ impl Ear {
         wrong: &mut Violations,
     ) -> Result<(), Malformed> {
         let head = SnapshotHead::read(bytes)?;
-        pass.news();
-        self.snapshots.push(head.cell);
+        pass.told_the_world();
+        pass.news.snapshots.push(head.cell);
         let (bot, at) = (self.bot, pass.at);
         match self.view.iter_mut().find(|known| known.cell == head.cell) {
             Some(known) => {
@@ -263,11 +268,12 @@ impl Ear {
     fn hear_self(&mut self, bytes: &[u8]) -> Result<(), Malformed> {
         // No bytes: there is no own entity.
         if bytes.is_empty() {
-            self.own = None;
+            (self.own, self.is_moving) = (None, false);
             return Ok(());
         }
         let mut reader = Reader::new(bytes);
-        let own = read_entity_head(&mut reader, &self.shapes)?;
+        let own = read_entity_head(&mut reader, &self.rules.shapes)?;
+        self.is_moving = self.rules.shapes[own.kind].moves(&own.row);
         self.own = Some(Own { id: own.id, kind: own.kind, row: own.row });
         reader.finish()
     }
@@ -296,10 +302,10 @@ impl Ear {
     }
 }
 
-impl Pass {
-    fn new(header: Header) -> Self {
+impl<'a> Pass<'a> {
+    fn new(header: Header, news: &'a mut News) -> Self {
         let heard = Heard::default();
-        Pass { header, at: header.tick, heard, late: 0, replaced: false, kinds: 0 }
+        Pass { header, news, at: header.tick, heard, late: 0, replaced: false, kinds: 0 }
     }
 
     /// PROTOCOL.md, section 4: `view`, `self` and `heard` come at most once in a message.
@@ -314,7 +320,7 @@ impl Pass {
     }
 
     /// A delta or a snapshot came.
-    fn news(&mut self) {
+    fn told_the_world(&mut self) {
         self.heard.world = true;
         let age = self.header.tick.since(self.at);
         if age > 0 {
