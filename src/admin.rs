@@ -368,13 +368,14 @@ mod tests {
     use std::net::TcpStream;
 
     use super::*;
+    use crate::flight::Span;
     use crate::metrics::Metrics;
 
     /// Far more than anything here takes: a test that hangs fails instead.
     const PATIENCE: Duration = Duration::from_secs(20);
 
     fn flight() -> Arc<Flight> {
-        Arc::new(Flight::new(Instant::now(), Arc::new(Metrics::new()), vec![], None))
+        Arc::new(Flight::new(Instant::now(), Arc::new(Metrics::new()), Box::new(|_| None), None))
     }
 
     fn admin() -> Admin {
@@ -533,6 +534,33 @@ mod tests {
         assert!(!matches!(end, Ok(1..)), "{end:?}");
         assert!(before.elapsed() >= READING_MAX - Duration::from_millis(100), "{:?}", before.elapsed());
         assert!(before.elapsed() < PATIENCE);
+    }
+
+    #[test]
+    fn while_a_large_flight_record_is_on_its_way_nobody_else_gets_one() {
+        let flight = flight();
+        let admin = Admin::start(([127, 0, 0, 1], 0).into(), &flight).unwrap();
+        // More than the kernel takes at once.
+        for thread in 0..8 {
+            flight.stopwatch(thread.to_string(), Role::Io);
+            let start = flight.now().as_micros() * 1000;
+            let span = Span { stage: Stage::Send, room: None, start, nanos: 1_000_000, messages: 0 };
+            flight.tracks().last().unwrap().keep(&mut vec![span; 16_000]);
+        }
+        let mut slow = connect(&admin);
+        write!(slow, "GET /debug/flight HTTP/1.1\r\nHost: {}\r\n\r\n", admin.address()).unwrap();
+        slow.read_exact(&mut [0; 17]).unwrap();
+
+        let refused = get(&admin, "/debug/flight");
+        assert!(
+            refused.starts_with("HTTP/1.1 503 ") && refused.contains("\r\nRetry-After: 1\r\n"),
+            "{refused}"
+        );
+        assert_eq!(status(&get(&admin, "/healthz")), "200");
+
+        let record = rest(&mut slow);
+        assert!(record.ends_with("]}\n") && record.len() > 5_000_000, "{}", record.len());
+        assert_eq!(status(&get(&admin, "/debug/flight")), "200");
     }
 
     #[test]

@@ -315,7 +315,7 @@ mod tests {
                 batches.push(receiver);
             }
             let metrics = Arc::new(Metrics::new());
-            let flight = Flight::new(Instant::now(), Arc::clone(&metrics), vec!["r".into()], None);
+            let flight = Flight::new(Instant::now(), Arc::clone(&metrics), Box::new(|_| None), None);
             let flight = Arc::new(flight);
             let ticker = Ticker::spawn(vec![room], drained, outputs, &flight).unwrap();
             Rig { ticker, commands, batches, wakes, metrics, _hold }

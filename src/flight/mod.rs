@@ -8,6 +8,7 @@
 // A shell: this is where stages meet the clock.
 #![allow(clippy::disallowed_types)]
 
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -20,7 +21,7 @@ use crate::metrics::{FlightResult, Metrics, Role};
 use crate::time::Time;
 use files::Files;
 pub use stopwatch::{Fanout, Sampler, Stopwatch};
-pub use track::{Beat, Doing, Track};
+pub use track::{Beat, Doing, Span, Track};
 
 mod chrome;
 pub mod files;
@@ -28,16 +29,17 @@ mod stopwatch;
 mod track;
 
 /// What the stopwatches of a server share.
-#[derive(Debug)]
 pub struct Flight {
     origin: Instant,
     metrics: Arc<Metrics>,
-    /// What rooms are called, by number.
-    rooms: Vec<String>,
+    rooms: Namer,
     tracks: Mutex<Vec<Arc<Track>>>,
     files: Option<Mutex<Files>>,
     overruns: (Sender<Overrun>, Receiver<Overrun>),
 }
+
+/// Knows what a room is called.
+pub type Namer = Box<dyn Fn(RoomId) -> Option<String> + Send + Sync>;
 
 /// A tick that took longer than its period, or ticks that were skipped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,8 +53,8 @@ pub struct Overrun {
 }
 
 impl Flight {
-    /// Nothing is recorded yet. `rooms` are the names of the rooms, by number; [`Time`] begins at `origin`.
-    pub fn new(origin: Instant, metrics: Arc<Metrics>, rooms: Vec<String>, files: Option<Files>) -> Flight {
+    /// Nothing is recorded yet. [`Time`] begins at `origin`; records are written to `files`.
+    pub fn new(origin: Instant, metrics: Arc<Metrics>, rooms: Namer, files: Option<Files>) -> Flight {
         // One is enough: what comes while a record is written is in it, or too soon for the next.
         let overruns = crossbeam_channel::bounded(1);
         Flight { origin, metrics, rooms, tracks: Mutex::default(), files: files.map(Mutex::new), overruns }
@@ -81,8 +83,8 @@ impl Flight {
     }
 
     /// What a room is called.
-    pub fn room(&self, room: RoomId) -> &str {
-        self.rooms.get(room.0 as usize).map_or("a room without a name", String::as_str)
+    pub fn room(&self, room: RoomId) -> String {
+        (self.rooms)(room).unwrap_or_else(|| format!("room {}", room.0))
     }
 
     /// The threads that have a stopwatch.
@@ -139,6 +141,15 @@ impl Flight {
 
     fn nanos(&self) -> u64 {
         self.origin.elapsed().as_nanos() as u64
+    }
+}
+
+impl fmt::Debug for Flight {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.debug_struct("Flight")
+            .field("tracks", &self.tracks)
+            .field("files", &self.files)
+            .finish_non_exhaustive()
     }
 }
 

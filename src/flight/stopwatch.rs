@@ -256,7 +256,7 @@ mod tests {
     use crate::metrics::{Metrics, Role};
 
     fn stopwatch() -> Stopwatch {
-        let flight = Flight::new(Instant::now(), Arc::new(Metrics::new()), vec![], None);
+        let flight = Flight::new(Instant::now(), Arc::new(Metrics::new()), Box::new(|_| None), None);
         Arc::new(flight).stopwatch("t".into(), Role::Simulation)
     }
 

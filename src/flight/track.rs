@@ -80,7 +80,7 @@ impl Track {
     }
 
     /// Takes what was done, unless somebody is reading: then it stays where it is. Returns how long a stage has to be to be kept.
-    pub(super) fn keep(&self, spans: &mut Vec<Span>) -> Option<u64> {
+    pub(crate) fn keep(&self, spans: &mut Vec<Span>) -> Option<u64> {
         let mut ring = self.ring.try_lock().ok()?;
         spans.drain(..).for_each(|span| ring.push(span));
         Some(ring.grain)

@@ -34,7 +34,7 @@ use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token, Waker};
 
 use crate::addresses::{Peer, TooMany};
-use crate::bridge::{BATCHES_MAX, CommandList, Delivery};
+use crate::bridge::{BATCHES_MAX, CommandList, Delivery, RoomId};
 use crate::close_reason::CloseReason;
 use crate::config::Config;
 use crate::config::limits::ACCEPTS_PER_TURN;
@@ -73,8 +73,9 @@ impl Shared {
     /// What a configuration says of all io threads. [`Time`] begins now.
     pub fn new(config: &Config, site: Site, tls: Option<tls::Identity>, files: Option<Files>) -> Shared {
         let metrics = Arc::<Metrics>::default();
-        let rooms = site.places.iter().map(|place| place.id.clone()).collect();
-        let flight = Flight::new(Instant::now(), Arc::clone(&metrics), rooms, files);
+        let names: Vec<String> = site.places.iter().map(|place| place.id.clone()).collect();
+        let namer = Box::new(move |room: RoomId| names.get(room.0 as usize).cloned());
+        let flight = Flight::new(Instant::now(), Arc::clone(&metrics), namer, files);
         Shared {
             site,
             metrics,
