@@ -6,7 +6,7 @@ use super::*;
 fn a_connection_that_comes_to_a_thread_that_has_ended_is_counted_all_the_same() {
     let shared = Arc::new(Shared::new(&Config::default(), Site::default(), None, None));
     let (commands, _drained) = crossbeam_channel::unbounded();
-    let (thread, entrance) = IoThread::new(1, Arc::clone(&shared), commands).unwrap();
+    let (thread, entrance) = IoThread::new(1, Arc::clone(&shared), vec![commands], 1).unwrap();
     shared.stop.store(true, Ordering::Release);
     entrance.waker.wake().unwrap();
     let arrivals = thread.run().expect("no fault");
