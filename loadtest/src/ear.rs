@@ -21,8 +21,6 @@ pub struct Ear {
     header: Option<Header>,
     /// The view, in the order in which the server told it.
     view: Vec<InView>,
-    /// The player's own entity had a velocity in the newest message.
-    moving: bool,
     reliable_heard: u32,
     wants: Vec<CellId>,
     /// The cells of the deltas and snapshots of the newest message.
@@ -54,8 +52,9 @@ pub struct Heard {
     /// of what the message proves:
     ///
     /// - each age that a delta or snapshot comes under is a tick that came late;
-    /// - the flag *skipped*, or a snapshot of a cell that was held: all ticks since the message before;
-    /// - the player's own entity was moving in the message before, so the next tick had news: the same.
+    /// - the flag *skipped*, or a snapshot of a cell that was held: all ticks since the message before.
+    ///
+    /// Silence proves nothing: while all goes on as predicted there is no news.
     pub missed: u32,
     /// Blocks and reliable classes that this version does not know.
     pub unknown: u64,
@@ -83,7 +82,6 @@ impl Ear {
             shapes,
             header: None,
             view: Vec::new(),
-            moving: false,
             reliable_heard: 0,
             wants: Vec::new(),
             deltas: Vec::new(),
@@ -98,7 +96,6 @@ impl Ear {
         self.check_header(header, sent, wrong);
         self.deltas.clear();
         self.snapshots.clear();
-        let was_moving = self.moving;
         let mut pass = Pass::new(header);
         for block in Blocks::new(reader.rest()) {
             let (kind, bytes) = block?;
@@ -107,7 +104,7 @@ impl Ear {
         }
         let silent = self.header.map_or(0, |before| header.tick.since(before.tick).saturating_sub(1));
         self.header = Some(header);
-        Ok(Heard { missed: pass.missed(was_moving, silent), ..pass.heard })
+        Ok(Heard { missed: pass.missed(silent), ..pass.heard })
     }
 
     /// The newest header.
@@ -118,11 +115,6 @@ impl Ear {
     /// Whether each cell of the view is held and current, as the server says.
     pub fn view_is_complete(&self) -> bool {
         self.header.is_some_and(|header| header.flags & VIEW_COMPLETE != 0)
-    }
-
-    /// Whether the player's own entity was moving in the newest message.
-    pub fn is_moving(&self) -> bool {
-        self.moving
     }
 
     /// The number of the last reliable message: what to acknowledge.
@@ -198,10 +190,7 @@ impl Ear {
     }
 
     fn hear_delta(&mut self, bytes: &[u8], pass: &mut Pass, wrong: &mut Violations) -> Result<(), Malformed> {
-        let mut delta = ReadDelta::read(bytes)?;
-        let (cell, base) = (delta.cell, delta.base);
-        delta.leaves(|_| Ok(()))?;
-        delta.enters(&self.shapes, |_| Ok(()))?;
+        let ReadDelta { cell, base, .. } = ReadDelta::read(bytes, &self.shapes)?;
         pass.news();
         self.deltas.push(cell);
         let (bot, at) = (self.bot, pass.at);
@@ -262,15 +251,13 @@ impl Ear {
         Ok(())
     }
 
-    fn hear_self(&mut self, bytes: &[u8]) -> Result<(), Malformed> {
+    fn hear_self(&self, bytes: &[u8]) -> Result<(), Malformed> {
         // No bytes: there is no own entity.
         if bytes.is_empty() {
-            self.moving = false;
             return Ok(());
         }
         let mut reader = Reader::new(bytes);
-        let own = read_entity_head(&mut reader, &self.shapes)?;
-        self.moving = self.shapes[own.kind].moves(&own.row);
+        read_entity_head(&mut reader, &self.shapes)?;
         reader.finish()
     }
 
@@ -324,11 +311,10 @@ impl Pass {
         }
     }
 
-    fn missed(&self, was_moving: bool, silent: u32) -> u32 {
+    fn missed(&self, silent: u32) -> u32 {
         let replaced = self.replaced || self.header.flags & SKIPPED != 0;
         let proven = if replaced { silent.max(1) } else { 0 };
-        let due = if was_moving { silent } else { 0 };
-        self.late.count_ones().max(proven).max(due)
+        self.late.count_ones().max(proven)
     }
 }
 

@@ -111,8 +111,7 @@ What is measured, after the ramp:
   input to state   from the time an input was due (not: was sent) to the first state that has it
   delivered        of the ticks at which a bot's view had news, the share that it heard in time. Missed are: a tick that
                    comes later under an age; all ticks since the message before, when the server says that it skipped
-                   or sends a snapshot of a cell that was held; the same when the bot's own entity was moving, for then
-                   each tick has news. Silence while nothing changes is no miss.
+                   or sends a snapshot of a cell that was held. Silence while all goes on as predicted is no miss.
   bytes per change bytes that the checked bots received, for each row that changed before their eyes
 At the end the bots stop, and each checked world is compared with fresh snapshots and with newcomers' worlds.
 

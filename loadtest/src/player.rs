@@ -145,8 +145,8 @@ impl Player {
     pub fn end_window(&self, newest: Tick, tally: &mut Tally) {
         let Some(last) = self.newest() else { return };
         let behind = newest.since(last);
-        // Messages may be on their way: only who is half a second behind counts as having missed something.
-        if self.ear.is_moving() && behind as i32 > (tally.tick_rate / 2).max(2) as i32 {
+        // There is a message each second at least, and it may be on its way for half a second.
+        if behind as i32 > (tally.tick_rate + tally.tick_rate / 2).max(3) as i32 {
             tally.delivery.missed += u64::from(behind);
         }
     }

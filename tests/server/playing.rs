@@ -93,7 +93,7 @@ fn a_coin_that_is_collected_counts_for_its_finder_and_on_everybodys_board() {
 impl Client {
     fn sees_player(&self, name: &str) -> [i32; 16] {
         let mut players = self.replica.entities().filter(|entity| entity.kind == 0);
-        players.find(|player| &*player.statics == name).unwrap().row
+        players.find(|player| player.statics == name).unwrap().row
     }
 }
 
