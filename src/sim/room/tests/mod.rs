@@ -3,6 +3,7 @@
 mod asking;
 mod cells;
 mod coming;
+mod crowds;
 mod listener;
 mod properties;
 mod schema;
