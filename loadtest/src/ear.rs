@@ -2,12 +2,13 @@
 //!
 //! An [`Ear`] knows the header before, as of when each cell of the view is held, and the number of the last reliable
 //! message. That suffices to tell a gap from a silence, which is also how delivery is measured: see [`Heard::missed`].
-//! What is inside of the changes is for bots that keep a replica.
+//! What is inside of deltas and snapshots is for bots that keep a replica: all who see a cell are told the same bytes.
 
 use crate::measure::Violations;
 use tickyard_protocol::bytes::{Malformed, Reader, whole_varint};
-use tickyard_protocol::delta::{ReadDelta, SnapshotHead, read_entity, read_entity_head};
+use tickyard_protocol::delta::{ReadDelta, SnapshotHead, read_entity_head};
 use tickyard_protocol::fields::Shapes;
+use tickyard_protocol::replica::Own;
 use tickyard_protocol::tick::{Blocks, Header, Reliable, SKIPPED, VIEW_COMPLETE, block};
 use tickyard_protocol::types::{CellId, Seq, Tick};
 
@@ -21,6 +22,8 @@ pub struct Ear {
     header: Option<Header>,
     /// The view, in the order in which the server told it.
     view: Vec<InView>,
+    /// The player's own entity, as of the message that told it, and the tick of that one.
+    own: Option<(Own, Tick)>,
     reliable_heard: u32,
     wants: Vec<CellId>,
     /// The cells of the deltas and snapshots of the newest message.
@@ -82,6 +85,7 @@ impl Ear {
             shapes,
             header: None,
             view: Vec::new(),
+            own: None,
             reliable_heard: 0,
             wants: Vec::new(),
             deltas: Vec::new(),
@@ -117,14 +121,21 @@ impl Ear {
         self.header.is_some_and(|header| header.flags & VIEW_COMPLETE != 0)
     }
 
+    /// The player's own entity, as of the newest message.
+    pub fn own(&self) -> Option<Own> {
+        let (mut own, at) = self.own?;
+        self.shapes[own.kind].predict(&mut own.row, self.header?.tick.since(at));
+        Some(own)
+    }
+
     /// The number of the last reliable message: what to acknowledge.
     pub fn reliable_heard(&self) -> u32 {
         self.reliable_heard
     }
 
     /// Cells of which a snapshot should be asked for; empties the list.
-    pub fn take_wants(&mut self) -> Vec<CellId> {
-        std::mem::take(&mut self.wants)
+    pub fn take_wants(&mut self, wants: &mut Vec<CellId>) {
+        wants.append(&mut self.wants);
     }
 
     /// The cells of the newest message's deltas.
@@ -165,7 +176,7 @@ impl Ear {
             block::DELTA => self.hear_delta(bytes, pass, wrong)?,
             block::SNAPSHOT => self.hear_snapshot(bytes, pass, wrong)?,
             block::AGE => pass.at = pass.header.tick.before(whole_varint(bytes)?),
-            block::SELF => self.hear_self(bytes)?,
+            block::SELF => self.hear_self(bytes, pass.header.tick)?,
             block::RELIABLE => pass.heard.unknown += self.hear_reliable(bytes, wrong)?,
             block::HEARD => self.hear_heard(bytes, wrong)?,
             block::TRANSIENT => hear_transient(bytes)?,
@@ -228,11 +239,6 @@ impl Ear {
         wrong: &mut Violations,
     ) -> Result<(), Malformed> {
         let head = SnapshotHead::read(bytes)?;
-        let mut reader = head.entities;
-        for _ in 0..head.count {
-            read_entity(&mut reader, &self.shapes)?;
-        }
-        reader.finish()?;
         pass.news();
         self.snapshots.push(head.cell);
         let (bot, at) = (self.bot, pass.at);
@@ -251,13 +257,15 @@ impl Ear {
         Ok(())
     }
 
-    fn hear_self(&self, bytes: &[u8]) -> Result<(), Malformed> {
+    fn hear_self(&mut self, bytes: &[u8], at: Tick) -> Result<(), Malformed> {
         // No bytes: there is no own entity.
         if bytes.is_empty() {
+            self.own = None;
             return Ok(());
         }
         let mut reader = Reader::new(bytes);
-        read_entity_head(&mut reader, &self.shapes)?;
+        let own = read_entity_head(&mut reader, &self.shapes)?;
+        self.own = Some((Own { id: own.id, kind: own.kind, row: own.row }, at));
         reader.finish()
     }
 

@@ -20,6 +20,9 @@ pub trait Socket: Read + Write {
     /// Tells the peer that nothing more will come.
     fn shutdown_write(&mut self) -> io::Result<()>;
 
+    /// Makes closing it a reset: what the kernel still holds for the peer is thrown away, and the peer learns of it at once.
+    fn abort(&mut self) -> io::Result<()>;
+
     /// Prefers fresh bytes to many bytes, and gives a vanished peer up after `user_timeout`.
     fn tune(&mut self, user_timeout: Duration) -> io::Result<()>;
 }
@@ -205,6 +208,11 @@ impl<S: Socket> Transport<S> {
         self.socket.shutdown_write()
     }
 
+    /// See [`Socket::abort`].
+    pub fn abort(&mut self) -> io::Result<()> {
+        self.socket.abort()
+    }
+
     /// See [`Socket::tune`].
     pub fn tune(&mut self, user_timeout: Duration) -> io::Result<()> {
         self.socket.tune(user_timeout)
@@ -221,6 +229,10 @@ impl Buffers {
 impl Socket for TcpStream {
     fn shutdown_write(&mut self) -> io::Result<()> {
         self.shutdown(Shutdown::Write)
+    }
+
+    fn abort(&mut self) -> io::Result<()> {
+        SockRef::from(&*self).set_linger(Some(Duration::ZERO))
     }
 
     fn tune(&mut self, user_timeout: Duration) -> io::Result<()> {

@@ -21,6 +21,7 @@ use turns::{ENTERS_MAX, ROWS_MAX, Turn};
 use super::counts::{Digest, RoomCounts};
 use crate::bridge::{CellEntry, Segments, Span};
 use crate::game::World;
+use crate::stage::{Stage, Stages};
 
 mod table;
 pub mod turns;
@@ -148,6 +149,7 @@ impl Publisher {
         place: impl FnMut(&T) -> CellId,
         segments: &mut Segments,
         counts: &mut RoomCounts,
+        stages: &mut dyn Stages,
     ) {
         for cell in self.spoken.drain(..) {
             let entry = &mut self.entries[cell.0 as usize];
@@ -157,6 +159,7 @@ impl Publisher {
         self.let_in();
         self.collect_sums(tick);
 
+        stages.enter(Stage::Encode);
         self.active.sort_unstable();
         // By cell, then as they happened: the ranges ascend. A stable sort would allocate.
         self.happenings.sort_unstable_by_key(|happening| (happening.cell, happening.payload.end));

@@ -124,6 +124,17 @@ fn who_takes_nothing_for_the_slow_timeout_is_dropped_however_much_it_sends() {
 }
 
 #[test]
+fn who_is_dropped_as_slow_learns_of_it_though_it_neither_reads_nor_speaks() {
+    let (house, _) =
+        noisy_house(Config { tick_rate: 60, slow_timeout: Duration::from_millis(500), ..config() });
+    let mut slow = join_slowly(&house, "Slow");
+
+    // Only a reset gets past what it has not read.
+    until("it is told", || slow.stream().take_error().unwrap().is_some());
+    assert_eq!(house.metrics().closes.get(CloseReason::Slow), 1);
+}
+
+#[test]
 fn who_walked_away_while_it_did_not_read_sees_what_is_there_and_not_where_it_was() {
     let (house, _) = noisy_house(Config { tick_rate: 60, ..config() });
     let mut slow = join_slowly(&house, "Slow");

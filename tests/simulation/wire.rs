@@ -37,6 +37,8 @@ struct Link {
     reset: bool,
     /// The server sends nothing more.
     shut: bool,
+    /// Closing it is a reset.
+    aborted: bool,
     /// The server has closed.
     closed: bool,
     edges: Edges,
@@ -166,6 +168,11 @@ impl Socket for ServerEnd {
         Ok(())
     }
 
+    fn abort(&mut self) -> io::Result<()> {
+        self.0.link_mut().aborted = true;
+        Ok(())
+    }
+
     fn tune(&mut self, _user_timeout: Duration) -> io::Result<()> {
         Ok(())
     }
@@ -176,7 +183,7 @@ impl Drop for ServerEnd {
         let mut link = self.0.link_mut();
         link.closed = true;
         // Closing a socket with unread bytes resets it, and the reset takes with it what the peer has not read.
-        if !link.up.is_empty() {
+        if link.aborted || !link.up.is_empty() {
             link.down.clear();
         }
     }

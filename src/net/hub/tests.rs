@@ -7,6 +7,7 @@ use std::rc::Rc;
 
 use super::*;
 use crate::config::Config;
+use crate::config::limits::CLOSE_TIMEOUT;
 use crate::session::tests::site;
 
 #[cfg(feature = "deflate")]
@@ -28,6 +29,7 @@ struct Ends {
     /// How much more of it the kernel takes.
     room: usize,
     shut: bool,
+    aborted: bool,
 }
 
 impl Read for Line {
@@ -63,6 +65,11 @@ impl Socket for Line {
         Ok(())
     }
 
+    fn abort(&mut self) -> io::Result<()> {
+        self.0.borrow_mut().aborted = true;
+        Ok(())
+    }
+
     fn tune(&mut self, _: Duration) -> io::Result<()> {
         Ok(())
     }
@@ -91,7 +98,7 @@ impl Line {
 const START: Time = Time::from_secs(100);
 
 fn hub(tls: Option<Identity>) -> Hub<Line> {
-    let shared = Shared::new(&Config::default(), site(), tls);
+    let shared = Shared::new(&Config::default(), site(), tls, None);
     // Whatever is asked of the simulation gets lost.
     let (commands, _) = crossbeam_channel::unbounded();
     Hub::new(0, Arc::new(shared), commands, START)
@@ -108,8 +115,8 @@ fn admit(hub: &mut Hub<Line>, line: &Line) -> usize {
 /// All but the fan-out.
 fn turn(hub: &mut Hub<Line>, now: Time) {
     hub.set_now(now);
-    hub.serve_run_queue(|| false);
-    hub.shake_hands(|| false);
+    hub.serve_run_queue(|_| false);
+    hub.shake_hands(|_| false);
     hub.sweep();
     hub.report();
 }
@@ -150,6 +157,31 @@ fn a_request_is_answered_and_the_line_closed() {
 }
 
 #[test]
+fn what_is_not_taken_by_the_end_of_the_goodbye_is_thrown_away_and_what_was_taken_is_not() {
+    let mut hub = hub(None);
+    let (full, wide) = (Line::default(), Line::wide());
+    for line in [&full, &wide] {
+        line.say(ASK);
+        admit(&mut hub, line);
+    }
+    turn(&mut hub, START);
+    assert_eq!(hub.len(), 2);
+
+    let mut now = START;
+    while now < START + CLOSE_TIMEOUT {
+        assert!(!full.0.borrow().aborted);
+        now = now + Duration::from_millis(100);
+        turn(&mut hub, now);
+    }
+    for _ in 0..30 {
+        now = now + Duration::from_millis(100);
+        turn(&mut hub, now);
+    }
+    assert!(hub.is_empty());
+    assert!(full.0.borrow().aborted && !wide.0.borrow().aborted);
+}
+
+#[test]
 fn however_many_have_said_something_reading_ends_in_time_and_goes_on_in_their_order() {
     let mut hub = hub(None);
     let lines: Vec<Line> = (0..3).map(|_| Line::wide()).collect();
@@ -159,7 +191,7 @@ fn however_many_have_said_something_reading_ends_in_time_and_goes_on_in_their_or
     }
     for served in 1..=lines.len() {
         assert!(hub.is_busy());
-        hub.serve_run_queue(|| true);
+        hub.serve_run_queue(|_| true);
         let answered: Vec<bool> = lines.iter().map(|line| !line.0.borrow().going.is_empty()).collect();
         let expected: Vec<bool> = (0..lines.len()).map(|at| at < served).collect();
         assert_eq!(answered, expected);
@@ -192,21 +224,21 @@ mod over_tls {
     fn a_flood_of_hellos_gets_a_budget_a_turn_and_one_while_updates_wait() {
         let mut hub = hub(Some(identity("hub-flood")));
         let lines: Vec<Line> = (0..2 * TLS_HANDSHAKES_PER_TURN + 9).map(|_| said_hello(&mut hub)).collect();
-        hub.serve_run_queue(|| false);
+        hub.serve_run_queue(|_| false);
         assert_eq!(answered(&lines), 0, "they stand in the other queue now");
         assert!(hub.is_busy());
 
-        hub.shake_hands(|| false);
+        hub.shake_hands(|_| false);
         assert_eq!(answered(&lines), TLS_HANDSHAKES_PER_TURN);
-        hub.shake_hands(|| true);
+        hub.shake_hands(|_| true);
         assert_eq!(answered(&lines), TLS_HANDSHAKES_PER_TURN + 1, "at least one");
 
         let nobody = ConnId { thread: 0, slot: 9999, generation: 0 };
         hub.take_batch(Arc::new(batch_for(nobody)));
-        hub.shake_hands(|| false);
+        hub.shake_hands(|_| false);
         assert_eq!(answered(&lines), TLS_HANDSHAKES_PER_TURN + 2, "players come first");
 
-        hub.fan_out(|| false);
+        hub.fan_out(|_| false);
         for _ in 0..2 {
             turn(&mut hub, START);
         }
