@@ -14,7 +14,7 @@ use tickyard_protocol::message::{
     Welcome, from_server,
 };
 use tickyard_protocol::replica::{Hears, Replica};
-use tickyard_protocol::tick::{Blocks, HEADER_BYTES, Reliable, block};
+use tickyard_protocol::tick::{Blocks, HEADER_BYTES, Reliable, VIEW_COMPLETE, block};
 use tickyard_protocol::types::{CellId, PlayerId, Seq, Tick};
 use tungstenite::client::IntoClientRequest;
 use tungstenite::protocol::frame::coding::CloseCode;
@@ -372,10 +372,11 @@ impl Client {
         }
     }
 
-    /// In the ticks between two messages all went on as predicted, if nothing comes late.
+    /// In the ticks between two messages all went on as predicted, if the second brings nothing that was missed.
     fn note_silence(&mut self, bytes: &[u8]) {
         let mut blocks = Blocks::new(&bytes[HEADER_BYTES..]).map(Result::unwrap);
-        if !self.replica.view_is_complete() || blocks.any(|(kind, _)| kind == block::AGE) {
+        let is_news = blocks.all(|(kind, _)| ![block::VIEW, block::SNAPSHOT, block::AGE].contains(&kind));
+        if !self.replica.view_is_complete() || !is_news || bytes[HEADER_BYTES - 1] != VIEW_COMPLETE {
             return;
         }
         let (last, next) = (self.replica.header().tick, u32::from_le_bytes(bytes[1..5].try_into().unwrap()));
