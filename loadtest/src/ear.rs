@@ -23,10 +23,8 @@ pub struct Ear {
     header: Option<Header>,
     /// The view, in the order in which the server told it.
     view: Vec<InView>,
-    /// The player's own entity.
-    own: Option<Own>,
-    /// That has a velocity.
-    is_moving: bool,
+    /// The player's own entity, as of the message that told it, and the tick of that one.
+    own: Option<(Own, Tick)>,
     reliable_heard: u32,
     wants: Vec<CellId>,
 }
@@ -64,8 +62,9 @@ pub struct Heard {
     /// of what the message proves:
     ///
     /// - each age that a delta or snapshot comes under is a tick that came late;
-    /// - the flag *skipped*, or a snapshot of a cell that was held: all ticks since the message before;
-    /// - the player's own entity was moving in the message before, so the next tick had news: the same.
+    /// - the flag *skipped*, or a snapshot of a cell that was held: all ticks since the message before.
+    ///
+    /// Silence proves nothing: while all goes on as predicted there is no news.
     pub missed: u32,
     /// Blocks and reliable classes that this version does not know.
     pub unknown: u64,
@@ -89,16 +88,7 @@ struct Pass<'a> {
 impl Ear {
     /// Hears nothing yet.
     pub fn new(bot: u32, rules: Rc<Rules>) -> Self {
-        Ear {
-            bot,
-            rules,
-            header: None,
-            view: Vec::new(),
-            own: None,
-            is_moving: false,
-            reliable_heard: 0,
-            wants: Vec::new(),
-        }
+        Ear { bot, rules, header: None, view: Vec::new(), own: None, reliable_heard: 0, wants: Vec::new() }
     }
 
     /// Takes a tick message without its type byte; `sent` is the last input. An error means: close with 1002.
@@ -114,7 +104,6 @@ impl Ear {
         self.check_header(header, sent, wrong);
         news.deltas.clear();
         news.snapshots.clear();
-        let was_moving = self.is_moving;
         let mut pass = Pass::new(header, news);
         for block in Blocks::new(reader.rest()) {
             let (kind, bytes) = block?;
@@ -123,7 +112,7 @@ impl Ear {
         }
         let silent = self.header.map_or(0, |before| header.tick.since(before.tick).saturating_sub(1));
         self.header = Some(header);
-        Ok(Heard { missed: pass.missed(was_moving, silent), ..pass.heard })
+        Ok(Heard { missed: pass.missed(silent), ..pass.heard })
     }
 
     /// The newest header.
@@ -136,14 +125,11 @@ impl Ear {
         self.header.is_some_and(|header| header.flags & VIEW_COMPLETE != 0)
     }
 
-    /// Whether the player's own entity was moving in the newest message.
-    pub fn is_moving(&self) -> bool {
-        self.is_moving
-    }
-
-    /// The player's own entity, as it was told last.
-    pub fn own(&self) -> Option<&Own> {
-        self.own.as_ref()
+    /// The player's own entity, as of the newest message.
+    pub fn own(&self) -> Option<Own> {
+        let (mut own, at) = self.own?;
+        self.rules.shapes[own.kind].predict(&mut own.row, self.header?.tick.since(at));
+        Some(own)
     }
 
     /// The number of the last reliable message: what to acknowledge.
@@ -184,7 +170,7 @@ impl Ear {
             block::DELTA => self.hear_delta(bytes, pass, wrong)?,
             block::SNAPSHOT => self.hear_snapshot(bytes, pass, wrong)?,
             block::AGE => pass.at = pass.header.tick.before(whole_varint(bytes)?),
-            block::SELF => self.hear_self(bytes)?,
+            block::SELF => self.hear_self(bytes, pass.header.tick)?,
             block::RELIABLE => pass.heard.unknown += self.hear_reliable(bytes, wrong)?,
             block::HEARD => self.hear_heard(bytes, wrong)?,
             block::TRANSIENT => hear_transient(bytes)?,
@@ -209,7 +195,7 @@ impl Ear {
     }
 
     fn hear_delta(&mut self, bytes: &[u8], pass: &mut Pass, wrong: &mut Violations) -> Result<(), Malformed> {
-        let ReadDelta { cell, base, .. } = ReadDelta::read(bytes)?;
+        let ReadDelta { cell, base, .. } = ReadDelta::read(bytes, &self.rules.shapes)?;
         pass.told_the_world();
         pass.news.deltas.push(cell);
         let (bot, at) = (self.bot, pass.at);
@@ -265,16 +251,15 @@ impl Ear {
         Ok(())
     }
 
-    fn hear_self(&mut self, bytes: &[u8]) -> Result<(), Malformed> {
+    fn hear_self(&mut self, bytes: &[u8], at: Tick) -> Result<(), Malformed> {
         // No bytes: there is no own entity.
         if bytes.is_empty() {
-            (self.own, self.is_moving) = (None, false);
+            self.own = None;
             return Ok(());
         }
         let mut reader = Reader::new(bytes);
         let own = read_entity_head(&mut reader, &self.rules.shapes)?;
-        self.is_moving = self.rules.shapes[own.kind].moves(&own.row);
-        self.own = Some(Own { id: own.id, kind: own.kind, row: own.row });
+        self.own = Some((Own { id: own.id, kind: own.kind, row: own.row }, at));
         reader.finish()
     }
 
@@ -328,11 +313,10 @@ impl<'a> Pass<'a> {
         }
     }
 
-    fn missed(&self, was_moving: bool, silent: u32) -> u32 {
+    fn missed(&self, silent: u32) -> u32 {
         let replaced = self.replaced || self.header.flags & SKIPPED != 0;
         let proven = if replaced { silent.max(1) } else { 0 };
-        let due = if was_moving { silent } else { 0 };
-        self.late.count_ones().max(proven).max(due)
+        self.late.count_ones().max(proven)
     }
 }
 

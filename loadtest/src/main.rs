@@ -130,9 +130,8 @@ What is measured, after the ramp:
                    heard of once a second, and seems that old.
   delivered        of the ticks at which a bot's view had news, the share that it heard in time. Missed are: a tick that
                    comes later under an age; all ticks since the message before, when the server says that it skipped
-                   or sends a snapshot of a cell that was held; the same when the bot's own entity was moving, for then
-                   each tick has news. Silence while nothing changes is no miss. Told for all bots together, and of each
-                   one's own share the least, the 1st percentile and the median.
+                   or sends a snapshot of a cell that was held. Silence while all goes on as predicted is no miss. Told for
+                   all bots together, and of each one's own share the least, the 1st percentile and the median.
   bytes per change all bytes that the checked bots received, frame headers and all, for each row that changed before their
                    eyes, summed up over ticks
   own loop lag     how late the swarm was with what was due; at p99 more than 5 ms make a run invalid

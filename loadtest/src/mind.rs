@@ -210,6 +210,7 @@ mod tests {
         world.apply(&message[1..], &mut ()).unwrap();
 
         let own = world.own();
+        let own = own.as_ref();
         assert_eq!(mind(Aim::Chase).decide(Time::ZERO, own, Some(&world))[..2], [0, -127]);
         assert_eq!(mind(Aim::Wander).decide(Time::ZERO, own, Some(&world))[..2], [0, 0]);
     }

@@ -194,8 +194,8 @@ impl Player {
     /// The measurement is over; `newest` is the newest tick that anybody heard. Counts what never came.
     pub fn end_window(&mut self, newest: Tick, tally: &mut Tally) {
         let behind = self.newest().map_or(0, |last| newest.since(last));
-        // Messages may be on their way: only who is half a second behind counts as having missed something.
-        if self.ear.is_moving() && behind as i32 > (tally.tick_rate / 2).max(2) as i32 {
+        // There is a message each second at least, and it may be on its way for half a second.
+        if behind as i32 > (tally.tick_rate + tally.tick_rate / 2).max(3) as i32 {
             self.life.delivery.missed += u64::from(behind);
         }
     }
@@ -297,9 +297,11 @@ impl Player {
 
     fn send_input(&mut self, now: Time, due: Time, out: &mut Frames) {
         let row = match self.stopping {
-            Stopping::No => {
-                self.mind.decide(now, self.ear.own(), self.world.as_ref().map(|world| world.replica()))
-            }
+            Stopping::No => self.mind.decide(
+                now,
+                self.ear.own().as_ref(),
+                self.world.as_ref().map(|world| world.replica()),
+            ),
             Stopping::Asked => REST,
             Stopping::Done => return self.send_ack(out),
         };

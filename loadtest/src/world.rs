@@ -126,8 +126,9 @@ impl World {
         let who = format_args!("bot {}", self.bot);
         for &cell in &news.snapshots {
             let Some(at) = self.frozen.iter().position(|held| held.cell == cell) else { continue };
-            let held = self.frozen.swap_remove(at);
+            let mut held = self.frozen.swap_remove(at);
             let Some(told) = self.replica.cell(cell) else { continue };
+            held.predict_to(told.held, &self.rules.shapes);
             agreement.compare(&Pair { who: &who, held: &held, told, kinds: &self.rules.schema.kinds });
         }
         for held in self.frozen.iter_mut().filter(|held| news.deltas.contains(&held.cell)) {
