@@ -104,6 +104,26 @@ impl<S: Socket> Connection<S> {
         }
     }
 
+    /// Reads what [`Connection::publish`] needs, so that it is in the caches; the sum says nothing.
+    pub fn fetch_to_publish(&self) -> usize {
+        self.hearing.as_ref().map_or(0, |hearing| hearing.fetch())
+            ^ self.outbox.len()
+            ^ self.outbox_counted
+            ^ self.transport.is_handshaking() as usize
+            ^ self.session.fetch()
+    }
+
+    /// Reads what [`Connection::work`] needs, as above.
+    pub fn fetch_to_work(&self) -> usize {
+        self.outbox.len()
+            ^ self.held_back.len()
+            ^ self.transport.is_handshaking() as usize
+            ^ self.goodbye.is_some() as usize
+            ^ self.listed as usize
+            ^ self.session.fetch()
+            ^ self.session.fetch_to_read()
+    }
+
     /// The memory held for the peer: received, collected and waiting.
     pub fn held_bytes(&self) -> usize {
         self.outbox.held_bytes() + self.held_back.capacity() + self.session.held_bytes()

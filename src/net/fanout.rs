@@ -79,6 +79,14 @@ impl Missing {
 }
 
 impl Hearing {
+    /// Brings into the caches what composing needs.
+    pub fn fetch(&self) -> usize {
+        let cells = self.cells.first().map_or(0, |heard| heard.as_of.0);
+        (cells ^ self.reliable_sent) as usize
+            ^ self.skipped as usize
+            ^ self.said.map_or(0, |said| said.heard as usize)
+    }
+
     /// Takes a view that a batch brought, also when no message can be composed now.
     pub fn look(&mut self, batch: &Batch, part: &Part) {
         let Some(view) = part.view else { return };
