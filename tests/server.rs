@@ -27,6 +27,8 @@ mod playing;
 #[cfg(feature = "tls")]
 #[path = "server/reloading.rs"]
 mod reloading;
+#[path = "server/rooms.rs"]
+mod rooms;
 #[path = "server/serving.rs"]
 mod serving;
 #[path = "server/sharing.rs"]

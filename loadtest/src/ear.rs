@@ -5,9 +5,10 @@
 //! What is inside of deltas and snapshots is for bots that keep a replica: all who see a cell are told the same bytes.
 
 use crate::measure::Violations;
+use crate::rules::Rules;
+use std::rc::Rc;
 use tickyard_protocol::bytes::{Malformed, Reader, whole_varint};
-use tickyard_protocol::delta::{ReadDelta, SnapshotHead, read_entity_head};
-use tickyard_protocol::fields::Shapes;
+use tickyard_protocol::delta::{DeltaHead, SnapshotHead, read_entity_head};
 use tickyard_protocol::replica::Own;
 use tickyard_protocol::tick::{Blocks, Header, Reliable, SKIPPED, VIEW_COMPLETE, block};
 use tickyard_protocol::types::{CellId, Seq, Tick};
@@ -17,7 +18,7 @@ use tickyard_protocol::types::{CellId, Seq, Tick};
 pub struct Ear {
     /// Whose ear it is, for the texts of violations.
     bot: u32,
-    shapes: Shapes,
+    rules: Rc<Rules>,
     /// The newest header, once there was one.
     header: Option<Header>,
     /// The view, in the order in which the server told it.
@@ -26,9 +27,15 @@ pub struct Ear {
     own: Option<(Own, Tick)>,
     reliable_heard: u32,
     wants: Vec<CellId>,
-    /// The cells of the deltas and snapshots of the newest message.
-    deltas: Vec<CellId>,
-    snapshots: Vec<CellId>,
+}
+
+/// The cells that one message spoke of. One of these serves all ears.
+#[derive(Clone, Debug, Default)]
+pub struct News {
+    /// Those of its deltas.
+    pub deltas: Vec<CellId>,
+    /// Those of its snapshots.
+    pub snapshots: Vec<CellId>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -64,8 +71,9 @@ pub struct Heard {
 }
 
 /// What is found while a message is read.
-struct Pass {
+struct Pass<'a> {
     header: Header,
+    news: &'a mut News,
     /// As of when the blocks are.
     at: Tick,
     heard: Heard,
@@ -79,28 +87,24 @@ struct Pass {
 
 impl Ear {
     /// Hears nothing yet.
-    pub fn new(bot: u32, shapes: Shapes) -> Self {
-        Ear {
-            bot,
-            shapes,
-            header: None,
-            view: Vec::new(),
-            own: None,
-            reliable_heard: 0,
-            wants: Vec::new(),
-            deltas: Vec::new(),
-            snapshots: Vec::new(),
-        }
+    pub fn new(bot: u32, rules: Rc<Rules>) -> Self {
+        Ear { bot, rules, header: None, view: Vec::new(), own: None, reliable_heard: 0, wants: Vec::new() }
     }
 
     /// Takes a tick message without its type byte; `sent` is the last input. An error means: close with 1002.
-    pub fn hear(&mut self, message: &[u8], sent: Seq, wrong: &mut Violations) -> Result<Heard, Malformed> {
+    pub fn hear(
+        &mut self,
+        message: &[u8],
+        sent: Seq,
+        news: &mut News,
+        wrong: &mut Violations,
+    ) -> Result<Heard, Malformed> {
         let mut reader = Reader::new(message);
         let header = Header::read(&mut reader)?;
         self.check_header(header, sent, wrong);
-        self.deltas.clear();
-        self.snapshots.clear();
-        let mut pass = Pass::new(header);
+        news.deltas.clear();
+        news.snapshots.clear();
+        let mut pass = Pass::new(header, news);
         for block in Blocks::new(reader.rest()) {
             let (kind, bytes) = block?;
             pass.check_once(kind, self.bot, wrong);
@@ -124,7 +128,7 @@ impl Ear {
     /// The player's own entity, as of the newest message.
     pub fn own(&self) -> Option<Own> {
         let (mut own, at) = self.own?;
-        self.shapes[own.kind].predict(&mut own.row, self.header?.tick.since(at));
+        self.rules.shapes[own.kind].predict(&mut own.row, self.header?.tick.since(at));
         Some(own)
     }
 
@@ -136,16 +140,6 @@ impl Ear {
     /// Cells of which a snapshot should be asked for; empties the list.
     pub fn take_wants(&mut self, wants: &mut Vec<CellId>) {
         wants.append(&mut self.wants);
-    }
-
-    /// The cells of the newest message's deltas.
-    pub fn deltas(&self) -> &[CellId] {
-        &self.deltas
-    }
-
-    /// The cells of the newest message's snapshots.
-    pub fn snapshots(&self) -> &[CellId] {
-        &self.snapshots
     }
 
     fn check_header(&self, header: Header, sent: Seq, wrong: &mut Violations) {
@@ -201,9 +195,9 @@ impl Ear {
     }
 
     fn hear_delta(&mut self, bytes: &[u8], pass: &mut Pass, wrong: &mut Violations) -> Result<(), Malformed> {
-        let ReadDelta { cell, base, .. } = ReadDelta::read(bytes, &self.shapes)?;
-        pass.news();
-        self.deltas.push(cell);
+        let DeltaHead { cell, base, .. } = DeltaHead::read(bytes)?;
+        pass.told_the_world();
+        pass.news.deltas.push(cell);
         let (bot, at) = (self.bot, pass.at);
         let known = self.view.iter_mut().find(|known| known.cell == cell);
         let Some(known) = known else {
@@ -239,8 +233,8 @@ impl Ear {
         wrong: &mut Violations,
     ) -> Result<(), Malformed> {
         let head = SnapshotHead::read(bytes)?;
-        pass.news();
-        self.snapshots.push(head.cell);
+        pass.told_the_world();
+        pass.news.snapshots.push(head.cell);
         let (bot, at) = (self.bot, pass.at);
         match self.view.iter_mut().find(|known| known.cell == head.cell) {
             Some(known) => {
@@ -264,7 +258,7 @@ impl Ear {
             return Ok(());
         }
         let mut reader = Reader::new(bytes);
-        let own = read_entity_head(&mut reader, &self.shapes)?;
+        let own = read_entity_head(&mut reader, &self.rules.shapes)?;
         self.own = Some((Own { id: own.id, kind: own.kind, row: own.row }, at));
         reader.finish()
     }
@@ -293,10 +287,10 @@ impl Ear {
     }
 }
 
-impl Pass {
-    fn new(header: Header) -> Self {
+impl<'a> Pass<'a> {
+    fn new(header: Header, news: &'a mut News) -> Self {
         let heard = Heard::default();
-        Pass { header, at: header.tick, heard, late: 0, replaced: false, kinds: 0 }
+        Pass { header, news, at: header.tick, heard, late: 0, replaced: false, kinds: 0 }
     }
 
     /// PROTOCOL.md, section 4: `view`, `self` and `heard` come at most once in a message.
@@ -311,7 +305,7 @@ impl Pass {
     }
 
     /// A delta or a snapshot came.
-    fn news(&mut self) {
+    fn told_the_world(&mut self) {
         self.heard.world = true;
         let age = self.header.tick.since(self.at);
         if age > 0 {

@@ -28,7 +28,9 @@ mod random;
 mod reading;
 mod record;
 mod report;
+mod rules;
 mod run;
+mod socket;
 mod swarm;
 mod target;
 #[cfg(test)]
@@ -137,8 +139,8 @@ What is measured, after the ramp:
 At the end the bots stop, and each checked world is compared with fresh snapshots and with newcomers' worlds.
 
 Slow bots have receive buffers of 4 KiB and send as often as the others; they are checked first. Who stops does so for 5 to
-25 s, seeded, reads for 3 to 10 s, and has to agree with the room again within 1 s. A half reader may read half of the bytes
-that one who reads all reads. Each has to be told that updates were skipped, or the run is invalid. Their figures stand apart
+25 s, seeded, reads for 3 to 10 s, and has to agree with the room again within 1 s. A half reader goes to the middle, where no
+stream is thin, and may read half of the bytes that one who reads all reads. Each has to be told that updates were skipped, or the run is invalid. Their figures stand apart
 from those of the others.
 
 With --behaviour hostile, what is reported is how the server ended each kind of peer. Who was ended is back within some

@@ -84,6 +84,10 @@ impl AnyRoom for Recorder {
         self.room.undelivered(thread);
     }
 
+    fn sleeps(&self) -> bool {
+        self.room.sleeps()
+    }
+
     fn players(&self) -> usize {
         self.room.players()
     }
@@ -111,8 +115,9 @@ fn segments(batch: &Batch) -> Segments {
 #[test]
 fn a_cell_is_encoded_once_a_publication_for_one_listener_and_for_four_hundred() {
     let journal = Arc::new(Mutex::new(Journal::default()));
+    let recorded = Arc::clone(&journal);
     let house = House::open(config(), |server| {
-        server.room::<Walk>("lab", |config| Recorder::open(config, Lab::with_dots(10), &journal))
+        server.room::<Walk>("lab", move |config| Recorder::open(config, Lab::with_dots(10), &recorded))
     });
     let watch = Hello { options: WATCH, ..hello("lab", "") };
     let mut first = Client::knock(house.address());
@@ -149,8 +154,9 @@ fn live(io_threads: usize) -> Journal {
     let journal = Arc::new(Mutex::new(Journal::default()));
     // Small cells, so that views change and entities cross.
     let config = Config { io_threads, tick_rate: 60, players: 10_000, seed: 42, ..config() };
+    let recorded = Arc::clone(&journal);
     let house = House::open(config, |server| {
-        server.room::<Run>("arena", |config| Recorder::open(config, Arena::new(60, 10_000), &journal))
+        server.room::<Run>("arena", move |config| Recorder::open(config, Arena::new(60, 10_000), &recorded))
     });
     let mut players: Vec<Client> = ["Ada", "Bob", "Eve"].iter().map(|name| join(&house, name)).collect();
     for round in 0..12i32 {

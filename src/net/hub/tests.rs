@@ -101,7 +101,7 @@ fn hub(tls: Option<Identity>) -> Hub<Line> {
     let shared = Shared::new(&Config::default(), site(), tls, None);
     // Whatever is asked of the simulation gets lost.
     let (commands, _) = crossbeam_channel::unbounded();
-    Hub::new(0, Arc::new(shared), commands, START)
+    Hub::new(0, Arc::new(shared), vec![commands], START)
 }
 
 fn admit(hub: &mut Hub<Line>, line: &Line) -> usize {
