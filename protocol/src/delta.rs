@@ -207,6 +207,33 @@ pub fn put_delta<'a>(
     });
 }
 
+/// What a delta block begins with: all that is needed to tell whether it applies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeltaHead {
+    /// Which cell.
+    pub cell: CellId,
+    /// How many ticks before the block's the stream published last; at least 1.
+    pub base: u32,
+    parts: u8,
+}
+
+impl DeltaHead {
+    /// Reads the beginning of a block's content, and nothing behind it.
+    pub fn read(bytes: &[u8]) -> Result<DeltaHead, Malformed> {
+        DeltaHead::take(&mut Reader::new(bytes))
+    }
+
+    fn take(reader: &mut Reader) -> Result<DeltaHead, Malformed> {
+        let cell = CellId(reader.varint()?);
+        let parts = reader.u8()?;
+        let base = match (parts >> part::BASE_SHIFT) as u32 {
+            0 => reader.varint()?,
+            base => base,
+        };
+        if base == 0 { Err(Malformed::Range) } else { Ok(DeltaHead { cell, base, parts }) }
+    }
+}
+
 /// What a delta block says, as it is read.
 #[derive(Clone, Debug)]
 pub struct ReadDelta<'a> {
@@ -228,15 +255,7 @@ impl<'a> ReadDelta<'a> {
     /// Reads a block's content: all but the bits of the changes, which mean nothing without the members.
     pub fn read(bytes: &'a [u8], shapes: &Shapes) -> Result<Self, Malformed> {
         let mut reader = Reader::new(bytes);
-        let cell = CellId(reader.varint()?);
-        let parts = reader.u8()?;
-        let base = match (parts >> part::BASE_SHIFT) as u32 {
-            0 => reader.varint()?,
-            base => base,
-        };
-        if base == 0 {
-            return Err(Malformed::Range);
-        }
+        let DeltaHead { cell, base, parts } = DeltaHead::take(&mut reader)?;
         let sum = if parts & part::SUM != 0 { Some(reader.u32()?) } else { None };
 
         let leaves_count = if parts & part::LEAVES != 0 { reader.varint()? } else { 0 };
