@@ -8,7 +8,6 @@
 //! anybody: a list of batches that an io thread's channel does not take is given up, and the rooms say again what that thread
 //! must not miss. A flood of commands holds up a tick by one channel's worth at most. A room that sleeps ([`AnyRoom::sleeps`]) is not
 //! stepped until a command comes for it.
-#![allow(clippy::disallowed_types)] // A shell: here a clock turns into `Time`.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -17,22 +16,24 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::Instant;
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError};
 
-use crate::bridge::{BatchList, COMMAND_LISTS_MAX, Command, RoomId, SharedBatch};
+use crate::bridge::{COMMAND_LISTS_MAX, Command, CommandList, Delivery, RoomId, SharedBatch};
+use crate::flight::{Flight, Overrun, Stopwatch};
 use crate::lobby::Lobby;
-use crate::metrics::{ChatResult, Metrics, SegmentKind};
+use crate::metrics::{ChatResult, Metrics, Queue, Role, SegmentKind};
 use crate::sim::clock::Due;
 use crate::sim::{AnyRoom, Clock, RoomCounts, Unopened};
+use crate::stage::{Stage, Stages};
 use crate::time::Time;
 
 /// The way to an io thread.
 #[derive(Clone)]
 pub struct Output {
     /// Takes batches; bounded.
-    pub sender: Sender<BatchList>,
+    pub sender: Sender<Delivery>,
     /// Wakes the thread, after batches were put there.
     pub wake: Arc<dyn Fn() + Send + Sync>,
 }
@@ -65,18 +66,18 @@ impl Ticker {
     /// Starts a thread for each of `commands`; room `n` is stepped by thread `n % threads`. The first tick of a room comes within two periods
     /// after it opened.
     ///
-    /// `origin` is [`Time::ZERO`], and must be the same for all threads.
+    /// `flight` knows the time and what is counted; it must be the same for all threads.
     pub fn spawn(
         rooms: Rooms,
-        commands: Vec<Receiver<Vec<Command>>>,
+        commands: Vec<Receiver<CommandList>>,
         outputs: &[Output],
-        metrics: &Arc<Metrics>,
-        origin: Instant,
+        flight: &Arc<Flight>,
     ) -> io::Result<Ticker> {
         let Rooms { open, opener, lobby, phases, tick_rate } = rooms;
         let (opener, threads) = (Arc::new(Mutex::new(opener)), commands.len());
-        let start = Time::ZERO + origin.elapsed();
-        let shell = |commands| Shell {
+        let start = flight.now();
+        let name = |index| if threads == 1 { "ticker".to_owned() } else { format!("ticker-{index}") };
+        let shell = |(index, commands)| Shell {
             threads,
             rooms: Vec::new(),
             spread: phases,
@@ -87,20 +88,20 @@ impl Ticker {
             commands,
             outputs: outputs.to_vec(),
             lists: vec![Vec::new(); outputs.len()],
-            metrics: Arc::clone(metrics),
-            origin,
+            metrics: Arc::clone(flight.metrics()),
+            flight: Arc::clone(flight),
+            watch: flight.stopwatch(name(index), Role::Simulation),
             tick_rate,
             start,
         };
-        let mut shells: Vec<Shell> = commands.into_iter().map(shell).collect();
+        let mut shells: Vec<Shell> = commands.into_iter().enumerate().map(shell).collect();
         // So that each thread looks for commands.
         shells.iter_mut().for_each(|shell| _ = shell.phase(tick_rate, 0));
         open.into_iter().for_each(|room| shells[room.id().0 as usize % threads].take_in(room));
         let mut ticker = Ticker { threads: Vec::new(), stop: Arc::default() };
         for (index, mut shell) in shells.into_iter().enumerate() {
             let stop = Arc::clone(&ticker.stop);
-            let name = if threads == 1 { "ticker".to_owned() } else { format!("ticker-{index}") };
-            let spawned = thread::Builder::new().name(name).spawn(move || shell.run(&stop));
+            let spawned = thread::Builder::new().name(name(index)).spawn(move || shell.run(&stop));
             match spawned {
                 Ok(thread) => ticker.threads.push(thread),
                 Err(error) => {
@@ -140,12 +141,13 @@ struct Shell {
     agenda: BinaryHeap<Reverse<(Time, usize)>>,
     opener: Arc<Mutex<Opener>>,
     lobby: Arc<Lobby>,
-    commands: Receiver<Vec<Command>>,
+    commands: Receiver<CommandList>,
     outputs: Vec<Output>,
     /// By io thread: what is handed out after this step.
-    lists: Vec<BatchList>,
+    lists: Vec<Vec<SharedBatch>>,
     metrics: Arc<Metrics>,
-    origin: Instant,
+    flight: Arc<Flight>,
+    watch: Stopwatch,
     tick_rate: u16,
     /// When the first period of the first phase began.
     start: Time,
@@ -173,8 +175,9 @@ impl Shell {
     fn run(&mut self, stop: &AtomicBool) {
         while !stop.load(Relaxed) {
             let Some(&Reverse((due, at))) = self.agenda.peek() else { return };
-            let now = self.now();
+            let now = self.flight.now();
             if now < due {
+                self.watch.wait(Some(due));
                 thread::park_timeout(due.since(now));
                 continue;
             }
@@ -190,8 +193,10 @@ impl Shell {
 
     /// Hands each waiting command to its room; what comes in meanwhile waits for the next time.
     fn drain(&mut self) {
+        let now = self.watch.now();
         for _ in 0..COMMAND_LISTS_MAX {
-            let Ok(commands) = self.commands.try_recv() else { return };
+            let Ok(CommandList { read, commands }) = self.commands.try_recv() else { return };
+            self.metrics.queue_age.observe_each(Queue::Commands, now.since(read), commands.len() as u64);
             commands.into_iter().for_each(|command| self.hand_on(command));
         }
     }
@@ -250,7 +255,7 @@ impl Shell {
             let at = self.phases.len();
             let mut clock = Clock::in_phase(self.start, rate, number, self.spread);
             // What is past was nobody's.
-            clock.poll(self.now());
+            clock.poll(self.flight.now());
             self.agenda.push(Reverse((clock.next_due(), at)));
             self.phases.push(Phase { rate, number, clock, awake: Vec::new() });
             at
@@ -258,24 +263,38 @@ impl Shell {
     }
 
     fn step(&mut self, phase: usize, due: Due) {
-        let started = self.now();
+        self.watch.enter(Stage::Drain);
+        let started = self.watch.now();
         self.drain();
         let mut awake = std::mem::take(&mut self.phases[phase].awake);
         if !awake.is_empty() {
-            let mut counts = RoomCounts::default();
-            awake.iter().for_each(|&at| self.step_room(at, due, &mut counts));
+            self.metrics.tick_lag.observe(started.since(due.at));
+            let (mut counts, mut longest) = (RoomCounts::default(), None);
+            for &at in &awake {
+                longest = longest.max(self.step_room(at, due, &mut counts));
+            }
             self.hand_out();
             self.count(&counts, due, awake.len() as u64);
-            self.metrics.tick_lag.observe(started.since(due.at));
-            self.metrics.tick_duration.observe(self.now().since(started));
+            self.watch.enter(Stage::HandOut);
+            let took = self.watch.now().since(started);
+            self.metrics.tick_duration.observe(took);
+            let period = Duration::from_secs(1) / self.phases[phase].rate as u32;
+            if let Some((_, room)) = longest.filter(|_| due.skipped > 0 || took > period * due.ticks) {
+                self.flight.overran(Overrun { room, took, skipped: due.skipped });
+            }
         }
         awake.retain(|&at| self.stays_awake(at));
         self.phases[phase].awake = awake;
+        self.watch.rest();
     }
 
-    fn step_room(&mut self, at: usize, due: Due, counts: &mut RoomCounts) {
-        let Some(Seated { room, players, .. }) = &mut self.rooms[at] else { return };
-        let batch = room.step(due.ticks, due.at);
+    /// Returns how long it took.
+    fn step_room(&mut self, at: usize, due: Due, counts: &mut RoomCounts) -> Option<(Duration, RoomId)> {
+        let Some(Seated { room, players, .. }) = &mut self.rooms[at] else { return None };
+        let id = room.id();
+        self.watch.enter_room(Stage::Apply, id);
+        let started = self.watch.now();
+        let batch = room.step(due.ticks, due.at, &mut self.watch);
         for (thread, list) in self.lists.iter_mut().enumerate() {
             if batch.concerns(thread as u16) {
                 list.push(SharedBatch::clone(&batch));
@@ -288,23 +307,26 @@ impl Shell {
         }
         let happened = room.take_counts();
         if happened.failures > 0 {
-            let id = room.id();
             self.note_failure(id);
         }
         *counts += happened;
+        self.watch.enter(Stage::HandOut);
+        Some((self.watch.now().since(started), id))
     }
 
     /// One list and one wake for each io thread that the rooms' batches concern.
     fn hand_out(&mut self) {
+        let handed_out = self.watch.now();
         for (thread, output) in self.outputs.iter().enumerate() {
             let list = &mut self.lists[thread];
             if list.is_empty() {
                 continue;
             }
             let next = Vec::with_capacity(list.len());
-            if let Err(TrySendError::Full(list)) = output.sender.try_send(std::mem::replace(list, next)) {
-                self.metrics.batches_undelivered.inc_by(list.len() as u64);
-                for room in list.iter().filter_map(|batch| batch.room) {
+            let batches = std::mem::replace(list, next);
+            if let Err(TrySendError::Full(lost)) = output.sender.try_send(Delivery { handed_out, batches }) {
+                self.metrics.batches_undelivered.inc_by(lost.batches.len() as u64);
+                for room in lost.batches.iter().filter_map(|batch| batch.room) {
                     if let Some(seated) = &mut self.rooms[room.0 as usize / self.threads] {
                         seated.room.undelivered(thread as u16);
                     }
@@ -345,10 +367,6 @@ impl Shell {
         metrics.chat.inc_by(ChatResult::Invalid, counts.chat_invalid);
         metrics.segments_encoded.inc_by(SegmentKind::Delta, counts.deltas);
         metrics.segments_encoded.inc_by(SegmentKind::Snapshot, counts.snapshots);
-    }
-
-    fn now(&self) -> Time {
-        Time::ZERO + self.origin.elapsed()
     }
 }
 

@@ -294,6 +294,7 @@ fn a_mistake_on_the_command_line_is_one_line_that_says_what_to_do() {
             &["serve", "--idle-timeout", "30"],
             &["serve", "--idle-timeout", "0s"],
             &["serve", "--allow-origin", "null"],
+            &["serve", "--flight-dir", "/dev/null/flights"],
             &["serve", "--log", "a=b=c"],
         ]
     ));
@@ -475,6 +476,33 @@ fn a_signal_to_read_again_ends_nothing() {
     kill_process(Pid::from_child(&server.child), Signal::HUP).unwrap();
 
     assert_eq!(server.end(Signal::TERM).code(), Some(0));
+}
+
+#[test]
+fn a_signal_has_a_flight_record_written_and_ends_nothing() {
+    let (flights, log) = (directory("flight").join("records"), directory("flight").join("log.txt"));
+    let _ = std::fs::remove_dir_all(&flights);
+    let command = serve("flight", &["--flight-dir=records"]);
+    let server = Running::start_with(command, File::create(&log).unwrap().into());
+    server.banner();
+    server.signal(Signal::USR1);
+    let deadline = Instant::now() + PATIENCE;
+    let said = loop {
+        let text = std::fs::read_to_string(&log).unwrap();
+        if let Some(line) = text.lines().find(|line| line.contains("a flight record is in ")) {
+            break line.to_owned();
+        }
+        assert!(Instant::now() < deadline, "{text}");
+        std::thread::sleep(Duration::from_millis(5));
+    };
+    let record = std::fs::read_dir(&flights).unwrap().next().unwrap().unwrap().file_name();
+    assert!(said.contains(&format!("records/{}: SIGUSR1", record.display())), "{said} {record:?}");
+    assert_eq!(server.end(Signal::TERM).code(), Some(0));
+
+    let server = Running::start(serve("flight", &[]));
+    server.banner();
+    server.signal(Signal::USR1);
+    assert_eq!(server.end(Signal::TERM).code(), Some(0), "without a directory");
 }
 
 #[test]

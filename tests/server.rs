@@ -14,6 +14,8 @@ mod bounds;
 #[path = "server/closing.rs"]
 mod closing;
 mod common;
+#[path = "server/flight.rs"]
+mod flight;
 #[path = "server/getting_in.rs"]
 mod getting_in;
 #[path = "server/heartbeat.rs"]

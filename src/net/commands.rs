@@ -5,12 +5,14 @@
 
 use crossbeam_channel::{Sender, TrySendError};
 
-use crate::bridge::{Ask, Command, ConnId, Leave, RoomId};
+use crate::bridge::{Ask, Command, CommandList, ConnId, Leave, RoomId};
+use crate::time::Time;
 
 /// Commands on their way to the simulation: a list for each of its threads.
 #[derive(Debug)]
 pub struct Commands {
     lanes: Vec<Lane>,
+    now: Time,
     /// Nobody is at the other end of a channel any longer.
     lost: bool,
 }
@@ -18,17 +20,30 @@ pub struct Commands {
 /// The way to a simulation thread.
 #[derive(Debug)]
 struct Lane {
-    sender: Sender<Vec<Command>>,
+    sender: Sender<CommandList>,
     list: Vec<Command>,
+    /// Since when something waits to be sent.
+    since: Option<Time>,
     /// The channel did not take the list.
     blocked: bool,
 }
 
 impl Commands {
     /// Empty lists before the channels, one for each thread of the simulation; at least one.
-    pub fn new(senders: Vec<Sender<Vec<Command>>>) -> Commands {
-        let lane = |sender| Lane { sender, list: Vec::new(), blocked: false };
-        Commands { lanes: senders.into_iter().map(lane).collect(), lost: false }
+    pub fn new(senders: Vec<Sender<CommandList>>) -> Commands {
+        let lane = |sender| Lane { sender, list: Vec::new(), since: None, blocked: false };
+        Commands { lanes: senders.into_iter().map(lane).collect(), now: Time::ZERO, lost: false }
+    }
+
+    /// A poll turn begins.
+    pub fn set_now(&mut self, now: Time) {
+        self.now = now;
+    }
+
+    /// Something for a room that was read now will be pushed before the list is sent.
+    pub fn note(&mut self, room: RoomId) {
+        let lane = self.lane(room);
+        self.lanes[lane].since.get_or_insert(self.now);
     }
 
     /// Whether an ask of this room can be taken now; `None`: of any room.
@@ -51,6 +66,7 @@ impl Commands {
 
     /// Adds an ask. Call [`Commands::have_room`] first.
     pub fn push(&mut self, conn: ConnId, room: RoomId, ask: Ask) {
+        self.note(room);
         let lane = self.lane(room);
         self.lanes[lane].list.push(Command { room, conn, ask });
     }
@@ -62,12 +78,13 @@ impl Commands {
 
     /// Offers the channels what waits since an earlier turn.
     pub fn unblock(&mut self) {
-        self.lanes.iter_mut().filter(|lane| lane.blocked).for_each(|lane| self.lost |= lane.send());
+        let blocked = self.lanes.iter_mut().filter(|lane| lane.blocked);
+        blocked.for_each(|lane| self.lost |= lane.send(self.now));
     }
 
     /// Sends the lists of this turn.
     pub fn send(&mut self) {
-        self.lanes.iter_mut().for_each(|lane| self.lost |= lane.send());
+        self.lanes.iter_mut().for_each(|lane| self.lost |= lane.send(self.now));
     }
 
     /// As the simulation deals out its rooms.
@@ -82,16 +99,18 @@ impl Lane {
     }
 
     /// Returns whether nobody is at the other end.
-    fn send(&mut self) -> bool {
+    fn send(&mut self, now: Time) -> bool {
         if self.list.is_empty() {
             self.blocked = false;
             return false;
         }
         let next = Vec::with_capacity(self.list.len().min(COMMANDS_PER_TURN_MAX));
-        match self.sender.try_send(std::mem::replace(&mut self.list, next)) {
+        let commands = std::mem::replace(&mut self.list, next);
+        let read = self.since.take().unwrap_or(now);
+        match self.sender.try_send(CommandList { read, commands }) {
             Ok(()) => self.blocked = false,
             Err(TrySendError::Full(list)) => {
-                self.list = list;
+                (self.list, self.since) = (list.commands, Some(list.read));
                 self.blocked = true;
             }
             Err(TrySendError::Disconnected(_)) => {
@@ -123,7 +142,9 @@ mod tests {
         assert!(commands.are_blocked() && !commands.have_room(None));
 
         commands.push_leave(CONN, RoomId(0), Leave::Left);
-        let acks = |list: Vec<Command>| -> Vec<Ask> { list.into_iter().map(|command| command.ask).collect() };
+        let acks = |list: CommandList| -> Vec<Ask> {
+            list.commands.into_iter().map(|command| command.ask).collect()
+        };
         assert_eq!(acks(receiver.recv().unwrap()), [Ask::Ack(0)]);
         commands.unblock();
         assert!(!commands.are_blocked());
@@ -140,7 +161,8 @@ mod tests {
         }
         commands.send();
         let rooms = |at: usize| -> Vec<u32> {
-            receivers[at].try_iter().flatten().map(|command: Command| command.room.0).collect()
+            let lists = receivers[at].try_iter();
+            lists.flat_map(|list: CommandList| list.commands).map(|command| command.room.0).collect()
         };
         assert_eq!([rooms(0), rooms(2)], [vec![0, 3, 6], vec![2, 5]]);
 
@@ -155,6 +177,31 @@ mod tests {
         assert_eq!([rooms(0), rooms(1), rooms(2)], [vec![0], vec![1, 4], vec![2]]);
         commands.unblock();
         assert_eq!((rooms(1), commands.have_room(None)), (vec![1], true));
+    }
+
+    #[test]
+    fn a_list_is_as_old_as_what_was_read_first_of_it_also_when_it_had_to_wait() {
+        let (sender, receiver) = crossbeam_channel::bounded(1);
+        let mut commands = Commands::new(vec![sender]);
+        for second in 1..=4 {
+            commands.set_now(Time::from_secs(second));
+            match second {
+                // An input that stays with its session for now.
+                3 => commands.note(RoomId(0)),
+                _ => commands.push(CONN, RoomId(0), Ask::Ack(second as u32)),
+            }
+            commands.send();
+        }
+        let read = || receiver.try_recv().unwrap().read;
+        assert_eq!(read(), Time::from_secs(1));
+        commands.send();
+        assert_eq!(read(), Time::from_secs(2));
+        commands.set_now(Time::from_secs(5));
+        commands.note(RoomId(0));
+        commands.set_now(Time::from_secs(6));
+        commands.push(CONN, RoomId(0), Ask::Ack(6));
+        commands.send();
+        assert_eq!(read(), Time::from_secs(5));
     }
 
     #[test]

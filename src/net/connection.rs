@@ -17,12 +17,15 @@ use crate::config::limits::{
     ANSWERS_BYTES_MAX, CLOSE_TIMEOUT, DEFLATE_COST_PER_TURN, DISCARD_BYTES_MAX, LINGER, READ_BYTES_PER_TURN,
     READ_COST_BYTES, USER_TIMEOUT_BEYOND_SLOW,
 };
+use crate::flight::Stopwatch;
 use crate::http::{Response, Status};
 use crate::proxy_header::BadProxyHeader;
 use crate::session::{Pulse, Session, Turn};
 use crate::time::Time;
 use crate::websocket::deflate::SharedWriter;
 use crate::websocket::frame::SERVER_HEADER_BYTES_MAX;
+
+mod seat;
 
 /// A socket with its session.
 #[derive(Debug)]
@@ -97,6 +100,8 @@ pub struct Desk {
     pub missing: Missing,
     /// Pings that this sweep may still send.
     pub pings_left: usize,
+    /// Measures where the time goes.
+    pub watch: Stopwatch,
 }
 
 /// What becomes of a connection after its turn.
@@ -198,21 +203,26 @@ impl<S: Socket> Connection<S> {
             self.skip(desk, history, part);
             return Verdict::Waits;
         }
-        let Desk { compose: buffer, deflate, missing, buffers, .. } = desk;
+        let Desk { compose: buffer, deflate, missing, buffers, watch, .. } = desk;
         missing.clear();
+        watch.sending.first();
         if let Some(start) = compose(history, part, hearing, missing, buffer) {
             let compressed = self
                 .session
                 .state_window_bits(&desk.shared.site)
                 .and_then(|bits| deflate.write(bits, &buffer[SERVER_HEADER_BYTES_MAX..]));
             let message = compressed.unwrap_or(&buffer[start..]);
+            watch.sending.second();
             let sent = self.transport.send(desk.now, message, &mut buffers.sealed, &mut self.outbox);
+            watch.sending.done();
             desk.tally.messages_out += 1;
             match sent {
                 Ok(flushed) => self.note_flushed(desk, flushed),
                 Err(_) => return self.fail(desk),
             }
         }
+        // If there was nothing to say.
+        desk.watch.sending.done();
         self.ask_for_missing(desk, room);
         Verdict::Waits
     }
@@ -289,11 +299,13 @@ impl<S: Socket> Connection<S> {
     /// Returns what it costs of the budget.
     fn read_once(&mut self, desk: &mut Desk, pulse: Pulse) -> io::Result<usize> {
         let mut buffers = std::mem::take(&mut desk.buffers);
+        desk.watch.reading.first();
         let read = match self.goodbye.is_some() && !self.session.awaits_close() {
             true => self.discard_once(&mut buffers),
             false => self.receive_once(desk, pulse, &mut buffers),
         };
         desk.buffers = buffers;
+        desk.watch.reading.done();
         let Some((len, filled)) = read? else {
             self.readable = false;
             return Ok(0);
@@ -315,7 +327,9 @@ impl<S: Socket> Connection<S> {
         buffers: &mut Buffers,
     ) -> io::Result<Option<(usize, bool)>> {
         let was_shaking = self.is_shaking();
-        let Some(received) = self.transport.receive(buffers, &mut self.outbox)? else { return Ok(None) };
+        let received = self.transport.receive(buffers, &mut self.outbox);
+        desk.watch.reading.second();
+        let Some(received) = received? else { return Ok(None) };
         let Received { wire, filled, introduced, bytes, overhead, ended, fault } = received;
         if was_shaking && !self.is_shaking() {
             desk.shared.metrics.tls_handshakes.inc();
@@ -406,21 +420,6 @@ impl<S: Socket> Connection<S> {
         true
     }
 
-    /// Takes a seat for a player who has none yet.
-    fn find_seat(&mut self, desk: &mut Desk) {
-        let Some(sought) = self.session.seeks() else { return };
-        match desk.shared.site.lobby.take_seat(sought) {
-            Ok(room) => {
-                self.session.sit(room);
-                self.seat = Some(room);
-            }
-            Err(why) => {
-                let mut turn = turn(desk.now, &desk.shared, Pulse::default(), &mut self.outbox);
-                self.session.no_seat(&mut turn, &why);
-            }
-        }
-    }
-
     /// A client that asks for cells says that it does not hold them.
     fn note_ask(&mut self, ask: &Ask) {
         if let (Ask::Want(cells), Some(hearing)) = (ask, &mut self.hearing) {
@@ -433,6 +432,7 @@ impl<S: Socket> Connection<S> {
         self.hand_on(desk);
         if self.session.has_input() && !self.listed {
             self.listed = true;
+            self.session.room().into_iter().for_each(|room| desk.commands.note(room));
             desk.with_inputs.push(self.id);
         }
         self.tune(desk);
@@ -482,11 +482,7 @@ impl<S: Socket> Connection<S> {
         if let Some((room, leave)) = self.session.take_leave() {
             desk.commands.push_leave(self.id, room, leave);
         }
-        if self.session.closing().is_some()
-            && let Some(room) = self.seat.take()
-        {
-            desk.shared.site.lobby.give_back(room);
-        }
+        self.give_up_seat(desk);
     }
 
     /// Shuts down our side once all is said on both, and is over once the peer has shut down its own.

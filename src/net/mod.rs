@@ -34,12 +34,15 @@ use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token, Waker};
 
 use crate::addresses::{Peer, TooMany};
-use crate::bridge::{BatchList, Command};
+use crate::bridge::{CommandList, Delivery, RoomId};
 use crate::close_reason::CloseReason;
 use crate::config::Config;
 use crate::config::limits::ACCEPTS_PER_TURN;
-use crate::metrics::Metrics;
+use crate::flight::Flight;
+use crate::flight::files::Files;
+use crate::metrics::{Metrics, Queue};
 use crate::session::site::Site;
+use crate::stage::{Stage, Stages};
 use crate::time::Time;
 use acceptor::{Accepted, Acceptor};
 use ends::Ends;
@@ -58,8 +61,8 @@ pub struct Shared {
     pub tls: Option<tls::Identity>,
     /// No write progress for this long ends a connection.
     pub slow_timeout: Duration,
-    /// The origin of [`Time`], the same for all threads.
-    pub origin: Instant,
+    /// What all threads do, and the origin of [`Time`].
+    pub flight: Arc<Flight>,
     /// When it was last said that connections are turned away.
     pub ends: Ends,
     /// Set, then wake: every connection is told that the server goes away.
@@ -68,14 +71,18 @@ pub struct Shared {
 
 impl Shared {
     /// What a configuration says of all io threads. [`Time`] begins now.
-    pub fn new(config: &Config, site: Site, tls: Option<tls::Identity>) -> Shared {
+    pub fn new(config: &Config, site: Site, tls: Option<tls::Identity>, files: Option<Files>) -> Shared {
+        let metrics = Arc::<Metrics>::default();
+        let lobby = Arc::clone(&site.lobby);
+        let namer = Box::new(move |room: RoomId| lobby.opening(room).map(|opening| opening.name));
+        let flight = Flight::new(Instant::now(), Arc::clone(&metrics), namer, files);
         Shared {
             site,
-            metrics: Arc::default(),
+            metrics,
             connections_max: config.connections_max,
             tls,
             slow_timeout: config.slow_timeout,
-            origin: Instant::now(),
+            flight: Arc::new(flight),
             ends: Ends::default(),
             stop: AtomicBool::new(false),
         }
@@ -83,7 +90,7 @@ impl Shared {
 
     /// Now, for the cores.
     pub fn now(&self) -> Time {
-        Time::from_micros(self.origin.elapsed().as_micros() as u64)
+        self.flight.now()
     }
 }
 
@@ -93,8 +100,8 @@ pub struct Entrance {
     /// New connections.
     streams: Sender<Arrival>,
     /// Batches of rooms.
-    pub batches: Sender<BatchList>,
-    /// Wakes the thread, once per list of batches.
+    pub batches: Sender<Delivery>,
+    /// Wakes the thread, once per delivery.
     pub waker: Arc<Waker>,
 }
 
@@ -116,21 +123,21 @@ pub struct IoThread {
     entrances: Vec<Entrance>,
     next_entrance: usize,
     streams: Receiver<Arrival>,
-    batches: Receiver<BatchList>,
+    batches: Receiver<Delivery>,
 }
 
 impl IoThread {
-    /// A thread's state and the way into it; so many lists of batches may wait for it.
+    /// A thread's state and the way into it; so many deliveries may wait for it.
     pub fn new(
         index: u16,
         shared: Arc<Shared>,
-        commands: Vec<Sender<Vec<Command>>>,
-        batch_lists_max: usize,
+        commands: Vec<Sender<CommandList>>,
+        deliveries_max: usize,
     ) -> io::Result<(IoThread, Entrance)> {
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
         let (streams_in, streams) = crossbeam_channel::bounded(STREAMS_MAX);
-        let (batches_in, batches) = crossbeam_channel::bounded(batch_lists_max);
+        let (batches_in, batches) = crossbeam_channel::bounded(deliveries_max);
         let now = shared.now();
         let hub = Hub::new(index, shared, commands, now);
         let entrance = Entrance { streams: streams_in, batches: batches_in, waker };
@@ -152,7 +159,10 @@ impl IoThread {
     pub fn run(mut self) {
         let mut events = Events::with_capacity(EVENTS_PER_TURN);
         while !self.is_done() {
-            match self.poll.poll(&mut events, Some(self.patience())) {
+            let patience = self.patience();
+            let until = self.hub.watch().now() + patience;
+            self.hub.watch().wait(Some(until));
+            match self.poll.poll(&mut events, Some(patience)) {
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => {
@@ -160,12 +170,14 @@ impl IoThread {
                     return;
                 }
             }
-            self.hub.set_now(self.hub.shared().now());
             self.turn(&events);
         }
     }
 
     fn turn(&mut self, events: &Events) {
+        self.hub.watch().enter(Stage::Accept);
+        let now = self.hub.watch().now();
+        self.hub.set_now(now);
         for event in events {
             match event.token() {
                 LISTENER => self.acceptor.iter_mut().for_each(Acceptor::wake),
@@ -180,12 +192,10 @@ impl IoThread {
         self.take_batches();
         self.take_streams();
         self.accept();
-        let started = Instant::now();
-        self.hub.serve_run_queue(|| started.elapsed() >= SLICE);
-        let started = Instant::now();
-        self.hub.fan_out(|| started.elapsed() >= SLICE);
-        let started = Instant::now();
-        self.hub.shake_hands(|| started.elapsed() >= SLICE);
+        let out_of_time = |started: Instant| started.elapsed() >= SLICE;
+        self.hub.serve_run_queue(out_of_time);
+        self.hub.fan_out(out_of_time);
+        self.hub.shake_hands(out_of_time);
         if self.hub.sweep() {
             self.acceptor.iter_mut().for_each(Acceptor::retry);
         }
@@ -201,10 +211,18 @@ impl IoThread {
     }
 
     fn take_batches(&mut self) {
+        if self.batches.is_empty() {
+            return;
+        }
+        self.hub.watch().enter(Stage::Take);
+        let now = self.hub.watch().now();
         for _ in 0..self.batches.len() {
-            let Ok(batches) = self.batches.try_recv() else { return };
+            let Ok(Delivery { handed_out, batches }) = self.batches.try_recv() else { break };
+            let (age, count) = (now.since(handed_out), batches.len() as u64);
+            self.hub.shared().metrics.queue_age.observe_each(Queue::Batches, age, count);
             batches.into_iter().for_each(|batch| self.hub.take_batch(batch));
         }
+        self.hub.watch().enter(Stage::Accept);
     }
 
     fn take_streams(&mut self) {

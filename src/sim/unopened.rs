@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::{AnyRoom, RoomCounts};
 use crate::bridge::{Ask, Batch, Command, Refusal, RoomId, SharedBatch};
+use crate::stage::Stages;
 use crate::time::Time;
 
 /// Answers joins, so that nobody waits for a room that will not be.
@@ -40,7 +41,7 @@ impl AnyRoom for Unopened {
         }
     }
 
-    fn step(&mut self, _ticks: u32, due: Time) -> SharedBatch {
+    fn step(&mut self, _ticks: u32, due: Time, _stages: &mut dyn Stages) -> SharedBatch {
         self.told.retain(|refusal| self.undelivered.contains(&refusal.conn.thread));
         self.undelivered.clear();
         self.told.append(&mut self.refused);

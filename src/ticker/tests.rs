@@ -1,7 +1,10 @@
-//! A simulation thread between channels of our own.
+//! Simulation threads between channels of our own.
+
+// A shell: it runs on the clock.
+#![allow(clippy::disallowed_types)]
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{bounded, unbounded};
 use tickyard_protocol::fields::{Field, Fields, Kind, Kinds};
@@ -90,8 +93,8 @@ impl Fields for Nothing {
 struct Rig {
     ticker: Ticker,
     /// By simulation thread.
-    commands: Vec<Sender<Vec<Command>>>,
-    batches: Vec<Receiver<BatchList>>,
+    commands: Vec<Sender<CommandList>>,
+    batches: Vec<Receiver<Delivery>>,
     wakes: Receiver<usize>,
     metrics: Arc<Metrics>,
     lobby: Arc<Lobby>,
@@ -131,8 +134,9 @@ impl Rig {
         (0..ROOMS).for_each(|_| _ = lobby.take_seat(seek).unwrap());
         let open = vec![room(RoomId(0), Stall { held_up_by, ..stall })];
         let lobby_too = Arc::clone(&lobby);
+        let flight = Flight::new(Instant::now(), Arc::clone(&metrics), Box::new(|_| None), None);
         let rooms = Rooms { open, opener: Box::new(opener), lobby: lobby_too, phases, tick_rate: 60 };
-        let ticker = Ticker::spawn(rooms, drained, &outputs, &metrics, Instant::now()).unwrap();
+        let ticker = Ticker::spawn(rooms, drained, &outputs, &Arc::new(flight)).unwrap();
         Rig { ticker, commands, batches, wakes, metrics, lobby, _hold }
     }
 
@@ -142,11 +146,12 @@ impl Rig {
 
     fn ask(&self, room: RoomId, conn: ConnId, ask: Ask) {
         let commands = &self.commands[room.0 as usize % self.commands.len()];
-        commands.send(vec![Command { room, conn, ask }]).unwrap();
+        let commands_of = |command| CommandList { commands: vec![command], ..CommandList::default() };
+        commands.send(commands_of(Command { room, conn, ask })).unwrap();
     }
 
-    fn list(&self, thread: usize) -> BatchList {
-        self.batches[thread].recv_timeout(PATIENCE).expect("batches come every tick")
+    fn list(&self, thread: usize) -> Vec<SharedBatch> {
+        self.batches[thread].recv_timeout(PATIENCE).expect("batches come every tick").batches
     }
 
     /// Of the only room.
@@ -248,7 +253,7 @@ fn a_flood_of_commands_does_not_hold_up_the_ticks() {
     let flood: Vec<_> =
         (0..100).map(|_| Command { room: RoomId(0), conn: conn(0, 7), ask: Ask::Ack(0) }).collect();
     while rig.batches[0].is_empty() || rig.batch(0).tick().since(first) < 20 {
-        let _ = rig.commands[0].try_send(flood.clone());
+        let _ = rig.commands[0].try_send(CommandList { commands: flood.clone(), ..CommandList::default() });
     }
     rig.ticker.stop();
     assert!(rig.metrics.commands_stale.get() > 1000);
@@ -328,7 +333,7 @@ fn a_room_that_stalls_its_thread_does_not_hold_up_those_of_another() {
     let rig = Rig::with_threads(2, 1, &[1000], stall);
     rig.ask(RoomId(0), conn(0, 0), join());
     rig.ask(RoomId(1), conn(0, 1), join());
-    let of_other = |list: &BatchList| list.iter().any(|batch| batch.room == Some(RoomId(1)));
+    let of_other = |list: &Vec<SharedBatch>| list.iter().any(|batch| batch.room == Some(RoomId(1)));
     let mut heard = 0;
     while heard < 30 {
         heard += of_other(&rig.list(0)) as u32;

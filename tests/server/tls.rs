@@ -9,6 +9,7 @@ use rustls::{ProtocolVersion, SupportedProtocolVersion};
 use tickyard::Config;
 use tickyard::close_reason::CloseReason;
 use tickyard::metrics::ReloadResult;
+use tickyard::stage::Stage;
 use tungstenite::Message;
 
 use crate::common::client::{Client, End, hello, until_they_agree};
@@ -42,6 +43,7 @@ fn players_agree_on_the_world_over_either_version_and_leave_in_order() {
     bob.walk(5, 6);
     until_they_agree(&mut ada, &mut bob);
     assert_eq!(house.metrics().tls_handshakes.get(), 2);
+    until("their time is counted", || house.metrics().stages.count(Stage::Handshake) > 0);
     ada.leave();
     bob.leave();
     until("they are counted", || house.metrics().closes.get(CloseReason::NormalByPeer) == 2);

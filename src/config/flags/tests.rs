@@ -7,7 +7,7 @@ use super::*;
 use crate::config::Compression;
 
 /// Every knob, with a value that is not its default.
-const EVERY_KNOB: [(&str, &str); 30] = [
+const EVERY_KNOB: [(&str, &str); 31] = [
     ("listen", "0.0.0.0:8000"),
     ("admin", "[::1]:8001"),
     ("tick-rate", "60"),
@@ -36,6 +36,7 @@ const EVERY_KNOB: [(&str, &str); 30] = [
     ("tls-cert", "cert.pem"),
     ("tls-key", "key.pem"),
     ("hsts", "true"),
+    ("flight-dir", "flights"),
     ("log", "warn"),
     ("log-json", "true"),
 ];
@@ -70,6 +71,7 @@ fn every_knob_turned() -> Config {
         tls_cert: Some("cert.pem".into()),
         tls_key: Some("key.pem".into()),
         hsts: true,
+        flight_dir: Some("flights".into()),
         log: "warn".to_owned(),
         log_json: true,
     }
@@ -148,7 +150,7 @@ fn the_defaults_that_help_promises_are_the_defaults() {
             (
                 Some(
                     "config" | "echo" | "limit-loopback" | "trusted-proxy" | "allow-origin" | "tls-cert"
-                    | "tls-key" | "hsts" | "log-json",
+                    | "tls-key" | "hsts" | "flight-dir" | "log-json",
                 ),
                 _,
             )
@@ -158,7 +160,7 @@ fn the_defaults_that_help_promises_are_the_defaults() {
         }
     }
 
-    assert_eq!(args.len(), EVERY_KNOB.len() - 8);
+    assert_eq!(args.len(), EVERY_KNOB.len() - 9);
     assert_eq!(flags(&args).into_config().unwrap(), Config::default());
 }
 
