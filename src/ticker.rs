@@ -287,6 +287,7 @@ impl Shell {
         }
         awake.retain(|&at| self.stays_awake(at));
         self.phases[phase].awake = awake;
+        self.watch.rest();
     }
 
     /// Returns how long it took.
@@ -374,7 +375,8 @@ impl Shell {
 /// The phase of a thread's room. Each phase gets as many rooms as any other, one more or less, and few rooms lie far apart.
 fn phase_of(room: u32, phases: u32) -> u32 {
     // Steps of about the golden section of the period, which have no factor in common with it, come to every phase before the first one again.
-    let has_none = |stride: &u32| (2..=*stride).all(|factor| phases % factor > 0 || stride % factor > 0);
+    let divides = |factor: u32, stride: u32| phases.is_multiple_of(factor) && stride.is_multiple_of(factor);
+    let has_none = |stride: &u32| !(2..=*stride).any(|factor| divides(factor, *stride));
     let far = |stride: &u32| (stride * 1000).abs_diff(phases * 618);
     let stride = (1..=phases).filter(has_none).min_by_key(far).unwrap_or(1);
     (room as u64 * stride as u64 % phases as u64) as u32

@@ -8,7 +8,7 @@ use crate::measure::Violations;
 use crate::rules::Rules;
 use std::rc::Rc;
 use tickyard_protocol::bytes::{Malformed, Reader, whole_varint};
-use tickyard_protocol::delta::{ReadDelta, SnapshotHead, read_entity_head};
+use tickyard_protocol::delta::{DeltaHead, SnapshotHead, read_entity_head};
 use tickyard_protocol::replica::Own;
 use tickyard_protocol::tick::{Blocks, Header, Reliable, SKIPPED, VIEW_COMPLETE, block};
 use tickyard_protocol::types::{CellId, Seq, Tick};
@@ -195,7 +195,7 @@ impl Ear {
     }
 
     fn hear_delta(&mut self, bytes: &[u8], pass: &mut Pass, wrong: &mut Violations) -> Result<(), Malformed> {
-        let ReadDelta { cell, base, .. } = ReadDelta::read(bytes, &self.rules.shapes)?;
+        let DeltaHead { cell, base, .. } = DeltaHead::read(bytes)?;
         pass.told_the_world();
         pass.news.deltas.push(cell);
         let (bot, at) = (self.bot, pass.at);

@@ -149,17 +149,17 @@ pub struct IoThread {
 }
 
 impl IoThread {
-    /// A thread's state and the way into it; so many lists of batches may wait for it.
+    /// A thread's state and the way into it; so many deliveries may wait for it.
     pub fn new(
         index: u16,
         shared: Arc<Shared>,
         commands: Vec<Sender<CommandList>>,
-        batch_lists_max: usize,
+        deliveries_max: usize,
     ) -> io::Result<(IoThread, Entrance)> {
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
         let (streams_in, streams) = crossbeam_channel::bounded(STREAMS_MAX);
-        let (batches_in, batches) = crossbeam_channel::bounded(batch_lists_max);
+        let (batches_in, batches) = crossbeam_channel::bounded(deliveries_max);
         let now = shared.now();
         let hub = Hub::new(index, shared, commands, now);
         let entrance = Entrance { streams: streams_in, batches: batches_in, waker };
@@ -244,7 +244,8 @@ impl IoThread {
         let now = self.hub.watch().now();
         for _ in 0..self.batches.len() {
             let Ok(Delivery { handed_out, batches }) = self.batches.try_recv() else { break };
-            self.hub.shared().metrics.queue_age.observe(Queue::Batches, now.since(handed_out));
+            let (age, count) = (now.since(handed_out), batches.len() as u64);
+            self.hub.shared().metrics.queue_age.observe_each(Queue::Batches, age, count);
             batches.into_iter().for_each(|batch| self.hub.take_batch(batch));
         }
         self.hub.watch().enter(Stage::Accept);
