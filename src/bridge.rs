@@ -325,12 +325,12 @@ const BYTES_KEPT_MIN: usize = 16 * 1024;
 /// A batch that others read as well.
 pub type SharedBatch = Arc<Batch>;
 
-/// What the rooms of a phase say to an io thread.
+/// What the rooms of a phase say, on its way to an io thread.
 #[derive(Debug)]
 pub struct Delivery {
     /// When the simulation handed it out.
     pub handed_out: Time,
-    /// What each room says, in the order in which it is to be sent.
+    /// In the order in which they are to be sent.
     pub batches: Vec<SharedBatch>,
 }
 

@@ -36,6 +36,7 @@ pub const PAGES: &[Page] = &[
     demo!("scene.js"),
     demo!("steering.js"),
     page!("/style.css", "text/css; charset=utf-8", "demo/style.css"),
+    sdk!("changes.js"),
     sdk!("client.js"),
     sdk!("clock.js"),
     sdk!("close.js"),

@@ -33,7 +33,7 @@ use crate::game::Game;
 use crate::lobby::{Hosted, Lobby, Opening};
 use crate::metrics::{Metrics, ReloadResult};
 use crate::net::tls::Identity;
-use crate::net::{Entrance, IoThread, Shared};
+use crate::net::{Arrivals, Entrance, IoThread, Shared};
 use crate::pages::PAGES;
 use crate::session::origins::Origins;
 use crate::session::site::Site;
@@ -74,7 +74,7 @@ pub struct Running {
     admin: Option<Admin>,
     shared: Arc<Shared>,
     entrances: Vec<Entrance>,
-    io_threads: Vec<JoinHandle<()>>,
+    io_threads: Vec<JoinHandle<Option<Arrivals>>>,
     ticker: Option<Ticker>,
     watchdog: Option<Watchdog>,
 }
@@ -300,10 +300,9 @@ impl Drop for Running {
         for entrance in &self.entrances {
             let _ = entrance.waker.wake();
         }
-        for thread in self.io_threads.drain(..) {
-            // A panic in there was printed when it happened.
-            let _ = thread.join();
-        }
+        // A panic in there was printed when it happened.
+        let ended = self.io_threads.drain(..).map(JoinHandle::join).collect::<Vec<_>>();
+        ended.into_iter().flatten().flatten().for_each(|arrivals| arrivals.end(&self.shared));
         if let Some(ticker) = self.ticker.take() {
             ticker.stop();
         }

@@ -8,7 +8,6 @@
 //! anybody: a list of batches that an io thread's channel does not take is given up, and the rooms say again what that thread
 //! must not miss. A flood of commands holds up a tick by one channel's worth at most. A room that sleeps ([`AnyRoom::sleeps`]) is not
 //! stepped until a command comes for it.
-
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::io;
@@ -75,7 +74,6 @@ impl Ticker {
     ) -> io::Result<Ticker> {
         let Rooms { open, opener, lobby, phases, tick_rate } = rooms;
         let (opener, threads) = (Arc::new(Mutex::new(opener)), commands.len());
-        let start = flight.now();
         let name = |index| if threads == 1 { "ticker".to_owned() } else { format!("ticker-{index}") };
         let shell = |(index, commands)| Shell {
             threads,
@@ -89,10 +87,10 @@ impl Ticker {
             outputs: outputs.to_vec(),
             lists: vec![Vec::new(); outputs.len()],
             metrics: Arc::clone(flight.metrics()),
-            flight: Arc::clone(flight),
             watch: flight.stopwatch(name(index), Role::Simulation),
+            flight: Arc::clone(flight),
             tick_rate,
-            start,
+            start: flight.now(),
         };
         let mut shells: Vec<Shell> = commands.into_iter().enumerate().map(shell).collect();
         // So that each thread looks for commands.
@@ -263,23 +261,27 @@ impl Shell {
     }
 
     fn step(&mut self, phase: usize, due: Due) {
-        self.watch.enter(Stage::Drain);
+        self.watch.enter_room(Stage::Drain, None);
         let started = self.watch.now();
         self.drain();
         let mut awake = std::mem::take(&mut self.phases[phase].awake);
+        let mut slowest = None;
         if !awake.is_empty() {
-            self.metrics.tick_lag.observe(started.since(due.at));
-            let (mut counts, mut longest) = (RoomCounts::default(), None);
+            let mut counts = RoomCounts::default();
             for &at in &awake {
-                longest = longest.max(self.step_room(at, due, &mut counts));
+                slowest = slowest.max(self.step_room(at, due, &mut counts));
             }
+            self.watch.enter_room(Stage::HandOut, None);
             self.hand_out();
             self.count(&counts, due, awake.len() as u64);
-            self.watch.enter(Stage::HandOut);
+            self.metrics.tick_lag.observe(started.since(due.at));
+        }
+        self.watch.rest();
+        if let Some((_, room)) = slowest {
             let took = self.watch.now().since(started);
             self.metrics.tick_duration.observe(took);
             let period = Duration::from_secs(1) / self.phases[phase].rate as u32;
-            if let Some((_, room)) = longest.filter(|_| due.skipped > 0 || took > period * due.ticks) {
+            if due.skipped > 0 || took > period * due.ticks {
                 self.flight.overran(Overrun { room, took, skipped: due.skipped });
             }
         }
@@ -290,11 +292,12 @@ impl Shell {
 
     /// Returns how long it took.
     fn step_room(&mut self, at: usize, due: Due, counts: &mut RoomCounts) -> Option<(Duration, RoomId)> {
-        let Some(Seated { room, players, .. }) = &mut self.rooms[at] else { return None };
+        let Seated { room, players, .. } = self.rooms[at].as_mut()?;
         let id = room.id();
-        self.watch.enter_room(Stage::Apply, id);
+        self.watch.enter_room(Stage::Apply, Some(id));
         let started = self.watch.now();
         let batch = room.step(due.ticks, due.at, &mut self.watch);
+        self.watch.enter(Stage::HandOut);
         for (thread, list) in self.lists.iter_mut().enumerate() {
             if batch.concerns(thread as u16) {
                 list.push(SharedBatch::clone(&batch));
@@ -310,7 +313,6 @@ impl Shell {
             self.note_failure(id);
         }
         *counts += happened;
-        self.watch.enter(Stage::HandOut);
         Some((self.watch.now().since(started), id))
     }
 
@@ -323,10 +325,10 @@ impl Shell {
                 continue;
             }
             let next = Vec::with_capacity(list.len());
-            let batches = std::mem::replace(list, next);
-            if let Err(TrySendError::Full(lost)) = output.sender.try_send(Delivery { handed_out, batches }) {
-                self.metrics.batches_undelivered.inc_by(lost.batches.len() as u64);
-                for room in lost.batches.iter().filter_map(|batch| batch.room) {
+            let delivery = Delivery { handed_out, batches: std::mem::replace(list, next) };
+            if let Err(TrySendError::Full(Delivery { batches, .. })) = output.sender.try_send(delivery) {
+                self.metrics.batches_undelivered.inc_by(batches.len() as u64);
+                for room in batches.iter().filter_map(|batch| batch.room) {
                     if let Some(seated) = &mut self.rooms[room.0 as usize / self.threads] {
                         seated.room.undelivered(thread as u16);
                     }
@@ -346,7 +348,7 @@ impl Shell {
     }
 
     fn note_failure(&self, room: RoomId) {
-        tracing::error!(room = room.0, "the room's game panicked; its players are sent away");
+        tracing::error!(room = self.flight.room(room), "the room's game panicked; its players are sent away");
         self.metrics.rooms_failed.inc();
         self.lobby.end(room);
     }

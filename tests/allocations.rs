@@ -149,7 +149,7 @@ fn what_a_thread_does_is_measured_and_recorded_without_an_allocation() {
     let flight = Flight::new(Instant::now(), Arc::new(Metrics::new()), Box::new(|_| None), None);
     let mut watch = Arc::new(flight).stopwatch("ticker".into(), Role::Simulation);
     let mut step = || {
-        watch.enter_room(Stage::Drain, ROOM);
+        watch.enter_room(Stage::Drain, Some(ROOM));
         watch.enter(Stage::Game);
         // Long enough to be recorded.
         while watch.instant().elapsed() < Duration::from_micros(20) {}

@@ -40,7 +40,7 @@ impl Commands {
         self.now = now;
     }
 
-    /// Something for a room that was read now will be pushed before the list is sent.
+    /// Something for this room that was read now will be pushed before the list is sent.
     pub fn note(&mut self, room: RoomId) {
         let lane = self.lane(room);
         self.lanes[lane].since.get_or_insert(self.now);
@@ -78,8 +78,7 @@ impl Commands {
 
     /// Offers the channels what waits since an earlier turn.
     pub fn unblock(&mut self) {
-        let blocked = self.lanes.iter_mut().filter(|lane| lane.blocked);
-        blocked.for_each(|lane| self.lost |= lane.send(self.now));
+        self.lanes.iter_mut().filter(|lane| lane.blocked).for_each(|lane| self.lost |= lane.send(self.now));
     }
 
     /// Sends the lists of this turn.
@@ -161,8 +160,11 @@ mod tests {
         }
         commands.send();
         let rooms = |at: usize| -> Vec<u32> {
-            let lists = receivers[at].try_iter();
-            lists.flat_map(|list: CommandList| list.commands).map(|command| command.room.0).collect()
+            receivers[at]
+                .try_iter()
+                .flat_map(|list: CommandList| list.commands)
+                .map(|command| command.room.0)
+                .collect()
         };
         assert_eq!([rooms(0), rooms(2)], [vec![0, 3, 6], vec![2, 5]]);
 

@@ -4,10 +4,9 @@ use std::io;
 use std::sync::Arc;
 
 use super::Shared;
-use super::commands::Commands;
-use super::fanout::{Hearing, History, Missing, compose};
+use super::desk::Desk;
+use super::fanout::{Hearing, History, compose};
 use super::outbox::{Flushed, Outbox};
-use super::tally::Tally;
 use super::tls::TlsError;
 use super::transport::{Buffers, Received, Socket, Transport};
 use crate::addresses::Peer;
@@ -17,12 +16,10 @@ use crate::config::limits::{
     ANSWERS_BYTES_MAX, CLOSE_TIMEOUT, DEFLATE_COST_PER_TURN, DISCARD_BYTES_MAX, LINGER, READ_BYTES_PER_TURN,
     READ_COST_BYTES, USER_TIMEOUT_BEYOND_SLOW,
 };
-use crate::flight::Stopwatch;
 use crate::http::{Response, Status};
 use crate::proxy_header::BadProxyHeader;
 use crate::session::{Pulse, Session, Turn};
 use crate::time::Time;
-use crate::websocket::deflate::SharedWriter;
 use crate::websocket::frame::SERVER_HEADER_BYTES_MAX;
 
 mod seat;
@@ -69,39 +66,6 @@ struct Goodbye {
     /// Our side is shut down; we wait for the peer's end, for a reset would take the close code with it.
     shut: bool,
     discarded: usize,
-}
-
-/// What an io thread's connections share.
-#[derive(Debug)]
-pub struct Desk {
-    /// Now, as of this poll turn.
-    pub now: Time,
-    /// What all io threads share.
-    pub shared: Arc<Shared>,
-    /// The way to the simulation.
-    pub commands: Commands,
-    /// Connections with inputs for the simulation.
-    pub with_inputs: Vec<ConnId>,
-    /// Connections that wait for room for an ask.
-    pub with_asks: Vec<ConnId>,
-    /// How many of them are here only to be told that there is no room.
-    pub turned_away: usize,
-    /// What was counted since the last report.
-    pub tally: Tally,
-    /// Where bytes come in, and where TLS works.
-    pub buffers: Buffers,
-    /// Where messages are composed.
-    pub compose: Vec<u8>,
-    /// Compresses what was composed, where `--deflate` says so.
-    pub deflate: SharedWriter,
-    /// What compression has cost in this turn of the loop.
-    pub deflate_cost: usize,
-    /// What composing found missing.
-    pub missing: Missing,
-    /// Pings that this sweep may still send.
-    pub pings_left: usize,
-    /// Measures where the time goes.
-    pub watch: Stopwatch,
 }
 
 /// What becomes of a connection after its turn.

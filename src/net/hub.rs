@@ -15,7 +15,8 @@ use crossbeam_channel::Sender;
 
 use super::Shared;
 use super::commands::Commands;
-use super::connection::{Connection, Desk, Verdict};
+use super::connection::{Connection, Verdict};
+use super::desk::Desk;
 use super::fanout::{History, Missing};
 use super::table::Table;
 use super::tally::Tally;
@@ -151,12 +152,6 @@ impl<S: Socket> Hub<S> {
     /// How many are here only to be told that there is no room.
     pub fn turned_away(&self) -> usize {
         self.desk.turned_away
-    }
-
-    /// Takes a connection that was to be admitted out of the counts.
-    pub fn uncount(&self, peer: &mut Peer) {
-        self.desk.shared.metrics.connections.dec();
-        self.desk.shared.site.addresses.leave(peer);
     }
 
     /// The poller reported something about a slot.
@@ -361,6 +356,16 @@ impl<S: Socket> Hub<S> {
         self.tell_all(Session::going_away);
     }
 
+    /// Cuts off those who are still there when the time to stop is over.
+    pub fn end_all(&mut self) {
+        for slot in 0..self.connections.slots() {
+            let Some(connection) = self.connections.at(slot) else { continue };
+            let reason = connection.session.closing().unwrap_or(CloseReason::GoingAway);
+            let conn = connection.id;
+            remove(&mut self.connections, &mut self.desk, conn, reason);
+        }
+    }
+
     /// Adds what was counted and measured in this turn to the metrics.
     pub fn report(&mut self) {
         self.desk.tally.report(&self.desk.shared);
@@ -393,11 +398,11 @@ impl<S: Socket> Hub<S> {
         let side = &mut self.rooms[at];
         if let Some(last) = side.history.newest() {
             let parts = last.parts_of(self.index);
+            self.desk.watch.report_fanout(&mut side.spent);
             if (1..parts.len()).contains(&side.left) && self.sending.front() == Some(&room) {
                 // A room that is never done must not keep the others waiting.
                 self.sending.rotate_left(1);
             }
-            self.desk.watch.report_fanout(&mut side.spent);
             let mut missed = 0;
             for at in 0..side.left {
                 let part = &parts[(side.next + at) % parts.len()];
@@ -488,8 +493,7 @@ fn remove<S: Socket>(
     if connection.turned_away {
         desk.turned_away -= 1;
     } else {
-        shared.metrics.connections.dec();
-        shared.site.addresses.leave(&mut session.peer);
+        shared.uncount(&mut session.peer);
     }
     shared.note_end(desk.now, reason, &session.peer, session.cause());
 }

@@ -10,6 +10,7 @@
 mod acceptor;
 mod commands;
 mod connection;
+mod desk;
 mod ends;
 pub mod fanout;
 // Public for the simulation of the edge alone, which puts its own sockets in.
@@ -74,7 +75,7 @@ impl Shared {
     pub fn new(config: &Config, site: Site, tls: Option<tls::Identity>, files: Option<Files>) -> Shared {
         let metrics = Arc::<Metrics>::default();
         let lobby = Arc::clone(&site.lobby);
-        let namer = Box::new(move |room: RoomId| lobby.opening(room).map(|opening| opening.name));
+        let namer = Box::new(move |room: RoomId| Some(lobby.opening(room)?.name));
         let flight = Flight::new(Instant::now(), Arc::clone(&metrics), namer, files);
         Shared {
             site,
@@ -91,6 +92,12 @@ impl Shared {
     /// Now, for the cores.
     pub fn now(&self) -> Time {
         self.flight.now()
+    }
+
+    /// Takes a connection out of the counts of those that are open.
+    fn uncount(&self, peer: &mut Peer) {
+        self.metrics.connections.dec();
+        self.site.addresses.leave(peer);
     }
 }
 
@@ -110,6 +117,21 @@ pub struct Entrance {
 struct Arrival {
     stream: TcpStream,
     peer: Peer,
+}
+
+/// The connections that were on their way to a thread that has ended.
+#[derive(Debug)]
+pub struct Arrivals(Receiver<Arrival>);
+
+impl Arrivals {
+    /// Ends them. When all threads have ended, no more can come.
+    pub fn end(self, shared: &Shared) {
+        for Arrival { stream, mut peer } in self.0.try_iter() {
+            drop(stream);
+            shared.uncount(&mut peer);
+            shared.note_end(shared.now(), CloseReason::GoingAway, &peer, None);
+        }
+    }
 }
 
 /// A thread that owns sockets.
@@ -132,7 +154,7 @@ impl IoThread {
         index: u16,
         shared: Arc<Shared>,
         commands: Vec<Sender<CommandList>>,
-        deliveries_max: usize,
+        batch_lists_max: usize,
     ) -> io::Result<(IoThread, Entrance)> {
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
@@ -155,8 +177,9 @@ impl IoThread {
         Ok(())
     }
 
-    /// Serves until the server stops and every connection is closed.
-    pub fn run(mut self) {
+    /// Serves until the server stops and every connection is closed. What is returned stays open for a thread that accepts a moment
+    /// longer; `None` after a fault.
+    pub fn run(mut self) -> Option<Arrivals> {
         let mut events = Events::with_capacity(EVENTS_PER_TURN);
         while !self.is_done() {
             let patience = self.patience();
@@ -167,11 +190,14 @@ impl IoThread {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => {
                     tracing::error!(%error, "cannot poll: this io thread ends");
-                    return;
+                    return None;
                 }
             }
             self.turn(&events);
         }
+        self.hub.end_all();
+        self.hub.report();
+        Some(Arrivals(self.streams))
     }
 
     fn turn(&mut self, events: &Events) {
@@ -218,8 +244,7 @@ impl IoThread {
         let now = self.hub.watch().now();
         for _ in 0..self.batches.len() {
             let Ok(Delivery { handed_out, batches }) = self.batches.try_recv() else { break };
-            let (age, count) = (now.since(handed_out), batches.len() as u64);
-            self.hub.shared().metrics.queue_age.observe_each(Queue::Batches, age, count);
+            self.hub.shared().metrics.queue_age.observe(Queue::Batches, now.since(handed_out));
             batches.into_iter().for_each(|batch| self.hub.take_batch(batch));
         }
         self.hub.watch().enter(Stage::Accept);
@@ -280,7 +305,7 @@ impl IoThread {
             }
             Err(error) => {
                 let Arrival { stream, mut peer } = error.into_inner();
-                self.hub.uncount(&mut peer);
+                self.hub.shared().uncount(&mut peer);
                 self.turn_away(acceptor, stream, peer, CloseReason::Full);
             }
         }
@@ -291,7 +316,7 @@ impl IoThread {
             Ok(()) => self.hub.admit(stream, peer),
             Err(error) => {
                 tracing::error!(%error, "cannot register a socket");
-                self.hub.uncount(&mut peer);
+                self.hub.shared().uncount(&mut peer);
                 self.note_end(CloseReason::Internal, &peer);
             }
         }
@@ -345,3 +370,6 @@ const SLICE: Duration = Duration::from_millis(2);
 const BLOCKED_RETRY: Duration = Duration::from_millis(5);
 /// Closing handshakes may take this long when the server stops.
 const STOP_TIME: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+mod tests;

@@ -3,6 +3,9 @@
 // A shell: it runs on the clock.
 #![allow(clippy::disallowed_types)]
 
+// A shell: it runs on the clock.
+#![allow(clippy::disallowed_types)]
+
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
@@ -136,6 +139,7 @@ impl Rig {
         let lobby_too = Arc::clone(&lobby);
         let flight = Flight::new(Instant::now(), Arc::clone(&metrics), Box::new(|_| None), None);
         let rooms = Rooms { open, opener: Box::new(opener), lobby: lobby_too, phases, tick_rate: 60 };
+        let flight = Flight::new(Instant::now(), Arc::clone(&metrics), Box::new(|_| None), None);
         let ticker = Ticker::spawn(rooms, drained, &outputs, &Arc::new(flight)).unwrap();
         Rig { ticker, commands, batches, wakes, metrics, lobby, _hold }
     }
@@ -146,8 +150,7 @@ impl Rig {
 
     fn ask(&self, room: RoomId, conn: ConnId, ask: Ask) {
         let commands = &self.commands[room.0 as usize % self.commands.len()];
-        let commands_of = |command| CommandList { commands: vec![command], ..CommandList::default() };
-        commands.send(commands_of(Command { room, conn, ask })).unwrap();
+        commands.send(list_of(vec![Command { room, conn, ask }])).unwrap();
     }
 
     fn list(&self, thread: usize) -> Vec<SharedBatch> {
@@ -186,6 +189,10 @@ fn room(id: RoomId, game: Stall) -> Box<dyn AnyRoom> {
 
 fn join() -> Ask {
     Ask::Join(Box::new(Join { name: "Ada".into(), options: vec![] }))
+}
+
+fn list_of(commands: Vec<Command>) -> CommandList {
+    CommandList { commands, ..CommandList::default() }
 }
 
 fn conn(thread: u16, slot: u32) -> ConnId {
@@ -253,7 +260,7 @@ fn a_flood_of_commands_does_not_hold_up_the_ticks() {
     let flood: Vec<_> =
         (0..100).map(|_| Command { room: RoomId(0), conn: conn(0, 7), ask: Ask::Ack(0) }).collect();
     while rig.batches[0].is_empty() || rig.batch(0).tick().since(first) < 20 {
-        let _ = rig.commands[0].try_send(CommandList { commands: flood.clone(), ..CommandList::default() });
+        let _ = rig.commands[0].try_send(list_of(flood.clone()));
     }
     rig.ticker.stop();
     assert!(rig.metrics.commands_stale.get() > 1000);
@@ -333,7 +340,7 @@ fn a_room_that_stalls_its_thread_does_not_hold_up_those_of_another() {
     let rig = Rig::with_threads(2, 1, &[1000], stall);
     rig.ask(RoomId(0), conn(0, 0), join());
     rig.ask(RoomId(1), conn(0, 1), join());
-    let of_other = |list: &Vec<SharedBatch>| list.iter().any(|batch| batch.room == Some(RoomId(1)));
+    let of_other = |list: &[SharedBatch]| list.iter().any(|batch| batch.room == Some(RoomId(1)));
     let mut heard = 0;
     while heard < 30 {
         heard += of_other(&rig.list(0)) as u32;

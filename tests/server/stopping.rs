@@ -16,6 +16,16 @@ use crate::common::http::{answer, dial, upgrade_request};
 use crate::common::lab::{Lab, Opener};
 use crate::common::{House, config, until};
 
+/// Ends it, after which each connection that was accepted has ended for a reason, and none is open.
+fn stop(house: House) {
+    let metrics = house.metrics();
+    let (accepted, open) = (metrics.connections_accepted.clone(), metrics.connections.clone());
+    let (closes, outbox) = (metrics.closes.clone(), metrics.outbox_bytes.clone());
+    house.stop();
+    let ended = CloseReason::ALL.iter().map(|&reason| closes.get(reason)).sum::<u64>();
+    assert_eq!((ended, open.get(), outbox.get()), (accepted.get(), 0, 0));
+}
+
 fn everyone_is_told(io_threads: usize) {
     let house = House::open(Config { io_threads, echo: true, ..config() }, |server| {
         server.game("lab", |_| Lab::default())
@@ -31,7 +41,7 @@ fn everyone_is_told(io_threads: usize) {
     until("the half request is read", || house.metrics().messages.get(Direction::In) >= 3);
 
     let began = Instant::now();
-    house.stop();
+    stop(house);
     assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
 
     for client in playing.iter_mut().chain([&mut no_hello, &mut echo]) {
@@ -75,7 +85,7 @@ fn a_server_stops_while_its_clients_neither_read_nor_close() {
     until("its buffers are full", || house.metrics().skipped_updates.get() > 3);
 
     let began = Instant::now();
-    house.stop();
+    stop(house);
 
     assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
 }

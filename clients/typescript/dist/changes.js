@@ -1,0 +1,81 @@
+/**
+ * Rows of a cell: how they move, what a delta's bits change, and their sum. `protocol/PROTOCOL.md`, section 5, says what
+ * the bytes mean.
+ */
+import { ProtocolError, unzigzag, width } from "./wire.js";
+/** Moves a row on by its velocities. */
+export function predict(row, { moves }, ticks) {
+    for (const { field, velocity } of moves)
+        row[field] += Math.imul(ticks, row[velocity]);
+}
+/** Adds the residuals to the rows of members, and tells whose they are. */
+export function readChanges(bits, members, shapes, changed) {
+    for (const [kind, selected] of byKind(readSelection(bits, members))) {
+        for (let field = 0; field < shapes[kind].fields; field++)
+            readResiduals(bits, selected, field, changed);
+    }
+    bits.end();
+}
+/** Which members have residuals, in member order. */
+function readSelection(bits, members) {
+    const mode = bits.read(2);
+    if (mode === 0)
+        return members;
+    if (mode === 1)
+        return members.filter(() => bits.read(1) === 1);
+    if (mode === 3)
+        throw new ProtocolError("a selection of mode 3");
+    const count = bits.read(width(members.length));
+    const selected = [];
+    for (let i = 0, before = -1; i < count; i++) {
+        const index = bits.read(width(members.length - 1));
+        if (index <= before || index >= members.length)
+            throw new ProtocolError("a selection that does not ascend");
+        before = index;
+        selected.push(members[index]);
+    }
+    return selected;
+}
+/** Kinds ascending, and the members of each in member order. */
+function byKind(members) {
+    const kinds = new Map();
+    for (const member of members) {
+        const same = kinds.get(member.kind);
+        if (same)
+            same.push(member);
+        else
+            kinds.set(member.kind, [member]);
+    }
+    return [...kinds].sort(([a], [b]) => a - b);
+}
+function readResiduals(bits, members, field, changed) {
+    const how = bits.read(2);
+    if (how === 0)
+        return;
+    if (how === 3)
+        throw new ProtocolError("residuals of mode 3");
+    const some = how === 1 ? members : members.filter(() => bits.read(1) === 1);
+    const bitsEach = bits.read(5) + 1;
+    for (const member of some) {
+        const residual = unzigzag(bits.read(bitsEach));
+        if (residual === 0)
+            continue;
+        member.row[field] += residual;
+        changed(member);
+    }
+}
+/** The sum of a cell. */
+export function sumOf(members) {
+    let sum = 0;
+    for (const { id, slot, kind, row } of members) {
+        let h = mix(mix(0x811c9dc5, slot | (id << 24)), kind);
+        for (let i = 0; i < row.length; i++)
+            h = mix(h, row[i]);
+        sum = (sum + h) | 0;
+    }
+    return sum >>> 0;
+}
+function mix(h, word) {
+    const product = Math.imul(h ^ word, 0x01000193);
+    return product ^ (product >>> 15);
+}
