@@ -75,6 +75,8 @@ impl Ticker {
         let Rooms { open, opener, lobby, phases, tick_rate } = rooms;
         let (opener, threads) = (Arc::new(Mutex::new(opener)), commands.len());
         let name = |index| if threads == 1 { "ticker".to_owned() } else { format!("ticker-{index}") };
+        // The same for all, so that the phases of all threads coincide.
+        let start = flight.now();
         let shell = |(index, commands)| Shell {
             threads,
             rooms: Vec::new(),
@@ -90,7 +92,7 @@ impl Ticker {
             watch: flight.stopwatch(name(index), Role::Simulation),
             flight: Arc::clone(flight),
             tick_rate,
-            start: flight.now(),
+            start,
         };
         let mut shells: Vec<Shell> = commands.into_iter().enumerate().map(shell).collect();
         // So that each thread looks for commands.
@@ -287,7 +289,6 @@ impl Shell {
         }
         awake.retain(|&at| self.stays_awake(at));
         self.phases[phase].awake = awake;
-        self.watch.rest();
     }
 
     /// Returns how long it took.

@@ -154,7 +154,7 @@ impl IoThread {
         index: u16,
         shared: Arc<Shared>,
         commands: Vec<Sender<CommandList>>,
-        batch_lists_max: usize,
+        deliveries_max: usize,
     ) -> io::Result<(IoThread, Entrance)> {
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);

@@ -3,9 +3,6 @@
 // A shell: it runs on the clock.
 #![allow(clippy::disallowed_types)]
 
-// A shell: it runs on the clock.
-#![allow(clippy::disallowed_types)]
-
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
@@ -137,7 +134,6 @@ impl Rig {
         (0..ROOMS).for_each(|_| _ = lobby.take_seat(seek).unwrap());
         let open = vec![room(RoomId(0), Stall { held_up_by, ..stall })];
         let lobby_too = Arc::clone(&lobby);
-        let flight = Flight::new(Instant::now(), Arc::clone(&metrics), Box::new(|_| None), None);
         let rooms = Rooms { open, opener: Box::new(opener), lobby: lobby_too, phases, tick_rate: 60 };
         let flight = Flight::new(Instant::now(), Arc::clone(&metrics), Box::new(|_| None), None);
         let ticker = Ticker::spawn(rooms, drained, &outputs, &Arc::new(flight)).unwrap();
