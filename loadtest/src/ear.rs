@@ -6,8 +6,9 @@
 
 use crate::measure::Violations;
 use tickyard_protocol::bytes::{Malformed, Reader, whole_varint};
-use tickyard_protocol::delta::{ReadDelta, SnapshotHead, read_entity, read_entity_head};
+use tickyard_protocol::delta::{ReadDelta, SnapshotHead, read_entity, read_entity_head, view_sum};
 use tickyard_protocol::fields::Shapes;
+use tickyard_protocol::repair::{Mismatch, RepairWhy};
 use tickyard_protocol::tick::{Blocks, Header, Reliable, SKIPPED, VIEW_COMPLETE, block};
 use tickyard_protocol::types::{CellId, Seq, Tick};
 
@@ -24,7 +25,9 @@ pub struct Ear {
     /// The player's own entity had a velocity in the newest message.
     moving: bool,
     reliable_heard: u32,
-    wants: Vec<CellId>,
+    mismatch: Option<Mismatch>,
+    /// The newest message said the view.
+    view_was_told: bool,
     /// The cells of the deltas and snapshots of the newest message.
     deltas: Vec<CellId>,
     snapshots: Vec<CellId>,
@@ -73,6 +76,7 @@ struct Pass {
     replaced: bool,
     /// One bit for each kind of block that came.
     kinds: u32,
+    check: Option<u32>,
 }
 
 impl Ear {
@@ -85,7 +89,8 @@ impl Ear {
             view: Vec::new(),
             moving: false,
             reliable_heard: 0,
-            wants: Vec::new(),
+            mismatch: None,
+            view_was_told: false,
             deltas: Vec::new(),
             snapshots: Vec::new(),
         }
@@ -107,6 +112,10 @@ impl Ear {
         }
         let silent = self.header.map_or(0, |before| header.tick.since(before.tick).saturating_sub(1));
         self.header = Some(header);
+        if let Some(sum) = pass.check {
+            self.check_view(sum, wrong);
+        }
+        self.view_was_told = pass.kinds & 1 << block::VIEW != 0;
         Ok(Heard { missed: pass.missed(was_moving, silent), ..pass.heard })
     }
 
@@ -130,9 +139,14 @@ impl Ear {
         self.reliable_heard
     }
 
-    /// Cells of which a snapshot should be asked for; empties the list.
-    pub fn take_wants(&mut self) -> Vec<CellId> {
-        std::mem::take(&mut self.wants)
+    /// Whether the newest message said the view.
+    pub fn view_was_told(&self) -> bool {
+        self.view_was_told
+    }
+
+    /// What did not fit since the last call.
+    pub fn take_mismatch(&mut self) -> Option<Mismatch> {
+        self.mismatch.take()
     }
 
     /// The cells of the newest message's deltas.
@@ -177,9 +191,23 @@ impl Ear {
             block::RELIABLE => pass.heard.unknown += self.hear_reliable(bytes, wrong)?,
             block::HEARD => self.hear_heard(bytes, wrong)?,
             block::TRANSIENT => hear_transient(bytes)?,
+            block::CHECK => pass.check = Some(read_check(bytes)?),
             _ => pass.heard.unknown += 1,
         }
         Ok(())
+    }
+
+    /// What is held, and as of when, must be what the server says it is.
+    fn check_view(&mut self, sum: u32, wrong: &mut Violations) {
+        let held = self.view.iter().filter_map(|known| match known.held {
+            Held::AsOf(held) => Some((known.cell, held)),
+            Held::Nothing | Held::Lost => None,
+        });
+        if view_sum(held) != sum {
+            let (bot, tick) = (self.bot, self.header.unwrap_or_default().tick);
+            differs(&mut self.mismatch, RepairWhy::Check, None);
+            wrong.add(|| format!("bot {bot}: the check of the view differs at tick {}", tick.0));
+        }
     }
 
     fn hear_view(&mut self, bytes: &[u8], pass: &Pass, wrong: &mut Violations) -> Result<(), Malformed> {
@@ -207,6 +235,7 @@ impl Ear {
         let (bot, at) = (self.bot, pass.at);
         let known = self.view.iter_mut().find(|known| known.cell == cell);
         let Some(known) = known else {
+            differs(&mut self.mismatch, RepairWhy::Misfit, None);
             wrong.add(|| {
                 format!("bot {bot}: a delta of cell {}, which is not in view, at tick {}", cell.0, at.0)
             });
@@ -217,7 +246,7 @@ impl Ear {
             Held::Lost => {}
             held => {
                 known.held = Held::Lost;
-                self.wants.push(cell);
+                differs(&mut self.mismatch, RepairWhy::Misfit, Some(cell));
                 wrong.add(|| {
                     format!(
                         "bot {bot}: the delta of cell {} at tick {} with base {} does not apply to {}",
@@ -252,12 +281,15 @@ impl Ear {
                 pass.replaced |= matches!(known.held, Held::AsOf(_));
                 known.held = Held::AsOf(at);
             }
-            None => wrong.add(|| {
-                format!(
-                    "bot {bot}: a snapshot of cell {}, which is not in view, at tick {}",
-                    head.cell.0, at.0
-                )
-            }),
+            None => {
+                differs(&mut self.mismatch, RepairWhy::Misfit, None);
+                wrong.add(|| {
+                    format!(
+                        "bot {bot}: a snapshot of cell {}, which is not in view, at tick {}",
+                        head.cell.0, at.0
+                    )
+                });
+            }
         }
         Ok(())
     }
@@ -301,7 +333,7 @@ impl Ear {
 impl Pass {
     fn new(header: Header) -> Self {
         let heard = Heard::default();
-        Pass { header, at: header.tick, heard, late: 0, replaced: false, kinds: 0 }
+        Pass { header, at: header.tick, heard, late: 0, replaced: false, kinds: 0, check: None }
     }
 
     /// PROTOCOL.md, section 4: `view`, `self` and `heard` come at most once in a message.
@@ -330,6 +362,17 @@ impl Pass {
         let due = if was_moving { silent } else { 0 };
         self.late.count_ones().max(proven).max(due)
     }
+}
+
+fn differs(mismatch: &mut Option<Mismatch>, why: RepairWhy, cell: Option<CellId>) {
+    mismatch.get_or_insert_with(|| Mismatch { why, cells: Vec::new() }).cells.extend(cell);
+}
+
+fn read_check(bytes: &[u8]) -> Result<u32, Malformed> {
+    let mut reader = Reader::new(bytes);
+    let sum = reader.u32()?;
+    reader.finish()?;
+    Ok(sum)
 }
 
 /// PROTOCOL.md, section 5: a delta applies if and only if `base tick <= held < block tick`.

@@ -15,6 +15,8 @@ use tickyard_protocol::bytes::Malformed;
 use tickyard_protocol::fields::Shapes;
 use tickyard_protocol::message::{Input, Pong, WANT_CELLS_MAX, Welcome};
 use tickyard_protocol::message::{encode_ack, encode_ping, encode_want, from_server};
+use tickyard_protocol::repair::{Mender, Repair, Told};
+use tickyard_protocol::tick::{Header, VIEW_COMPLETE};
 use tickyard_protocol::types::{Seq, Tick};
 
 /// A ping about this often, answered or given up on before the next.
@@ -32,6 +34,9 @@ pub struct Player {
     ear: Ear,
     mind: Mind,
     world: Option<World>,
+    mender: Mender,
+    /// To be sent.
+    repair: Option<Repair>,
     input_fields: usize,
     /// The last input sent.
     seq: Seq,
@@ -66,6 +71,8 @@ impl Player {
             mind: Mind::new(&welcome.schema, random, chases, now),
             world: checked.then(|| World::new(bot, welcome.schema.kinds, shapes.clone())),
             ear: Ear::new(bot, shapes),
+            mender: Mender::default(),
+            repair: None,
             input_fields: welcome.schema.input.len(),
             seq: Seq(0),
             acked: 0,
@@ -172,8 +179,24 @@ impl Player {
         }
         self.answer_inputs(now, tally);
         let found = tally.violations.count - found_before;
-        let Some(world) = &mut self.world else { return Ok(()) };
-        world.hear(&self.ear, now, message, found, tally)
+        if let Some(world) = &mut self.world {
+            world.hear(&self.ear, now, message, found, tally)?;
+        }
+        self.mend(tally);
+        Ok(())
+    }
+
+    /// Asks to be told anew if anything differs.
+    fn mend(&mut self, tally: &mut Tally) {
+        let Some(Header { tick, flags, .. }) = self.ear.header() else { return };
+        let complete = flags & VIEW_COMPLETE != 0;
+        let told = Told { tick, view: self.ear.view_was_told(), complete };
+        let heard = self.ear.take_mismatch();
+        let found = self.world.as_mut().and_then(World::take_mismatch).or(heard);
+        if let Some(repair) = self.mender.heard(told, found) {
+            tally.repairs += 1;
+            self.repair = Some(repair);
+        }
     }
 
     fn answer_inputs(&mut self, now: Time, tally: &mut Tally) {
@@ -229,10 +252,10 @@ impl Player {
     }
 
     fn send_wants(&mut self, out: &mut Frames) {
-        let mut wants = self.ear.take_wants();
-        if let Some(world) = &mut self.world {
-            world.take_wants(&mut wants);
+        if let Some(repair) = self.repair.take() {
+            out.binary(|out| repair.encode(out));
         }
+        let wants = self.world.as_mut().map(World::take_wants).unwrap_or_default();
         for cells in wants.chunks(WANT_CELLS_MAX) {
             out.binary(|out| encode_want(cells, out));
         }

@@ -63,6 +63,8 @@ pub struct Report {
     pub unanswered: u64,
     /// Cell sums that differed, and all that were compared.
     pub desyncs: u64,
+    /// Repairs that bots asked for, because their worlds were not the server's.
+    pub repairs: u64,
     /// See `desyncs`.
     pub sums_checked: u64,
     /// Messages, blocks and classes that were skipped because nobody here knows them.
@@ -174,6 +176,7 @@ impl Report {
             skipped_sends: tally.skipped_sends,
             unanswered: tally.unanswered,
             desyncs: tally.desyncs,
+            repairs: tally.repairs,
             sums_checked: tally.sums_checked,
             unknown: tally.unknown,
             agreement: AgreementReport {
@@ -281,7 +284,7 @@ impl Report {
         );
         line("bytes per change", format!("{:.2}", self.bytes_per_change));
         line("own CPU", format!("{:.0} %", self.cpu_percent));
-        line("sums", format!("{} compared, {} differed", self.sums_checked, self.desyncs));
+        line("sums", format!("{} compared, {} differed, {} repairs", self.sums_checked, self.desyncs, self.repairs));
         let at_rest = &self.agreement;
         line(
             "agreement",

@@ -8,7 +8,7 @@ use crate::bits::{BitReader, BitWriter, width};
 use crate::bytes::{Malformed, Reader, put_str8, put_varint, put_zigzag, unzigzag, zigzag};
 use crate::fields::{FIELDS_MAX, Shape, Shapes};
 use crate::tick::{block, put_block};
-use crate::types::{CellId, EntityId, SLOTS_MAX};
+use crate::types::{CellId, EntityId, SLOTS_MAX, Tick};
 
 /// Statics hold at most this many bytes.
 pub const STATICS_BYTES_MAX: usize = 32;
@@ -44,12 +44,20 @@ pub struct ReadEntity<'a> {
 
 /// The hash of one entity; a cell's sum is the wrapping sum of its members' hashes.
 pub fn entity_hash(id: EntityId, kind: u8, row: &[i32]) -> u32 {
-    let mix = |hash: u32, word: u32| {
-        let hash = (hash ^ word).wrapping_mul(0x0100_0193);
-        hash ^ (hash >> 15)
-    };
-    let hash = mix(mix(0x811C_9DC5, id.word()), kind as u32);
+    let hash = mix(mix(HASH_START, id.word()), kind as u32);
     row.iter().fold(hash, |hash, &value| mix(hash, value as u32))
+}
+
+/// The sum of a `check` block: which cells are held, and as of when each.
+pub fn view_sum(held: impl Iterator<Item = (CellId, Tick)>) -> u32 {
+    held.fold(0, |sum: u32, (cell, held)| sum.wrapping_add(mix(mix(HASH_START, cell.0), held.0)))
+}
+
+const HASH_START: u32 = 0x811C_9DC5;
+
+fn mix(hash: u32, word: u32) -> u32 {
+    let hash = (hash ^ word).wrapping_mul(0x0100_0193);
+    hash ^ (hash >> 15)
 }
 
 /// Appends id, kind and row, without statics.

@@ -18,6 +18,7 @@ mod codec;
 pub mod delta;
 pub mod fields;
 pub mod message;
+pub mod repair;
 pub mod replica;
 pub mod tick;
 pub mod types;

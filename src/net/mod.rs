@@ -10,6 +10,7 @@
 mod acceptor;
 mod commands;
 mod connection;
+mod desyncs;
 mod ends;
 pub mod fanout;
 // Public for the simulation of the edge alone, which puts its own sockets in.
@@ -39,7 +40,7 @@ use crate::close_reason::CloseReason;
 use crate::config::Config;
 use crate::config::limits::ACCEPTS_PER_TURN;
 use crate::metrics::Metrics;
-use crate::session::site::Site;
+use crate::session::site::{Site, Warned};
 use crate::time::Time;
 use acceptor::{Accepted, Acceptor};
 use ends::Ends;
@@ -62,6 +63,8 @@ pub struct Shared {
     pub origin: Instant,
     /// When it was last said that connections are turned away.
     pub ends: Ends,
+    /// When a client's desync was last told.
+    pub desync_warned: Warned,
     /// Set, then wake: every connection is told that the server goes away.
     pub stop: AtomicBool,
 }
@@ -77,6 +80,7 @@ impl Shared {
             slow_timeout: config.slow_timeout,
             origin: Instant::now(),
             ends: Ends::default(),
+            desync_warned: Warned::default(),
             stop: AtomicBool::new(false),
         }
     }

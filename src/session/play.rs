@@ -5,6 +5,7 @@ use tickyard_protocol::message::{
     self, ClientControl, Input, MESSAGE_KIND_BYTES_MAX, MESSAGE_PAYLOAD_BYTES_MAX, OPTIONS_BYTES_MAX,
     RefusalCode, Seek, VERSION, from_client,
 };
+use tickyard_protocol::repair::Repair;
 
 use super::site::{Site, Whither};
 use super::{Counts, End, Greeting, INPUTS_MAX, Phase, Play, Session, Turn, write_game_pong};
@@ -146,6 +147,9 @@ impl Play {
                 let mut cells = Vec::new();
                 message::decode_want(rest, |cell| cells.push(cell)).map_err(malformed)?;
                 Some(Ask::Want(cells.into()))
+            }
+            from_client::REPAIR => {
+                Some(Ask::Repair(Box::new(Repair::decode(rest).map_err(malformed)?)))
             }
             _ => return Err(bad_message()),
         };

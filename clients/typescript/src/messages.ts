@@ -190,6 +190,14 @@ export function writeWant(cells: readonly number[]): Uint8Array<ArrayBuffer> {
   return writer.finish();
 }
 
+/** Your world is not the server's: it tells all of your view anew. */
+export function writeRepair({ why, tick, cells }: Desync): Uint8Array<ArrayBuffer> {
+  const named = cells.slice(0, WANT_CELLS_MAX);
+  const writer = new Writer().u8(TYPE.repair).u8(REPAIR_WHY.indexOf(why) + 1).u32(tick).varint(named.length);
+  for (const cell of named) writer.varint(cell);
+  return writer.finish();
+}
+
 // From the server; each takes the bytes after the type
 
 export function readControl(bytes: Uint8Array): Control {

@@ -9,12 +9,13 @@ use crate::{golden, hex};
 use serde_json::{Value, json};
 use tickyard_protocol::bits::BitWriter;
 use tickyard_protocol::bytes::{put_varint, put_zigzag};
-use tickyard_protocol::delta::{Entity, ReadDelta};
+use tickyard_protocol::delta::{Entity, ReadDelta, view_sum};
 use tickyard_protocol::message::from_server;
+use tickyard_protocol::repair::RepairWhy;
 use tickyard_protocol::replica::{Hears, Member, Replica};
 use tickyard_protocol::tick::{
-    Blocks, HEADER_BYTES, Header, Reliable, SKIPPED, VIEW_COMPLETE, block, put_age, put_block, put_heard,
-    put_reliable, put_self, put_transient, put_view,
+    Blocks, HEADER_BYTES, Header, Reliable, SKIPPED, VIEW_COMPLETE, block, put_age, put_block, put_check,
+    put_heard, put_reliable, put_self, put_transient, put_view,
 };
 use tickyard_protocol::types::{CellId, EntityId, PlayerId, Seq, Tick};
 
@@ -26,14 +27,14 @@ fn streams_of_tick_messages_are_the_golden_ones() {
             "about": "PROTOCOL.md, sections 4 to 7. Each script starts with an empty client that was welcomed with the schema. Each of its \
                 messages is a whole tick message with its type byte; expect is all that the client knows afterwards: cells \
                 by id with their members by slot; visible is what it shows, by slot, each entity once; own is the self \
-                block heard last; wants are the cells to ask for since the message before, by id; reliable and transient are what this message \
+                block heard last; mismatch is how it was found in this message that the world differs (the why of a repair), and wants are the cells to name, by id; reliable and transient are what this message \
                 told, in order, with payloads as hex; counts add up over the script. malformed: after the messages of \
                 before, hex must be refused as malformed.",
             "schema": schema_json(&arena().schema),
             "scripts": [
                 begin(), publications(), modes(), by_hand(), crossings(), crossings_at_different_ages(), there_and_back(),
                 leaving_the_view(),
-                generations(), catching_up(), sums(), broken_members(), reliable_messages(), other_blocks(), wraps(),
+                generations(), catching_up(), sums(), checks(), broken_members(), reliable_messages(), other_blocks(), wraps(),
             ],
             "malformed": malformed(),
         }),
@@ -725,6 +726,55 @@ fn sums() -> Value {
     script.end()
 }
 
+fn checks() -> Value {
+    let mut script = Script::new("checks: the cells that are held, and as of when each");
+    let coins = members([thing(1, 0, 1, &[7], "")]);
+    let held = |cells: &[(u32, u32)]| view_sum(cells.iter().map(|&(cell, held)| (CellId(cell), Tick(held))));
+    script
+        .hear("in any place of a message: it is compared at the end", 100, |out| {
+            put_check(out, held(&[(1, 100), (300, 98)]));
+            view(out, &[300, 1]);
+            snapshot(out, CellId(1), &coins);
+            put_age(out, 2);
+            snapshot(out, CellId(300), &members([]));
+        })
+        .differs(None);
+    script
+        .hear("a cell goes on", 103, |out| {
+            change(out, 1, 100, 103, &coins, &coins, &[]);
+            put_check(out, held(&[(1, 103), (300, 98)]));
+        })
+        .differs(None)
+        .counts(0, 0);
+    script
+        .hear("the last word of a cell was not heard: it is not known of which", 104, |out| {
+            put_check(out, held(&[(1, 103), (300, 104)]));
+        })
+        .counts(0, 1)
+        .differs(Some(RepairWhy::Check))
+        .wants(&[]);
+    script
+        .hear("a view that was not heard", 105, |out| put_check(out, held(&[(1, 103)])))
+        .counts(0, 2)
+        .differs(Some(RepairWhy::Check));
+    script
+        .hear("a cell of the view that is not held", 106, |out| {
+            view(out, &[1, 2]);
+            put_check(out, held(&[(1, 103), (2, 106)]));
+        })
+        .counts(0, 3)
+        .differs(Some(RepairWhy::Check))
+        .wants(&[2]);
+    script
+        .hear("its snapshot", 107, |out| {
+            snapshot(out, CellId(2), &members([]));
+            put_check(out, held(&[(1, 103), (2, 107)]));
+        })
+        .counts(0, 3)
+        .differs(None);
+    script.end()
+}
+
 fn broken_members() -> Value {
     let mut script =
         Script::new("leaves and enters that cannot be: skipped, the rest applies; counted once a delta");
@@ -844,7 +894,7 @@ fn other_blocks() -> Value {
     });
     script
         .hear("unknown blocks before, between and after", 8, |out| {
-            put_block(out, 9, |_| ());
+            put_block(out, 10, |_| ());
             put_heard(out, 4);
             put_block(out, 1000, |out| out.extend([0xff; 200]));
             put_block(out, u32::MAX, |out| out.push(0));
@@ -940,6 +990,8 @@ fn malformed() -> Value {
         ("an age that does not end", raw(block::AGE, &[1, 0])),
         ("a heard without a number", raw(block::HEARD, &[])),
         ("a heard that does not end", raw(block::HEARD, &[1, 0])),
+        ("a check of three bytes", raw(block::CHECK, &[1, 2, 3])),
+        ("a check of five bytes", raw(block::CHECK, &[1, 2, 3, 4, 5])),
         ("a transient without a kind", raw(block::TRANSIENT, &[1])),
         ("a transient whose kind ends early", raw(block::TRANSIENT, &[1, 2, b'a'])),
         ("a transient whose kind is not UTF-8", raw(block::TRANSIENT, &[1, 1, 0xff])),
@@ -1093,6 +1145,7 @@ struct Script {
     about: &'static str,
     replica: Replica,
     heard: Heard,
+    mismatch: Option<RepairWhy>,
     wants: Vec<u32>,
     messages: Vec<Value>,
 }
@@ -1132,7 +1185,7 @@ impl Hears for Heard {
 impl Script {
     fn new(about: &'static str) -> Self {
         let replica = Replica::new(shapes());
-        Script { about, replica, heard: Heard::default(), wants: vec![], messages: vec![] }
+        Script { about, replica, heard: Heard::default(), mismatch: None, wants: vec![], messages: vec![] }
     }
 
     fn hear(&mut self, about: &str, tick: u32, write: impl FnOnce(&mut Vec<u8>)) -> &mut Self {
@@ -1145,7 +1198,9 @@ impl Script {
         assert_eq!(message[0], from_server::TICK);
         self.heard = Heard::default();
         self.replica.apply(&message[1..], &mut self.heard).expect(about);
-        self.wants = self.replica.take_wants().iter().map(|cell| cell.0).collect();
+        let found = self.replica.take_mismatch();
+        self.mismatch = found.as_ref().map(|found| found.why);
+        self.wants = found.iter().flat_map(|found| &found.cells).map(|cell| cell.0).collect();
         self.wants.sort_unstable();
         let expect = self.state();
         self.messages.push(json!({ "about": about, "hex": hex(&message), "expect": expect }));
@@ -1192,6 +1247,11 @@ impl Script {
         self
     }
 
+    fn differs(&mut self, why: Option<RepairWhy>) -> &mut Self {
+        assert_eq!(self.mismatch, why, "{}: {}", self.about, self.last());
+        self
+    }
+
     fn hears(&mut self, numbers: &[u32]) -> &mut Self {
         assert_eq!(self.heard.numbers, numbers, "{}: {}", self.about, self.last());
         self
@@ -1231,6 +1291,7 @@ impl Script {
             "transient": self.heard.transient,
             "reliable_heard": replica.reliable_heard(),
             "message_heard": replica.message_heard(),
+            "mismatch": self.mismatch.map(|why| why as u8),
             "wants": self.wants,
             "counts": {
                 "violations": counts.violations, "desyncs": counts.desyncs, "sums_checked": counts.sums_checked,
