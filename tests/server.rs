@@ -22,12 +22,16 @@ mod heartbeat;
 mod lagging;
 #[path = "server/playing.rs"]
 mod playing;
+#[path = "server/repairing.rs"]
+mod repairing;
 #[path = "server/serving.rs"]
 mod serving;
 #[path = "server/sharing.rs"]
 mod sharing;
 #[path = "server/stopping.rs"]
 mod stopping;
+#[path = "faults/surgery.rs"]
+mod surgery;
 #[path = "server/ticking.rs"]
 mod ticking;
 #[cfg(feature = "tls")]

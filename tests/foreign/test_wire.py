@@ -44,6 +44,7 @@ from tickyard_wire import (
     encode_input,
     encode_message,
     encode_ping,
+    encode_repair,
     encode_want,
     put_num,
     put_string,
@@ -757,6 +758,16 @@ def read_want(message: bytes) -> Case:
     return {"cells": read_all(reader, lambda: [reader.varint() for _ in range(count)])}
 
 
+def read_repair(message: bytes) -> Case:
+    """`repair`."""
+    reader = Reader(message, 1)
+    why, at, count = reader.u8(), reader.u32(), reader.varint()
+    if why not in (1, 2, 3) or count > MAX_WANT:
+        raise Malformed(f"why {why}, and {count} cells")
+    cells = read_all(reader, lambda: [reader.varint() for _ in range(count)])
+    return {"why": why, "tick": at, "cells": cells}
+
+
 def tags_value(tags: tuple[tuple[int, bytes], ...]) -> Any:
     """Tags in the form of the vectors."""
     return [{"tag": tag, "value": value.hex()} for tag, value in tags]
@@ -1066,6 +1077,11 @@ class Vectors(unittest.TestCase):
             "ping": (read_ping, lambda value: encode_ping(bytes.fromhex(value["stamp"])), "valid"),
             "pong": (read_pong, write_pong, "valid malformed"),
             "want": (read_want, lambda value: encode_want(value["cells"]), "valid malformed"),
+            "repair": (
+                read_repair,
+                lambda value: encode_repair(value["why"], value["tick"], value["cells"]),
+                "valid malformed",
+            ),
         }
         for name, (read, write, lists) in codecs.items():
             section = vectors.pop(name)
@@ -1114,6 +1130,7 @@ class Vectors(unittest.TestCase):
                 "view": list(world.view),
                 "view_complete": world.complete,
                 "visible": list(map(member_value, shown)),
+                "mismatch": world.mismatch,
                 "wants": world.take_wants(),
             }
             self.assertEqual(world.complete, bool(data[10] & FLAG_COMPLETE))

@@ -27,6 +27,7 @@ export class World {
         unknownClasses: 0,
         violations: 0,
         sumsChecked: 0,
+        checks: 0,
         desyncs: 0,
         skipped: 0,
     };
@@ -81,10 +82,12 @@ export class World {
         if (frame.skipped)
             this.stats.skipped++;
         this.#settleLeavers(turn);
+        if (turn.check !== undefined)
+            this.#checkView(turn, turn.check);
         const [added, changed] = this.#show(turn);
-        const { removed, reliable, transients, heard, wanted } = turn;
+        const { removed, reliable, transients, heard, mismatch, wanted, viewTold } = turn;
         const { tick, seq, depth } = frame;
-        return { tick, seq, depth, added, removed, changed, reliable, transients, heard, wanted };
+        return { tick, seq, depth, added, removed, changed, reliable, transients, heard, mismatch, wanted, viewTold };
     }
     /** Calls back for what a message did. Everything is in its new state by then. */
     announce(update) {
@@ -136,6 +139,9 @@ export class World {
                 break;
             case BLOCK.transient:
                 return void turn.transients.push(copied(readTransient(block.bytes, turn.asOf)));
+            case BLOCK.check:
+                turn.check = reader.u32();
+                break;
             default:
                 this.stats.unknownBlocks++;
                 return;
@@ -168,9 +174,10 @@ export class World {
             if (!view.has(id))
                 this.#forget(turn, id, cell);
         }
+        turn.viewTold = true;
         for (const id of turn.wanted) {
             if (!view.has(id))
-                turn.wanted.delete(id);
+                turn.settle(id);
         }
     }
     #forget(turn, id, cell) {
@@ -193,7 +200,7 @@ export class World {
         // Whoever was taken in again follows its new member by now, so this removes only those that are not in the list.
         for (const member of old?.members ?? [])
             this.#leave(id, member, { to: GONE, at: turn.asOf });
-        turn.wanted.delete(id);
+        turn.settle(id);
         this.#compare(turn, id, members, sum);
     }
     #readDelta(turn, reader) {
@@ -279,14 +286,30 @@ export class World {
         if (sumOf(members) === sum)
             return;
         this.stats.desyncs++;
-        this.#want(turn, id);
+        this.#differs(turn, "sum", id);
     }
     #violation(turn, cell) {
         this.stats.violations++;
-        this.#want(turn, cell);
+        this.#differs(turn, "misfit", cell);
     }
-    /** Others than those of the view are not for us to ask. */
-    #want(turn, cell) {
+    /** What sums do not cover: a view that was not heard, and a cell whose last word was not. */
+    #checkView(turn, sum) {
+        this.stats.checks++;
+        let ours = 0;
+        for (const [id, cell] of this.#cells)
+            ours = (ours + mix(mix(HASH_START, id), cell.held)) | 0;
+        if (ours >>> 0 === sum)
+            return;
+        this.stats.desyncs++;
+        turn.mismatch ??= "check";
+        for (const id of this.#view) {
+            if (!this.#cells.has(id))
+                this.#differs(turn, "check", id);
+        }
+    }
+    /** Names none but those of the view. */
+    #differs(turn, why, cell) {
+        turn.mismatch ??= why;
         if (this.#view.has(cell))
             turn.wanted.add(cell);
     }
@@ -455,7 +478,10 @@ class Turn {
     removed = [];
     reliable = [];
     transients = [];
+    mismatch;
     wanted = new Set();
+    viewTold = false;
+    check;
     #rows = 0;
     constructor(frame) {
         this.frame = frame;
@@ -466,6 +492,11 @@ class Turn {
         this.#rows += rows;
         if (this.#rows > ROWS_MAX)
             throw new ProtocolError(`a message that moves more than ${ROWS_MAX} entities`);
+    }
+    /** A cell that differed was told anew, or is seen no longer. */
+    settle(cell) {
+        if (this.wanted.delete(cell) && this.wanted.size === 0)
+            this.mismatch = undefined;
     }
     touch(member) {
         if (member.track?.member === member)
@@ -545,7 +576,7 @@ function readResiduals(turn, bits, members, field) {
 function sumOf(members) {
     let sum = 0;
     for (const { id, slot, kind, row } of members) {
-        let h = mix(mix(0x811c9dc5, slot | (id << 24)), kind);
+        let h = mix(mix(HASH_START, slot | (id << 24)), kind);
         for (let i = 0; i < row.length; i++)
             h = mix(h, row[i]);
         sum = (sum + h) | 0;
@@ -588,6 +619,7 @@ function copied(transient) {
 const PART = { base: 1, sum: 2, changes: 4, leaves: 8, enters: 16 };
 const PARTS_ALL = 31;
 const GONE = -1;
+const HASH_START = 0x811c9dc5;
 const SLOTS = 2 ** 24;
 const CELLS_MAX = 16 * 1024;
 const MEMBERS_MAX = 128 * 1024;

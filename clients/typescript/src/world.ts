@@ -12,6 +12,7 @@ import { Collection, type Entity, type EntityMaker, entityMaker } from "./collec
 import {
   BLOCK,
   type Block,
+  type DesyncWhy,
   type Kind,
   readReliable,
   readTick,
@@ -32,9 +33,11 @@ export interface WorldStats {
   unknownClasses: number;
   /** Things a server must not send, such as a delta that does not follow from what we hold. */
   violations: number;
-  /** Sums that were compared. */
+  /** Sums of cells that were compared. */
   sumsChecked: number;
-  /** Cells whose sum was not the one that the server has. */
+  /** Checks of the view that were compared. */
+  checks: number;
+  /** Sums and checks that were not what the server has. */
   desyncs: number;
   /** Ticks that said that earlier updates were not sent because this connection was slow. */
   skipped: number;
@@ -54,8 +57,12 @@ export interface Update {
   readonly transients: readonly Transient[];
   /** Number of your last message that the room took, if it said so. */
   readonly heard: number | undefined;
-  /** Cells that have to be asked for again. */
+  /** How it was found that this world is not the server's, if it was: the answer to a repair makes it right. */
+  readonly mismatch: DesyncWhy | undefined;
+  /** The cells that differ, as far as that is known. */
   readonly wanted: ReadonlySet<number>;
+  /** It said the view. */
+  readonly viewTold: boolean;
 }
 
 /** A cell as a client holds it. */
@@ -91,6 +98,7 @@ export class World {
     unknownClasses: 0,
     violations: 0,
     sumsChecked: 0,
+    checks: 0,
     desyncs: 0,
     skipped: 0,
   };
@@ -148,10 +156,11 @@ export class World {
     this.complete = frame.viewComplete;
     if (frame.skipped) this.stats.skipped++;
     this.#settleLeavers(turn);
+    if (turn.check !== undefined) this.#checkView(turn, turn.check);
     const [added, changed] = this.#show(turn);
-    const { removed, reliable, transients, heard, wanted } = turn;
+    const { removed, reliable, transients, heard, mismatch, wanted, viewTold } = turn;
     const { tick, seq, depth } = frame;
-    return { tick, seq, depth, added, removed, changed, reliable, transients, heard, wanted };
+    return { tick, seq, depth, added, removed, changed, reliable, transients, heard, mismatch, wanted, viewTold };
   }
 
   /** Calls back for what a message did. Everything is in its new state by then. */
@@ -202,6 +211,9 @@ export class World {
         break;
       case BLOCK.transient:
         return void turn.transients.push(copied(readTransient(block.bytes, turn.asOf)));
+      case BLOCK.check:
+        turn.check = reader.u32();
+        break;
       default:
         this.stats.unknownBlocks++;
         return;
@@ -230,8 +242,9 @@ export class World {
     for (const [id, cell] of this.#cells) {
       if (!view.has(id)) this.#forget(turn, id, cell);
     }
+    turn.viewTold = true;
     for (const id of turn.wanted) {
-      if (!view.has(id)) turn.wanted.delete(id);
+      if (!view.has(id)) turn.settle(id);
     }
   }
 
@@ -252,7 +265,7 @@ export class World {
     for (const member of members) this.#takeIn(turn, id, member);
     // Whoever was taken in again follows its new member by now, so this removes only those that are not in the list.
     for (const member of old?.members ?? []) this.#leave(id, member, { to: GONE, at: turn.asOf });
-    turn.wanted.delete(id);
+    turn.settle(id);
     this.#compare(turn, id, members, sum);
   }
 
@@ -334,16 +347,30 @@ export class World {
     this.stats.sumsChecked++;
     if (sumOf(members) === sum) return;
     this.stats.desyncs++;
-    this.#want(turn, id);
+    this.#differs(turn, "sum", id);
   }
 
   #violation(turn: Turn, cell: number): void {
     this.stats.violations++;
-    this.#want(turn, cell);
+    this.#differs(turn, "misfit", cell);
   }
 
-  /** Others than those of the view are not for us to ask. */
-  #want(turn: Turn, cell: number): void {
+  /** What sums do not cover: a view that was not heard, and a cell whose last word was not. */
+  #checkView(turn: Turn, sum: number): void {
+    this.stats.checks++;
+    let ours = 0;
+    for (const [id, cell] of this.#cells) ours = (ours + mix(mix(HASH_START, id), cell.held)) | 0;
+    if (ours >>> 0 === sum) return;
+    this.stats.desyncs++;
+    turn.mismatch ??= "check";
+    for (const id of this.#view) {
+      if (!this.#cells.has(id)) this.#differs(turn, "check", id);
+    }
+  }
+
+  /** Names none but those of the view. */
+  #differs(turn: Turn, why: DesyncWhy, cell: number): void {
+    turn.mismatch ??= why;
     if (this.#view.has(cell)) turn.wanted.add(cell);
   }
 
@@ -554,7 +581,10 @@ class Turn {
   readonly removed: Entity[] = [];
   readonly reliable: Reliable[] = [];
   readonly transients: Transient[] = [];
+  mismatch: DesyncWhy | undefined;
   readonly wanted = new Set<number>();
+  viewTold = false;
+  check: number | undefined;
   #rows = 0;
 
   constructor(readonly frame: TickFrame) {
@@ -565,6 +595,11 @@ class Turn {
   work(rows: number): void {
     this.#rows += rows;
     if (this.#rows > ROWS_MAX) throw new ProtocolError(`a message that moves more than ${ROWS_MAX} entities`);
+  }
+
+  /** A cell that differed was told anew, or is seen no longer. */
+  settle(cell: number): void {
+    if (this.wanted.delete(cell) && this.wanted.size === 0) this.mismatch = undefined;
   }
 
   touch(member: Member): void {
@@ -643,7 +678,7 @@ function readResiduals(turn: Turn, bits: BitReader, members: readonly Member[], 
 function sumOf(members: readonly Member[]): number {
   let sum = 0;
   for (const { id, slot, kind, row } of members) {
-    let h = mix(mix(0x811c9dc5, slot | (id << 24)), kind);
+    let h = mix(mix(HASH_START, slot | (id << 24)), kind);
     for (let i = 0; i < row.length; i++) h = mix(h, row[i]);
     sum = (sum + h) | 0;
   }
@@ -689,6 +724,7 @@ function copied(transient: Transient): Transient {
 const PART = { base: 1, sum: 2, changes: 4, leaves: 8, enters: 16 } as const;
 const PARTS_ALL = 31;
 const GONE = -1;
+const HASH_START = 0x811c9dc5;
 const SLOTS = 2 ** 24;
 const CELLS_MAX = 16 * 1024;
 const MEMBERS_MAX = 128 * 1024;

@@ -4,7 +4,7 @@ import { ProtocolError } from "../dist/wire.js";
 import { World } from "../dist/world.js";
 import {
   age, award, BitWriter, bytes, changesToAll, chat, delta, field, heard, message, property, reliable, SCHEMA, self, snapshot, sumOf, tick,
-  transient, view,
+  transient, view, viewSumOf,
 } from "./support/write.mjs";
 
 const ada = { slot: 3, generation: 1, row: [160, 320, 2, -1, 0], statics: "Ada" };
@@ -58,6 +58,41 @@ test("a delta moves members by their velocity and adds residuals", () => {
   assert.deepEqual([...world.kind("player").get(769).row], [163, 319, 2, -1, 5]);
   assert.equal(world.stats.desyncs, 0);
   assert.equal(heldAt(world, 1), 101);
+});
+
+test("a bit turned in the changes of a delta is refused, does nothing, or is found by the next sum", () => {
+  const changes = changesToAll([1, 0], undefined, undefined, undefined, [5, 0]);
+  const right = [{ ...ada, row: [164, 318, 2, -1, 5] }, bob];
+  const outcomes = { refused: 0, harmless: 0, found: 0 };
+  for (let bit = 0; bit < changes.length * 8; bit++) {
+    const { world, take } = held(ada, bob);
+    const turned = changes.slice();
+    turned[bit >> 3] ^= 1 << (bit & 7);
+    try {
+      take(101, [delta(1, { changes: turned })]);
+    } catch (error) {
+      assert.ok(error instanceof ProtocolError);
+      outcomes.refused++;
+      continue;
+    }
+    const { update } = take(102, [delta(1, { sum: sumOf(...right) })]);
+    const same = world.cells()[0].members.every((member, i) => member.row.every((n, at) => n === right[i].row[at]));
+    assert.deepEqual([update.mismatch, [...update.wanted]], same ? [undefined, []] : ["sum", [1]]);
+    outcomes[same ? "harmless" : "found"]++;
+  }
+  assert.ok(outcomes.refused > 0 && outcomes.found > 0, JSON.stringify(outcomes));
+});
+
+test("a leave, a delta, a last delta, a snapshot or a view that did not arrive is found", () => {
+  const check = (...cells) => [9, bytes((w) => w.u32(viewSumOf(...cells)))];
+  const found = (...blocks) => held(ada, bob).take(102, blocks).update;
+  assert.equal(found(delta(1, { base: 2, sum: sumOf(ada) })).mismatch, "sum", "the leave of Bob");
+  assert.equal(found(delta(1, { base: 1 })).mismatch, "misfit", "a delta");
+  assert.equal(found(check([1, 100], [2, 100])).mismatch, undefined);
+  assert.equal(found(check([1, 101], [2, 100])).mismatch, "check", "the last delta of cell 1");
+  assert.equal(found(check([1, 100])).mismatch, "check", "the view");
+  const { mismatch, wanted } = found(view(1, 2, 3), check([1, 100], [2, 100], [3, 102]));
+  assert.deepEqual([mismatch, [...wanted]], ["check", [3]], "the snapshot of cell 3");
 });
 
 test("prediction over many ticks multiplies, wraps, and uses the old velocities", () => {
