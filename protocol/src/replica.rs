@@ -358,8 +358,15 @@ impl Replica {
             self.violation(cell);
             return Ok(());
         }
-        self.counts.rows_changed +=
-            self.cells[index].advance(&self.shapes, behind, delta.changes, &mut self.scratch)?;
+        match self.cells[index].advance(&self.shapes, behind, delta.changes, &mut self.scratch) {
+            Ok(changed) => self.counts.rows_changed += changed,
+            Err(_) => {
+                delta.leaves(|_| Ok(()))?;
+                delta.enters(&self.shapes, |_| Ok(()))?;
+                self.lose(index, at);
+                return Ok(());
+            }
+        }
 
         let mut broken = false;
         delta.leaves(|leave| {
@@ -381,6 +388,13 @@ impl Replica {
             self.check_sum(index, sum);
         }
         Ok(())
+    }
+
+    /// The members are not those that the server means, and half changed by now: the cell is not held any more.
+    fn lose(&mut self, index: usize, at: Tick) {
+        let HeldCell { cell, members, .. } = self.cells.remove(index);
+        members.into_iter().for_each(|member| self.part(Leaving { member, from: cell, to: None, at }));
+        self.violation(cell);
     }
 
     fn leave(&mut self, index: usize, leave: Leave, at: Tick) -> bool {

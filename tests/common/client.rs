@@ -37,7 +37,7 @@ pub enum End {
 }
 
 /// Breaks a message on its way.
-pub type Damage = Box<dyn FnMut(&Replica, &mut Vec<u8>) -> bool>;
+pub type Damage = Box<dyn FnMut(&Replica, &mut Vec<u8>) -> bool + Send + Sync>;
 
 /// What a reliable message said.
 #[derive(Clone, Debug, PartialEq, Eq)]

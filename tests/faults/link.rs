@@ -101,11 +101,8 @@ impl Link {
         if let Some(wound) = self.wound.as_mut().filter(|wound| wound.found.is_none()) {
             wound.publications += deltas(&message).iter().filter(|&&cell| Some(cell) == wound.cell).count() as u32;
         }
-        let fault = Fault::ALL[self.random.below(Fault::ALL.len() as u32) as usize];
         if self.wound.is_none() && now >= self.rests_until && self.victim.view().len() > 1 {
-            if let Some(cell) = fault.apply(&mut message, &mut self.random) {
-                self.wound = Some(Wound { fault, cell, done: now, publications: 0, found: None });
-            }
+            self.damage(now, &mut message);
         }
         let Some(content) = message.get(1..) else { return };
         if self.victim.apply(content, &mut ()).is_err() {
@@ -124,9 +121,24 @@ impl Link {
                 RepairWhy::Sum => Found::Sum,
                 RepairWhy::Check => Found::Check,
             };
-            // A view that changes meanwhile can look like the answer, and then it is asked for once more.
+            // One fault at a time, and none in the answer. A view that changes meanwhile can look like the answer, and then it is asked
+            // for once more.
+            self.rests_until = now + self.down + self.up + 3;
             wound.found.get_or_insert((now, how));
             self.asking.push_back((now + self.up + 1, repair));
+        }
+    }
+
+    /// What is seldom possible is tried first, half of the time.
+    fn damage(&mut self, now: u32, message: &mut Vec<u8>) {
+        let seldom = [Fault::DropView, Fault::DropSnapshot, Fault::DropLeave][self.random.below(3) as usize];
+        let any = Fault::ALL[self.random.below(Fault::ALL.len() as u32) as usize];
+        let faults = if self.random.below(2) == 0 { [seldom, any] } else { [any, any] };
+        for fault in faults {
+            if let Some(cell) = fault.apply(message, &mut self.random) {
+                self.wound = Some(Wound { fault, cell, done: now, publications: 0, found: None });
+                return;
+            }
         }
     }
 
@@ -166,7 +178,7 @@ impl Link {
             self.victim = self.witness.clone();
             self.mender = Mender::default();
         }
-        self.rests_until = now + 2 + self.random.below(12);
+        self.rests_until = self.rests_until.max(now + 2 + self.random.below(12));
     }
 
     fn is_same(&self, but_for_text: bool) -> bool {

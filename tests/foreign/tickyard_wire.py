@@ -881,7 +881,13 @@ class World:
         if not 1 <= ticks <= delta.back:
             return self._misfit(delta.cell, f"a delta of {delta.back} to {at}, held as of {cell.held}")
         members = list(cell.members.values())
-        residuals = self._read_changes(delta.changes, members) if delta.changes is not None else []
+        try:
+            residuals = self._read_changes(delta.changes, members) if delta.changes is not None else []
+        except Malformed as error:
+            # The members are not those that the server means: the cell is not held any more.
+            for member in self.cells.pop(delta.cell).members.values():
+                self._leave(member, delta.cell, at, None)
+            return self._misfit(delta.cell, f"changes that do not fit: {error}")
         for member in members:
             pairs = self._predictions[member.kind]
             if pairs:

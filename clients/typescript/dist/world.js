@@ -220,8 +220,11 @@ export class World {
             return this.#violation(turn, id);
         turn.work(cell.members.length);
         this.#predict(turn, cell, (turn.asOf - cell.held) | 0);
-        if (changes)
-            this.#readChanges(turn, cell, new BitReader(changes));
+        if (changes && !this.#fits(() => this.#readChanges(turn, cell, new BitReader(changes)))) {
+            // The members are not those that the server means, and half changed by now.
+            this.#forget(turn, id, cell);
+            return this.#violation(turn, id);
+        }
         const left = leaves.length === 0 || this.#applyLeaves(turn, id, cell, leaves);
         const entered = enters.length === 0 || this.#applyEnters(turn, id, cell, enters);
         if (!left || !entered)
@@ -253,6 +256,17 @@ export class World {
                 readResiduals(turn, bits, members, field);
         }
         bits.end();
+    }
+    #fits(read) {
+        try {
+            read();
+            return true;
+        }
+        catch (error) {
+            if (error instanceof ProtocolError)
+                return false;
+            throw error;
+        }
     }
     /** Tells whether all of them were members. */
     #applyLeaves(turn, id, cell, leaves) {

@@ -34,7 +34,7 @@ fn streams_of_tick_messages_are_the_golden_ones() {
             "scripts": [
                 begin(), publications(), modes(), by_hand(), crossings(), crossings_at_different_ages(), there_and_back(),
                 leaving_the_view(),
-                generations(), catching_up(), sums(), checks(), broken_members(), reliable_messages(), other_blocks(), wraps(),
+                generations(), catching_up(), sums(), checks(), broken_members(), misread(), reliable_messages(), other_blocks(), wraps(),
             ],
             "malformed": malformed(),
         }),
@@ -821,6 +821,43 @@ fn broken_members() -> Value {
     script.end()
 }
 
+fn misread() -> Value {
+    let mut script = Script::new(
+        "changes that do not fit the members: the cell is not held any more, what it was home to is removed, and the rest goes on",
+    );
+    let held =
+        members([thing(1, 0, 1, &[7], ""), thing(2, 0, 1, &[8], ""), thing(3, 0, 0, &[1, 2, 3, 4, 5], "")]);
+    let other = members([thing(9, 0, 1, &[7], "")]);
+    let bits: [(&str, &[(u32, u32)]); 9] = [
+        ("without a bit", &[]),
+        ("mode 3", &[(3, 2)]),
+        ("an index beyond the members", &[(2, 2), (1, 2), (3, 2), (0, 2)]),
+        ("an index twice", &[(2, 2), (2, 2), (1, 2), (1, 2), (0, 2)]),
+        ("indices that descend", &[(2, 2), (2, 2), (1, 2), (0, 2), (0, 2)]),
+        ("how 3", &[(0, 2), (3, 2)]),
+        ("residuals that end early", &[(1, 2), (0b001, 3), (1, 2), (31, 5)]),
+        ("padding that is not zero", &[(1, 2), (0b001, 3), (0, 2), (1, 1)]),
+        ("a byte of padding too many", &[(1, 2), (0b001, 3), (0, 2), (0, 1), (0, 8)]),
+    ];
+    for (at, (about, numbers)) in (0..).zip(bits) {
+        script.hear("two cells", 10 * at + 1, |out| {
+            view(out, &[1, 2]);
+            snapshot(out, CellId(1), &held);
+            snapshot(out, CellId(2), &other);
+        });
+        script
+            .hear(about, 10 * at + 2, |out| {
+                by_hand_delta(out, 1, 4, |out| sized(out, |out| put_bits(out, numbers)));
+                by_hand_delta(out, 2, 0, |_| ());
+            })
+            .shows(&[9])
+            .differs(Some(RepairWhy::Misfit))
+            .wants(&[1])
+            .counts(at as u64 + 1, 0);
+    }
+    script.end()
+}
+
 fn reliable_messages() -> Value {
     let mut script = Script::new("reliable messages: each once, in order");
     let put = |out: &mut Vec<u8>, number, message: Reliable| {
@@ -969,11 +1006,6 @@ fn malformed() -> Value {
         put_block(&mut out, kind, |out| out.extend_from_slice(content));
         out
     };
-    let bits = |numbers: &[(u32, u32)]| {
-        let mut out = vec![];
-        by_hand_delta(&mut out, 1, 4, |out| sized(out, |out| put_bits(out, numbers)));
-        out
-    };
     let many = [0xff, 0xff, 0xff, 0xff, 0x0f];
     let snapshot_of = |content: &[u8]| raw(block::SNAPSHOT, &[&[1, 0, 0, 0, 0], content].concat());
     let all: Vec<(&str, Vec<u8>)> = vec![
@@ -1024,7 +1056,6 @@ fn malformed() -> Value {
         ("a delta whose sum ends early", raw(block::DELTA, &[1, 2, 0, 0, 0])),
         ("a delta with a byte left over", raw(block::DELTA, &[1, 0, 0])),
         ("changes longer than the block", raw(block::DELTA, &[1, 4, 2, 0])),
-        ("changes without a bit", raw(block::DELTA, &[1, 4, 0])),
         ("leaves without a count", raw(block::DELTA, &[1, 8])),
         ("leaves with one too few", raw(block::DELTA, &[1, 8, 2, 1, 0])),
         ("2^32 - 1 leaves", raw(block::DELTA, &[&[1, 8], &many[..]].concat())),
@@ -1035,14 +1066,6 @@ fn malformed() -> Value {
         ("enters whose slots descend", raw(block::DELTA, &[1, 16, 2, 9, 0, 2, 0, 8, 0, 2, 0])),
         ("an enter in slot 2^24", raw(block::DELTA, &[1, 16, 1, 0x80, 0x80, 0x80, 0x08, 0, 2, 0])),
         ("an enter of a kind that is not there", raw(block::DELTA, &[1, 16, 1, 9, 0, 4, 0])),
-        ("mode 3", bits(&[(3, 2)])),
-        ("an index beyond the members", bits(&[(2, 2), (1, 2), (3, 2), (0, 2)])),
-        ("an index twice", bits(&[(2, 2), (2, 2), (1, 2), (1, 2), (0, 2)])),
-        ("indices that descend", bits(&[(2, 2), (2, 2), (1, 2), (0, 2), (0, 2)])),
-        ("how 3", bits(&[(0, 2), (3, 2)])),
-        ("residuals that end early", bits(&[(1, 2), (0b001, 3), (1, 2), (31, 5)])),
-        ("padding that is not zero", bits(&[(1, 2), (0b001, 3), (0, 2), (1, 1)])),
-        ("a byte of padding too many", bits(&[(1, 2), (0b001, 3), (0, 2), (0, 1), (0, 8)])),
         ("a good block, then a bad one", [raw(block::HEARD, &[1]), raw(block::AGE, &[])].concat()),
     ];
     let refused = |message: &[u8]| {
