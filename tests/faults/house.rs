@@ -29,8 +29,8 @@ impl House {
     pub fn new(seed: u64, players: u32) -> House {
         let (name, game) = ("r".into(), "arena".into());
         let config = RoomConfig { id: ROOM, name, game, tick_rate: 20, capacity: 1000, seed };
-        // A map for four times as many: some cells are busy, others rest.
-        let room = Room::new(config, Arena::new(20, 4 * players)).expect("the arena's schema is right");
+        // Small cells: much crosses, views move on, and many a cell rests.
+        let room = Room::new(config, Arena::new(20, 20 * players)).expect("the arena's schema is right");
         let shapes = Shapes::new(&Thing::kinds()).expect("the same");
         let link = |slot| Link::new(shapes.clone(), seed << 16 | slot as u64);
         let mut house = House {

@@ -1,5 +1,8 @@
 //! Damage to the bytes of a tick message, as it came from the fan-out.
 
+// The tests that share it use different parts.
+#![allow(dead_code)]
+
 use tickyard::game::Random;
 use tickyard_protocol::bytes::put_varint;
 use tickyard_protocol::delta::{ReadDelta, SnapshotHead};

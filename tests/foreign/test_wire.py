@@ -310,6 +310,13 @@ class Ticks(unittest.TestCase):
         self.assertEqual((self.world.trouble, self.world.broken, self.world.violations), ([], None, 0))
         return list(events)
 
+    def misreads(self, number: int, *blocks: bytes, cell: int) -> None:
+        """Apply a tick message with changes that do not fit the members: the cell is lost, and no more."""
+        before = self.world.violations
+        self.world.apply(tick(number, *blocks))
+        self.assertEqual((self.world.violations, self.world.broken), (before + 1, None))
+        self.assertEqual((cell in self.world.cells, self.world.take_wants()), (False, [cell]))
+
     def breaks(self, number: int, *blocks: bytes) -> None:
         """Apply a tick message that breaks the protocol."""
         before = self.world.violations
@@ -447,7 +454,7 @@ class Ticks(unittest.TestCase):
         self.apply(10, view(1), snapshot(1))
         for number, mode in enumerate((0, 1)):
             self.apply(11 + number, delta(1, changes=bits((mode, 2))))
-        self.breaks(13, delta(1, changes=bits((2, 2))))
+        self.misreads(13, delta(1, changes=bits((2, 2))), cell=1)
 
     def test_bad_changes(self) -> None:
         for changes in (
@@ -464,7 +471,7 @@ class Ticks(unittest.TestCase):
             with self.subTest(changes=changes.hex()):
                 self.setUp()
                 self.start()
-                self.breaks(11, delta(1, changes=changes))
+                self.misreads(11, delta(1, changes=changes), cell=1)
 
     def test_leaves_and_enters(self) -> None:
         self.start()
