@@ -139,7 +139,8 @@ fn sums(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("sum");
     for members in [50, 2_000] {
         let rows: Vec<[i32; 5]> = (0..members).map(|at| [at * 37, at * 91, 160 - at, at * 3, at]).collect();
-        let hash = |at: usize, row: &[i32; 5]| entity_hash(EntityId { slot: at as u32, generation: 1 }, 0, row);
+        let hash =
+            |at: usize, row: &[i32; 5]| entity_hash(EntityId { slot: at as u32, generation: 1 }, 0, row);
         group.throughput(Throughput::Elements(members as u64));
         group.bench_function(BenchmarkId::new("said", members), |bencher| {
             bencher.iter(|| {

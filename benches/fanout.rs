@@ -94,7 +94,7 @@ impl Arcade {
             let input = Input { seq: Seq(self.seq), ack: 0, render_tick: 0, row };
             self.room.command(command(slot, Ask::Input(input)));
         }
-        let batch = self.room.step(1, Time::ZERO);
+        let batch = self.room.step(1, Time::ZERO, &mut ());
         self.history.push(batch);
     }
 

@@ -55,7 +55,7 @@ impl Crowd {
             let seq = Seq(self.tick / 2 + 1);
             self.ask(slot, Ask::Input(Input { seq, ack: 0, render_tick: 0, row }));
         }
-        self.room.step(1, Time::ZERO).segments.bytes.len()
+        self.room.step(1, Time::ZERO, &mut ()).segments.bytes.len()
     }
 }
 

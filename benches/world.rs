@@ -136,7 +136,7 @@ fn room(field: Plain, players: u32) -> Room<Plain> {
         room.command(Command { room: RoomId(0), conn, ask: Ask::Join(Box::new(join)) });
     }
     // Until all is at its pace, and buffers have their size.
-    (0..40).for_each(|_| _ = room.step(1, Time::ZERO));
+    (0..40).for_each(|_| _ = room.step(1, Time::ZERO, &mut ()));
     room
 }
 
@@ -147,7 +147,7 @@ fn ticks(criterion: &mut Criterion) {
             let mut room = room(Plain::new(things, one_in), 64);
             group.throughput(Throughput::Elements(things.div_ceil(one_in) as u64));
             group.bench_function(BenchmarkId::new(share, things), |bencher| {
-                bencher.iter(|| black_box(room.step(1, Time::ZERO)));
+                bencher.iter(|| black_box(room.step(1, Time::ZERO, &mut ())));
             });
         }
     }
@@ -161,7 +161,7 @@ fn crossings(criterion: &mut Criterion) {
         let mut room = room(field, 64);
         group.throughput(Throughput::Elements(crossing as u64));
         group.bench_function(BenchmarkId::from_parameter(crossing), |bencher| {
-            bencher.iter(|| black_box(room.step(1, Time::ZERO)));
+            bencher.iter(|| black_box(room.step(1, Time::ZERO, &mut ())));
         });
     }
     group.finish();
@@ -175,7 +175,7 @@ fn views(criterion: &mut Criterion) {
         let mut room = room(field, 1_000);
         group.throughput(Throughput::Elements(1_000));
         group.bench_function(BenchmarkId::from_parameter(share), |bencher| {
-            bencher.iter(|| black_box(room.step(1, Time::ZERO)));
+            bencher.iter(|| black_box(room.step(1, Time::ZERO, &mut ())));
         });
     }
     group.finish();

@@ -148,7 +148,8 @@ impl Addresses {
         self.len() == 0
     }
 
-    fn trust(&self, address: IpAddr) -> bool {
+    /// Whether an address is a trusted proxy's. Who has one is not counted.
+    pub fn trust(&self, address: IpAddr) -> bool {
         self.trusted.iter().any(|net| net.contains(&address))
     }
 

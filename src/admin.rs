@@ -1,8 +1,9 @@
-//! The admin port: `/metrics` and `/healthz` for the people and programs that look after a server.
+//! The admin port: `/metrics`, `/healthz` and `/debug/flight` for the people and programs that look after a server.
 //!
 //! A thread of its own with a small event loop of its own, so that it answers however busy the game is, and so that
 //! a peer which stalls delays nobody. [`Admin`] is the handle. Everything a peer may take is bounded: bytes of its
-//! request, time, and connections, of which the oldest gives way when there are too many.
+//! request, time, and connections, of which the oldest gives way when there are too many. A flight record
+//! is large, so one at a time is on its way.
 //!
 //! There is no password yet, and nothing here can be changed: whoever reaches the port may read. While it listens on
 //! loopback, only requests to an IP address or `localhost` are answered: a page on the web can make its own name
@@ -22,8 +23,10 @@ use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token, Waker};
 
 use crate::error::Error;
+use crate::flight::{Flight, Stopwatch};
 use crate::http::{self, HeadScan, RequestHead, Response, Status};
-use crate::metrics::{self, Metrics};
+use crate::metrics::{self, Role};
+use crate::stage::{Stage, Stages};
 
 /// The admin port, open until [`Admin::stop`] or until this is dropped.
 #[derive(Debug)]
@@ -35,7 +38,7 @@ pub struct Admin {
 
 impl Admin {
     /// Listens on `address` and answers from now on.
-    pub fn start(address: SocketAddr, metrics: Arc<Metrics>) -> Result<Admin, Error> {
+    pub fn start(address: SocketAddr, flight: &Arc<Flight>) -> Result<Admin, Error> {
         let not_listening = |source| Error::Listen { flag: "--admin", address, source };
         let mut listener = TcpListener::bind(address).map_err(not_listening)?;
         let address = listener.local_addr().map_err(not_listening)?;
@@ -46,8 +49,9 @@ impl Admin {
         let waker = Waker::new(poll.registry(), STOP).map_err(no_poller)?;
 
         let on_loopback = address.ip().is_loopback();
-        let server =
-            Server { poll, listener, site: Site { metrics, on_loopback }, peers: VecDeque::new(), next: 0 };
+        let watch = flight.stopwatch("admin".to_owned(), Role::Admin);
+        let site = Site { flight: Arc::clone(flight), on_loopback };
+        let server = Server { poll, listener, site, peers: VecDeque::new(), next: 0, watch };
         let thread = thread::Builder::new()
             .name("admin".to_owned())
             .spawn(move || server.run())
@@ -89,6 +93,8 @@ const WRITING_MAX: Duration = Duration::from_secs(5);
 /// From there to the peer's end of the connection.
 const LINGERING_MAX: Duration = Duration::from_secs(1);
 const LINGERING_BYTES_MAX: usize = 64 * 1024;
+/// While somebody is sent so much, nobody else is given a flight record.
+const LARGE_BYTES_MIN: usize = 256 * 1024;
 /// How long accepting rests when the system refuses to: out of descriptors, mostly.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(250);
 
@@ -100,6 +106,7 @@ struct Server {
     peers: VecDeque<Peer>,
     /// The next peer's token; never reused, so that a late event finds nobody.
     next: usize,
+    watch: Stopwatch,
 }
 
 impl Server {
@@ -111,12 +118,14 @@ impl Server {
             // Rounded up, so that the deadline has passed when the poll returns: else the last millisecond spins.
             let wait =
                 deadline.map(|at| at.saturating_duration_since(Instant::now()) + Duration::from_millis(1));
+            self.watch.wait(wait.map(|wait| self.watch.now() + wait));
             match self.poll.poll(&mut events, wait) {
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return tracing::error!("the admin port cannot poll and closes: {error}"),
             }
-            let now = Instant::now();
+            self.watch.enter(Stage::Answer);
+            let now = self.watch.instant();
             let mut acceptable = accept_again.is_some_and(|at| at <= now);
             for event in &events {
                 match event.token() {
@@ -129,12 +138,15 @@ impl Server {
                 accept_again = self.accept(now);
             }
             self.peers.retain(|peer| peer.deadline > now);
+            self.watch.rest();
         }
     }
 
     fn serve(&mut self, token: Token, now: Instant) {
         let Some(index) = self.peers.iter().position(|peer| peer.token == token) else { return };
-        if self.peers[index].advance(&self.site, now).is_over() {
+        let others = self.peers.iter().filter(|peer| peer.token != token);
+        let is_laden = others.map(Peer::held_bytes).any(|bytes| bytes > LARGE_BYTES_MIN);
+        if self.peers[index].advance(&self.site, now, is_laden).is_over() {
             self.peers.remove(index);
         }
     }
@@ -207,15 +219,19 @@ impl Peer {
         }
     }
 
-    /// Goes as far as the socket lets it.
-    fn advance(&mut self, site: &Site, now: Instant) -> &State {
+    fn held_bytes(&self) -> usize {
+        if let State::Writing(answer, _) = &self.state { answer.len() } else { 0 }
+    }
+
+    /// Goes as far as the socket lets it. With `is_laden` a large answer is on its way to somebody else.
+    fn advance(&mut self, site: &Site, now: Instant, is_laden: bool) -> &State {
         loop {
             let next = match &mut self.state {
                 State::Reading(head, scan) => match read_more(&mut self.stream, head) {
                     Ok(0) => State::Over,
                     Ok(_) => match scan.request(head) {
                         Ok(None) => continue,
-                        Ok(Some((request, _))) => State::Writing(site.answer(&request), 0),
+                        Ok(Some((request, _))) => State::Writing(site.answer(&request, is_laden), 0),
                         Err(error) => match error.status() {
                             Some(status) => State::Writing(refusal(status, &[]), 0),
                             None => State::Over,
@@ -286,31 +302,37 @@ fn uninterrupted(mut deed: impl FnMut() -> io::Result<usize>) -> io::Result<usiz
 
 /// What is to be found here: a request's head in, the whole answer out.
 struct Site {
-    metrics: Arc<Metrics>,
+    flight: Arc<Flight>,
     on_loopback: bool,
 }
 
 const HTML: &str = "text/html; charset=utf-8";
 const TEXT: &str = "text/plain; charset=utf-8";
+const JSON: &str = "application/json";
 
 const INDEX: &str = "<!doctype html>
 <title>tickyard admin</title>
 <h1>tickyard admin</h1>
 <ul>
 <li><a href=\"/metrics\">/metrics</a>: what the server counts and measures, for Prometheus
+<li><a href=\"/debug/flight\" download=\"flight.json\">/debug/flight</a>: what all threads did in the last half minute, for ui.perfetto.dev
 <li><a href=\"/healthz\">/healthz</a>: whether the process answers
 </ul>
 ";
 
 impl Site {
-    fn answer(&self, request: &RequestHead<'_>) -> Vec<u8> {
+    fn answer(&self, request: &RequestHead<'_>, is_laden: bool) -> Vec<u8> {
         if self.on_loopback && !request.headers.all("host").all(is_no_name_on_the_web) {
             return refusal(Status::FORBIDDEN, &[]);
         }
         let (content_type, body) = match request.path {
             "/" => (HTML, INDEX.to_owned()),
             "/healthz" => (TEXT, "ok\n".to_owned()),
-            "/metrics" => (metrics::CONTENT_TYPE, self.metrics.render()),
+            "/metrics" => (metrics::CONTENT_TYPE, self.flight.metrics().render()),
+            "/debug/flight" if is_laden => {
+                return refusal(Status::UNAVAILABLE, &[("Retry-After", "1")]);
+            }
+            "/debug/flight" => (JSON, self.flight.render("asked for")),
             _ => return refusal(Status::NOT_FOUND, &[]),
         };
         let headers = [("Cache-Control", "no-store"), ("X-Content-Type-Options", "nosniff")];
@@ -346,12 +368,18 @@ mod tests {
     use std::net::TcpStream;
 
     use super::*;
+    use crate::flight::Span;
+    use crate::metrics::Metrics;
 
     /// Far more than anything here takes: a test that hangs fails instead.
     const PATIENCE: Duration = Duration::from_secs(20);
 
+    fn flight() -> Arc<Flight> {
+        Arc::new(Flight::new(Instant::now(), Arc::new(Metrics::new()), Box::new(|_| None), None))
+    }
+
     fn admin() -> Admin {
-        Admin::start(([127, 0, 0, 1], 0).into(), Arc::new(Metrics::new())).unwrap()
+        Admin::start(([127, 0, 0, 1], 0).into(), &flight()).unwrap()
     }
 
     fn connect(admin: &Admin) -> TcpStream {
@@ -384,9 +412,9 @@ mod tests {
 
     #[test]
     fn the_metrics_are_the_ones_of_the_server() {
-        let metrics = Arc::new(Metrics::new());
-        let admin = Admin::start(([127, 0, 0, 1], 0).into(), Arc::clone(&metrics)).unwrap();
-        metrics.ticks.inc_by(7);
+        let flight = flight();
+        let admin = Admin::start(([127, 0, 0, 1], 0).into(), &flight).unwrap();
+        flight.metrics().ticks.inc_by(7);
 
         let answer = get(&admin, "/metrics");
 
@@ -458,7 +486,7 @@ mod tests {
 
     #[test]
     fn elsewhere_any_name_may_be_asked_for() {
-        let admin = Admin::start(([0, 0, 0, 0], 0).into(), Arc::new(Metrics::new())).unwrap();
+        let admin = Admin::start(([0, 0, 0, 0], 0).into(), &flight()).unwrap();
         let mut stream = TcpStream::connect(("127.0.0.1", admin.address().port())).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
 
@@ -509,6 +537,33 @@ mod tests {
     }
 
     #[test]
+    fn while_a_large_flight_record_is_on_its_way_nobody_else_gets_one() {
+        let flight = flight();
+        let admin = Admin::start(([127, 0, 0, 1], 0).into(), &flight).unwrap();
+        // More than the kernel takes at once.
+        for thread in 0..8 {
+            flight.stopwatch(thread.to_string(), Role::Io);
+            let start = flight.now().as_micros() * 1000;
+            let span = Span { stage: Stage::Send, room: None, start, nanos: 1_000_000, messages: 0 };
+            flight.tracks().last().unwrap().keep(&mut vec![span; 16_000]);
+        }
+        let mut slow = connect(&admin);
+        write!(slow, "GET /debug/flight HTTP/1.1\r\nHost: {}\r\n\r\n", admin.address()).unwrap();
+        slow.read_exact(&mut [0; 17]).unwrap();
+
+        let refused = get(&admin, "/debug/flight");
+        assert!(
+            refused.starts_with("HTTP/1.1 503 ") && refused.contains("\r\nRetry-After: 1\r\n"),
+            "{refused}"
+        );
+        assert_eq!(status(&get(&admin, "/healthz")), "200");
+
+        let record = rest(&mut slow);
+        assert!(record.ends_with("]}\n") && record.len() > 5_000_000, "{}", record.len());
+        assert_eq!(status(&get(&admin, "/debug/flight")), "200");
+    }
+
+    #[test]
     fn stopping_closes_the_port_at_once_even_if_a_peer_stalls() {
         let admin = admin();
         let address = admin.address();
@@ -526,7 +581,7 @@ mod tests {
         let taken = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let address = taken.local_addr().unwrap();
 
-        let error = Admin::start(address, Arc::new(Metrics::new())).unwrap_err();
+        let error = Admin::start(address, &flight()).unwrap_err();
 
         let expected = format!(
             "cannot listen on {address}: the port is in use; stop the other process or pass --admin 127.0.0.1:0"

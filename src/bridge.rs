@@ -1,8 +1,8 @@
 //! All that crosses threads: commands from the io threads to the simulation, batches back.
 //!
 //! ```text
-//! io thread ──[Command, Command …]──▶ bounded channel, one send per poll turn ──▶ ticker ──▶ rooms
-//! io thread ◀──Arc<Batch>, one wake── bounded channel, one per io thread ◀──── ticker ◀── rooms
+//! io thread ──CommandList──▶ bounded channel, one send per poll turn ──▶ ticker ──▶ rooms
+//! io thread ◀──Delivery, one wake── bounded channel, one per io thread ◀──── ticker ◀── rooms
 //! ```
 //! A command is addressed to a room and comes from a connection; a batch is what one room has to say at one publication, shared by
 //! all io threads. Neither side ever waits for the other; `docs/architecture.md` says what happens when a channel is full.
@@ -41,6 +41,15 @@ pub struct Command {
     pub conn: ConnId,
     /// What is asked.
     pub ask: Ask,
+}
+
+/// The commands of a poll turn, on their way to the simulation.
+#[derive(Debug, Default)]
+pub struct CommandList {
+    /// When the first of them was read.
+    pub read: Time,
+    /// In the order in which they were read.
+    pub commands: Vec<Command>,
 }
 
 /// What is asked of a room.
@@ -300,8 +309,17 @@ fn empty_bytes(bytes: &mut Vec<u8>) {
 /// Room that a batch keeps at least, when it has been emptied.
 const BYTES_KEPT_MIN: usize = 16 * 1024;
 
-/// A batch on its way to an io thread.
+/// A batch that others read as well.
 pub type SharedBatch = Arc<Batch>;
+
+/// A batch on its way to an io thread.
+#[derive(Debug)]
+pub struct Delivery {
+    /// When the simulation handed it out.
+    pub handed_out: Time,
+    /// What the room says.
+    pub batch: SharedBatch,
+}
 
 /// Poll turns' worth of commands that may wait for the simulation. The ticker drains once per tick, and a busy io thread takes
 /// ten thousand turns a second: this is room for a tick of 60 Hz to 4 Hz. Beyond it inputs wait with their sessions.

@@ -92,6 +92,9 @@ pub struct Config {
     /// Whether pages tell browsers to use `https://` for this host name for a year (HSTS). Off: that holds for all of its ports, and
     /// cannot be taken back.
     pub hsts: bool,
+    /// Where flight records are written when a tick overruns or a thread falls silent; `None`: nowhere. Off, because a server that was not told
+    /// to write files should not.
+    pub flight_dir: Option<PathBuf>,
     /// Which log lines are written, as in `info` or `tickyard=debug`.
     pub log: String,
     /// Whether log lines are JSON objects.
@@ -201,6 +204,7 @@ impl Default for Config {
             tls_cert: None,
             tls_key: None,
             hsts: false,
+            flight_dir: None,
             log: "info".to_owned(),
             log_json: false,
         }

@@ -14,6 +14,7 @@ pub mod close_reason;
 pub mod config;
 pub mod descriptors;
 pub mod error;
+pub mod flight;
 pub mod game;
 pub mod http;
 pub mod metrics;
@@ -23,8 +24,10 @@ pub mod proxy_header;
 pub mod server;
 pub mod session;
 pub mod sim;
+pub mod stage;
 pub mod ticker;
 pub mod time;
+pub mod watchdog;
 pub mod websocket;
 
 pub use config::Config;

@@ -9,9 +9,8 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::Duration;
 
-use prometheus_client::encoding::{EncodeMetric, MetricEncoder, NoLabelSet};
+use prometheus_client::encoding::{EncodeMetric, MetricEncoder};
 use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::{MetricType, TypedMetric};
@@ -20,6 +19,10 @@ use prometheus_client::registry::{Registry, Unit};
 use tickyard_protocol::repair::RepairWhy;
 
 use crate::close_reason::CloseReason;
+use crate::stage::Stage;
+pub use histogram::{BUCKETS_MICROS, Histogram, Histograms};
+
+mod histogram;
 
 /// The media type of [`Metrics::render`]'s text.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -85,6 +88,14 @@ pub struct Metrics {
     pub tick_duration: Histogram,
     /// How late a tick started.
     pub tick_lag: Histogram,
+    /// How long a thread was in each stage of a tick's way.
+    pub stages: Histograms<Stage>,
+    /// How long something had waited when another thread took it.
+    pub queue_age: Histograms<Queue>,
+    /// How often a thread was not heard of for too long.
+    pub watchdog_silent: Counters<Role>,
+    /// Flight records that were to be written.
+    pub flight_files: Counters<FlightResult>,
     /// Transient messages of games that were dropped.
     pub transients_dropped: Counter,
     /// Segments encoded, each one for all who see that cell.
@@ -165,6 +176,22 @@ impl Metrics {
                 .add("tick_overruns", "Ticks skipped because more were due at once than are caught up"),
             tick_duration: list.add_seconds("tick_duration", "How long a tick took, commands and publishing included"),
             tick_lag: list.add_seconds("tick_lag", "How late a tick started to be simulated"),
+            stages: list.add_seconds(
+                "stage",
+                "How long a thread was in a stage: of the simulation by step, of reading by turn, of the fan-out by batch",
+            ),
+            queue_age: list.add_seconds(
+                "queue_age",
+                "How long commands had waited for the simulation since they were read, and batches for an io thread",
+            ),
+            watchdog_silent: list.add(
+                "watchdog_silent",
+                "How often a thread was not heard of for a second; the log has its name and what it was doing",
+            ),
+            flight_files: list.add(
+                "flight_files",
+                "Flight records that were to be written to --flight-dir, by result",
+            ),
             transients_dropped: list.add(
                 "transients_dropped",
                 "Transient messages of games dropped because there was no room for them in their tick",
@@ -214,38 +241,6 @@ impl<L: Label> Counters<L> {
     pub fn get(&self, label: L) -> u64 {
         self.values[label.index()].load(Relaxed)
     }
-}
-
-/// How long things took, counted in buckets of [`BUCKETS_MICROS`].
-///
-/// The library's histogram takes a lock for each observation; this one is three atomic additions.
-#[derive(Clone, Debug, Default)]
-pub struct Histogram(Arc<HistogramState>);
-
-impl Histogram {
-    /// Counts one more that took `duration`.
-    pub fn observe(&self, duration: Duration) {
-        let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
-        let bucket = BUCKETS_MICROS.partition_point(|&upper| upper < micros);
-        self.0.buckets[bucket].fetch_add(1, Relaxed);
-        self.0.sum_micros.fetch_add(micros, Relaxed);
-    }
-
-    /// How many were observed.
-    pub fn count(&self) -> u64 {
-        self.0.buckets.iter().map(|bucket| bucket.load(Relaxed)).sum()
-    }
-}
-
-/// The upper edges of a histogram's buckets; one more bucket takes the rest. From a tenth of a millisecond, where a
-/// small room ticks, to a second, the longest period a room can have.
-pub const BUCKETS_MICROS: [u64; 13] =
-    [100, 250, 500, 1_000, 2_500, 5_000, 10_000, 16_000, 25_000, 50_000, 100_000, 250_000, 1_000_000];
-
-#[derive(Debug, Default)]
-struct HistogramState {
-    buckets: [AtomicU64; BUCKETS_MICROS.len() + 1],
-    sum_micros: AtomicU64,
 }
 
 /// A label whose values are known beforehand.
@@ -309,6 +304,38 @@ label!(
 );
 
 label!(
+    /// What became of a flight record.
+    FlightResult, "result", {
+        /// It could not be written.
+        Failed = "failed",
+        /// It lies in its directory.
+        Written = "written",
+    }
+);
+
+label!(
+    /// What waits between threads.
+    Queue, "queue", {
+        /// What a room said, for an io thread.
+        Batches = "batches",
+        /// What was read, for the simulation.
+        Commands = "commands",
+    }
+);
+
+label!(
+    /// What a thread is for.
+    Role, "thread", {
+        /// The admin port.
+        Admin = "admin",
+        /// Sockets.
+        Io = "io",
+        /// Rooms.
+        Simulation = "simulation",
+    }
+);
+
+label!(
     /// What a segment is.
     SegmentKind, "kind", {
         /// What changed since the stream's previous publication.
@@ -360,6 +387,19 @@ impl Label for CloseReason {
     }
 }
 
+impl Label for Stage {
+    const KEY: &'static str = "stage";
+    const ALL: &'static [Stage] = &Stage::ALL;
+
+    fn index(self) -> usize {
+        self as usize
+    }
+
+    fn name(self) -> &'static str {
+        Stage::name(self)
+    }
+}
+
 impl<L: Label> Default for Counters<L> {
     fn default() -> Counters<L> {
         Counters { values: L::ALL.iter().map(|_| AtomicU64::new(0)).collect(), label: PhantomData }
@@ -383,26 +423,6 @@ impl<L: Label> EncodeMetric for Counters<L> {
             ConstCounter::new(self.get(label)).encode(encoder.encode_family(&labels)?)?;
         }
         Ok(())
-    }
-
-    fn metric_type(&self) -> MetricType {
-        Self::TYPE
-    }
-}
-
-impl TypedMetric for Histogram {
-    const TYPE: MetricType = MetricType::Histogram;
-}
-
-impl EncodeMetric for Histogram {
-    fn encode(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
-        // The sum is read first: a sum that lags its count is an average that is a little low, never an absurd one.
-        let sum = self.0.sum_micros.load(Relaxed) as f64 / 1e6;
-        let edges = BUCKETS_MICROS.iter().map(|&micros| micros as f64 / 1e6).chain([f64::INFINITY]);
-        let buckets: Vec<(f64, u64)> =
-            edges.zip(&self.0.buckets).map(|(edge, bucket)| (edge, bucket.load(Relaxed))).collect();
-        let count = buckets.iter().map(|(_, count)| count).sum();
-        encoder.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)
     }
 
     fn metric_type(&self) -> MetricType {
@@ -476,27 +496,6 @@ mod tests {
     }
 
     #[test]
-    fn a_duration_falls_into_the_first_bucket_that_is_not_below_it() {
-        let metrics = Metrics::new();
-
-        for micros in [0, 100, 101, 1_000_000, 1_000_001] {
-            metrics.tick_lag.observe(Duration::from_micros(micros));
-        }
-
-        let text = metrics.render();
-        let bucket =
-            |edge: &str| sample(&text, &format!("tickyard_tick_lag_seconds_bucket{{le=\"{edge}\"}}"));
-        assert_eq!(bucket("0.0001"), "2");
-        assert_eq!(bucket("0.00025"), "3");
-        assert_eq!(bucket("0.25"), "3");
-        assert_eq!(bucket("1.0"), "4");
-        assert_eq!(bucket("+Inf"), "5");
-        assert_eq!(sample(&text, "tickyard_tick_lag_seconds_count"), "5");
-        assert_eq!(sample(&text, "tickyard_tick_lag_seconds_sum"), "2.000202");
-        assert_eq!(metrics.tick_lag.count(), 5);
-    }
-
-    #[test]
     fn every_label_stands_at_its_own_index_under_its_own_name() {
         fn check<L: Label>() {
             for (index, label) in L::ALL.iter().enumerate() {
@@ -508,6 +507,10 @@ mod tests {
         check::<ChatResult>();
         check::<CloseReason>();
         check::<Direction>();
+        check::<FlightResult>();
+        check::<Queue>();
+        check::<Role>();
         check::<SegmentKind>();
+        check::<Stage>();
     }
 }

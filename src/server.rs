@@ -9,13 +9,14 @@
 
 use std::io::Write;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use mio::net::TcpListener;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 use socket2::{Domain, Protocol, Socket, Type};
 use tickyard_protocol::fields::Fields;
@@ -27,6 +28,7 @@ use crate::bridge::{COMMAND_LISTS_MAX, RoomId};
 use crate::config::Config;
 use crate::descriptors;
 use crate::error::Error;
+use crate::flight::files::Files;
 use crate::game::Game;
 use crate::metrics::{Metrics, ReloadResult};
 use crate::net::tls::Identity;
@@ -36,6 +38,7 @@ use crate::session::origins::Origins;
 use crate::session::site::{Place, Site};
 use crate::sim::{AnyRoom, Room, RoomConfig};
 use crate::ticker::{self, Ticker};
+use crate::watchdog::Watchdog;
 
 /// A server that listens, but does not serve yet.
 ///
@@ -53,6 +56,7 @@ pub struct Server {
     listener: Socket,
     address: SocketAddr,
     tls: Option<Identity>,
+    files: Option<Files>,
     places: Vec<Place>,
     rooms: Vec<Box<dyn AnyRoom>>,
 }
@@ -65,21 +69,24 @@ pub struct Running {
     entrances: Vec<Entrance>,
     io_threads: Vec<JoinHandle<()>>,
     ticker: Option<Ticker>,
+    watchdog: Option<Watchdog>,
 }
 
 impl Server {
-    /// Takes the address that the configuration names; from now on it is this server's. Reads the certificate, if there is to be TLS.
+    /// Takes the address that the configuration names; from now on it is this server's. Reads the certificate, if there is to be TLS, and
+    /// makes sure that flight records can be written, if they are to be.
     pub fn bind(config: Config) -> Result<Server, Error> {
         config.check()?;
         let tls = match (&config.tls_cert, &config.tls_key) {
             (Some(certificate), Some(key)) => Some(Identity::load(certificate, key)?),
             _ => None,
         };
+        let files = config.flight_dir.as_deref().map(Files::open).transpose()?;
         let not_listening = |source| Error::Listen { flag: "--listen", address: config.listen, source };
         let listener = listen(config.listen).map_err(not_listening)?;
         let address = listener.local_addr().map_err(not_listening)?;
         let address = address.as_socket().unwrap_or(config.listen);
-        Ok(Server { config, listener, address, tls, places: Vec::new(), rooms: Vec::new() })
+        Ok(Server { config, listener, address, tls, files, places: Vec::new(), rooms: Vec::new() })
     }
 
     /// Where it listens, with the real port.
@@ -124,7 +131,8 @@ impl Server {
         self
     }
 
-    /// Serves until SIGINT or SIGTERM, having printed where. A second signal ends the process at once. SIGHUP reads the certificate again.
+    /// Serves until SIGINT or SIGTERM, having printed where. A second signal ends the process at once. SIGHUP reads the certificate again,
+    /// SIGUSR1 writes a flight record.
     pub fn run(self) -> Result<(), Error> {
         let signals = |source| Error::System { doing: "listen for signals", source };
         let stopping = Arc::new(AtomicBool::new(false));
@@ -132,7 +140,7 @@ impl Server {
             signal_hook::flag::register_conditional_shutdown(signal, 1, Arc::clone(&stopping))
                 .map_err(signals)?;
         }
-        let mut waiting = Signals::new([SIGHUP, SIGINT, SIGTERM]).map_err(signals)?;
+        let mut waiting = Signals::new([SIGHUP, SIGINT, SIGTERM, SIGUSR1]).map_err(signals)?;
         let (signalled, signal) = crossbeam_channel::bounded(1);
         let wait = move || {
             waiting.forever().try_for_each(|signal| signalled.send(signal)).unwrap_or_default();
@@ -146,6 +154,7 @@ impl Server {
         let ended = loop {
             match signal.recv_timeout(HEALTH_PERIOD) {
                 Ok(SIGHUP) => running.reload_tls_and_log(),
+                Ok(SIGUSR1) => running.shared.flight.write_and_log("SIGUSR1"),
                 Ok(_) => break Ok(()),
                 Err(_) => {}
             }
@@ -161,7 +170,7 @@ impl Server {
 
     /// Serves on threads of its own from now on.
     pub fn start(self) -> Result<Running, Error> {
-        let Server { config, listener, address, tls, places, rooms } = self;
+        let Server { config, listener, address, tls, files, places, rooms } = self;
         let system = |doing| move |source| Error::System { doing, source };
         let reserved = descriptors::reserved(config.io_threads, config.admin.is_some());
         if let Some(warning) = descriptors::shortage(descriptors::raise(), reserved, config.connections_max) {
@@ -170,10 +179,10 @@ impl Server {
         for warning in config.warnings() {
             tracing::warn!("{warning}");
         }
-        let shared = Arc::new(Shared::new(&config, site(&config, address, places), tls));
+        let shared = Arc::new(Shared::new(&config, site(&config, address, places), tls, files));
         let metrics = Arc::clone(&shared.metrics);
         shared.tls.iter().for_each(|tls| note_expiry(tls, &metrics));
-        let admin = config.admin.map(|address| Admin::start(address, Arc::clone(&metrics))).transpose()?;
+        let admin = config.admin.map(|address| Admin::start(address, &shared.flight)).transpose()?;
 
         let (commands, drained) = crossbeam_channel::bounded(COMMAND_LISTS_MAX);
         let mut threads = Vec::new();
@@ -188,15 +197,17 @@ impl Server {
         threads[0].listen(listener, entrances.clone()).map_err(system("watch the listening socket"))?;
 
         let outputs = entrances.iter().map(output).collect();
-        let (origin, io_threads) = (shared.origin, Vec::new());
+        let (flight, io_threads) = (Arc::clone(&shared.flight), Vec::new());
         // From here on an early return drops it, and so ends the threads that have started.
-        let mut running = Running { address, admin, shared, entrances, io_threads, ticker: None };
-        let ticker = Ticker::spawn(rooms, drained, outputs, metrics, origin);
+        let mut running =
+            Running { address, admin, shared, entrances, io_threads, ticker: None, watchdog: None };
+        let ticker = Ticker::spawn(rooms, drained, outputs, &flight);
         running.ticker = Some(ticker.map_err(system("start the simulation thread"))?);
         for (index, thread) in threads.into_iter().enumerate() {
             let spawned = thread::Builder::new().name(format!("io-{index}")).spawn(|| thread.run());
             running.io_threads.push(spawned.map_err(system("start an io thread"))?);
         }
+        running.watchdog = Some(Watchdog::start(flight).map_err(system("start the watchdog"))?);
         tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "serving");
         Ok(running)
     }
@@ -249,12 +260,19 @@ impl Running {
         (failed > 0 && failed == self.shared.site.places.len()).then_some("every room's game has failed")
     }
 
+    /// Writes into `--flight-dir` what all threads did in the last half minute; `reason` stands in the record.
+    pub fn write_flight(&self, reason: &str) -> Result<PathBuf, Error> {
+        self.shared.flight.write(reason)
+    }
+
     /// Closes every connection with 1001 and waits until all threads have ended.
     pub fn stop(self) {}
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
+        // Threads that end are not silent.
+        self.watchdog = None;
         self.shared.stop.store(true, Ordering::Release);
         for entrance in &self.entrances {
             let _ = entrance.waker.wake();

@@ -3,28 +3,28 @@
 //! The thread is woken by the clock alone: commands wait for the tick, which would not make use of them earlier. It
 //! never waits for anybody: a batch that an io thread's channel does not take is given up, and the room says again what
 //! that thread must not miss. A flood of commands holds up a tick by one channel's worth at most.
-#![allow(clippy::disallowed_types)] // A shell: here a clock turns into `Time`.
-
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread::{self, JoinHandle};
-use std::time::Instant;
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError};
 
-use crate::bridge::{Batch, COMMAND_LISTS_MAX, Command, SharedBatch};
-use crate::metrics::{ChatResult, Metrics, SegmentKind};
+use crate::bridge::{Batch, COMMAND_LISTS_MAX, CommandList, Delivery};
+use crate::flight::{Flight, Overrun, Stopwatch};
+use crate::metrics::{ChatResult, Metrics, Queue, Role, SegmentKind};
 use crate::sim::clock::Due;
 use crate::sim::{AnyRoom, Clock, RoomCounts};
+use crate::stage::{Stage, Stages};
 use crate::time::Time;
 
 /// The way to an io thread.
 pub struct Output {
     /// Takes batches; bounded.
-    pub sender: Sender<SharedBatch>,
+    pub sender: Sender<Delivery>,
     /// Wakes the thread, after a batch was put there.
     pub wake: Box<dyn Fn() + Send>,
 }
@@ -39,20 +39,19 @@ pub struct Ticker {
 impl Ticker {
     /// Starts the thread. Rooms are numbered from 0; their first ticks come within two periods from now.
     ///
-    /// `origin` is [`Time::ZERO`], and must be the same for all threads.
+    /// `flight` knows the time and what is counted; it must be the same for all threads.
     ///
     /// # Panics
     /// If the rooms are not numbered 0, 1, 2 …
     pub fn spawn(
         rooms: Vec<Box<dyn AnyRoom>>,
-        commands: Receiver<Vec<Command>>,
+        commands: Receiver<CommandList>,
         outputs: Vec<Output>,
-        metrics: Arc<Metrics>,
-        origin: Instant,
+        flight: &Arc<Flight>,
     ) -> io::Result<Ticker> {
         assert!(rooms.iter().enumerate().all(|(at, room)| room.id().0 as usize == at), "rooms count from 0");
         let stop = Arc::new(AtomicBool::new(false));
-        let mut shell = Shell::new(rooms, commands, outputs, metrics, origin);
+        let mut shell = Shell::new(rooms, commands, outputs, flight);
         let stopped = Arc::clone(&stop);
         let thread = thread::Builder::new().name("ticker".into()).spawn(move || shell.run(&stopped))?;
         Ok(Ticker { thread, stop })
@@ -76,10 +75,11 @@ struct Shell {
     rooms: Vec<TimedRoom>,
     /// When each room is due, soonest first.
     agenda: BinaryHeap<Reverse<(Time, usize)>>,
-    commands: Receiver<Vec<Command>>,
+    commands: Receiver<CommandList>,
     outputs: Vec<Output>,
     metrics: Arc<Metrics>,
-    origin: Instant,
+    flight: Arc<Flight>,
+    watch: Stopwatch,
 }
 
 struct TimedRoom {
@@ -92,14 +92,15 @@ struct TimedRoom {
 impl Shell {
     fn new(
         rooms: Vec<Box<dyn AnyRoom>>,
-        commands: Receiver<Vec<Command>>,
+        commands: Receiver<CommandList>,
         outputs: Vec<Output>,
-        metrics: Arc<Metrics>,
-        origin: Instant,
+        flight: &Arc<Flight>,
     ) -> Shell {
-        let mut shell =
-            Shell { rooms: Vec::new(), agenda: BinaryHeap::new(), commands, outputs, metrics, origin };
-        let now = shell.now();
+        let watch = flight.stopwatch("ticker".to_owned(), Role::Simulation);
+        let (metrics, flight) = (Arc::clone(flight.metrics()), Arc::clone(flight));
+        let (timed, agenda) = (Vec::new(), BinaryHeap::new());
+        let mut shell = Shell { rooms: timed, agenda, commands, outputs, metrics, flight, watch };
+        let now = shell.flight.now();
         for (at, room) in rooms.into_iter().enumerate() {
             let clock = Clock::in_phase(now, room.tick_rate(), at as u32);
             shell.agenda.push(Reverse((clock.next_due(), at)));
@@ -111,11 +112,13 @@ impl Shell {
     fn run(&mut self, stop: &AtomicBool) {
         while !stop.load(Relaxed) {
             let Some(&Reverse((due, at))) = self.agenda.peek() else {
+                self.watch.wait(None);
                 thread::park();
                 continue;
             };
-            let now = self.now();
+            let now = self.flight.now();
             if now < due {
+                self.watch.wait(Some(due));
                 thread::park_timeout(due.since(now));
                 continue;
             }
@@ -131,7 +134,10 @@ impl Shell {
 
     /// Hands each waiting command to its room; what comes in meanwhile waits for the next time.
     fn drain(&mut self) {
-        for commands in self.commands.try_iter().take(COMMAND_LISTS_MAX) {
+        let now = self.watch.now();
+        for CommandList { read, commands } in self.commands.try_iter().take(COMMAND_LISTS_MAX) {
+            let age = now.since(read);
+            self.metrics.queue_age.observe_each(Queue::Commands, age, commands.len() as u64);
             for command in commands {
                 match self.rooms.get_mut(command.room.0 as usize) {
                     Some(timed) => timed.room.command(command),
@@ -142,16 +148,22 @@ impl Shell {
     }
 
     fn step(&mut self, at: usize, due: Due) {
-        let started = self.now();
+        let id = self.rooms[at].room.id();
+        self.watch.enter_room(Stage::Drain, id);
+        let started = self.watch.now();
         self.drain();
         let TimedRoom { room, players, .. } = &mut self.rooms[at];
-        let batch = room.step(due.ticks, due.at);
+        let batch = room.step(due.ticks, due.at, &mut self.watch);
+        self.watch.enter(Stage::HandOut);
+        let handed_out = self.watch.now();
         for (thread, output) in self.outputs.iter().enumerate() {
             let thread = thread as u16;
             if !concerns(&batch, thread) {
                 continue;
             }
-            if let Err(TrySendError::Full(_)) = output.sender.try_send(Arc::clone(&batch)) {
+            if let Err(TrySendError::Full(_)) =
+                output.sender.try_send(Delivery { handed_out, batch: Arc::clone(&batch) })
+            {
                 room.undelivered(thread);
                 self.metrics.batches_undelivered.inc();
             }
@@ -171,11 +183,13 @@ impl Shell {
             metrics.rooms_failed.inc();
         }
         count(metrics, &counts);
-        metrics.tick_duration.observe(self.now().since(started));
-    }
-
-    fn now(&self) -> Time {
-        Time::ZERO + self.origin.elapsed()
+        let period = Duration::from_secs(1) / room.tick_rate() as u32;
+        self.watch.rest();
+        let took = self.watch.now().since(started);
+        metrics.tick_duration.observe(took);
+        if due.skipped > 0 || took > period * due.ticks {
+            self.flight.overran(Overrun { room: id, took, skipped: due.skipped });
+        }
     }
 }
 
@@ -204,14 +218,18 @@ fn count(metrics: &Metrics, counts: &RoomCounts) {
 
 #[cfg(test)]
 mod tests {
+    // A shell: it runs on the clock.
+    #![allow(clippy::disallowed_types)]
+
     use super::*;
-    use std::time::Duration;
+
+    use std::time::Instant;
 
     use crossbeam_channel::{bounded, unbounded};
     use tickyard_protocol::fields::{Field, Fields, Kind, Kinds};
     use tickyard_protocol::types::{PlayerId, Tick};
 
-    use crate::bridge::{Ask, ConnId, Join, Leave, RoomId};
+    use crate::bridge::{Ask, Command, ConnId, Join, Leave, RoomId, SharedBatch};
     use crate::game::{Game, Joining, Refusal, World};
     use crate::sim::clock::CATCH_UP_MAX;
     use crate::sim::{Room, RoomConfig};
@@ -272,8 +290,8 @@ mod tests {
     /// A ticker with one room at 60 Hz and as many io threads as there are channels.
     struct Rig {
         ticker: Ticker,
-        commands: Sender<Vec<Command>>,
-        batches: Vec<Receiver<SharedBatch>>,
+        commands: Sender<CommandList>,
+        batches: Vec<Receiver<Delivery>>,
         wakes: Receiver<usize>,
         metrics: Arc<Metrics>,
         /// Keeps the stall waiting.
@@ -297,18 +315,24 @@ mod tests {
                 batches.push(receiver);
             }
             let metrics = Arc::new(Metrics::new());
-            let ticker =
-                Ticker::spawn(vec![room], drained, outputs, Arc::clone(&metrics), Instant::now()).unwrap();
+            let flight = Flight::new(Instant::now(), Arc::clone(&metrics), Box::new(|_| None), None);
+            let flight = Arc::new(flight);
+            let ticker = Ticker::spawn(vec![room], drained, outputs, &flight).unwrap();
             Rig { ticker, commands, batches, wakes, metrics, _hold }
         }
 
         fn join(&self, conn: ConnId) {
             let ask = Ask::Join(Box::new(Join { name: "Ada".into(), options: vec![] }));
-            self.commands.send(vec![Command { room: RoomId(0), conn, ask }]).unwrap();
+            self.send(Command { room: RoomId(0), conn, ask });
+        }
+
+        fn send(&self, command: Command) {
+            self.commands.send(CommandList { commands: vec![command], ..CommandList::default() }).unwrap();
         }
 
         fn batch(&self, thread: usize) -> SharedBatch {
-            self.batches[thread].recv_timeout(Duration::from_secs(10)).expect("a batch comes every tick")
+            let delivery = self.batches[thread].recv_timeout(Duration::from_secs(10));
+            delivery.expect("a batch comes every tick").batch
         }
 
         fn wake(&self) -> usize {
@@ -326,7 +350,7 @@ mod tests {
         rig.join(conn(1, 0));
         let first = rig.batch(1);
         assert_eq!(first.joined[0].conn, conn(1, 0));
-        rig.commands.send(vec![Command { room: RoomId(9), conn: conn(0, 0), ask: Ask::Ack(0) }]).unwrap();
+        rig.send(Command { room: RoomId(9), conn: conn(0, 0), ask: Ask::Ack(0) });
         let (mut last, mut heard) = (first, 1);
         while rig.metrics.commands_stale.get() == 0 || heard < 4 {
             (last, heard) = (rig.batch(1), heard + 1);
@@ -385,7 +409,7 @@ mod tests {
         let flood: Vec<_> =
             (0..100).map(|_| Command { room: RoomId(0), conn: conn(0, 7), ask: Ask::Ack(0) }).collect();
         while rig.batches[0].is_empty() || rig.batch(0).tick().since(first) < 20 {
-            let _ = rig.commands.try_send(flood.clone());
+            let _ = rig.commands.try_send(CommandList { commands: flood.clone(), ..CommandList::default() });
         }
         rig.ticker.stop();
         assert!(rig.metrics.commands_stale.get() > 1000);

@@ -1,13 +1,22 @@
 //! In steady state nothing is allocated per tick, player or message: memory is kept and used again.
 
+// Measuring is looking at the clock.
+#![allow(clippy::disallowed_types)]
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
 use tickyard::addresses::Peer;
 use tickyard::bridge::{Ask, Command, ConnId, Join, RoomId};
+use tickyard::flight::Flight;
 use tickyard::game::Random;
 use tickyard::game::arena::Arena;
+use tickyard::metrics::{Metrics, Role};
 use tickyard::net::fanout::{Hearing, History, Missing, compose};
 use tickyard::session::site::{Place, Site};
 use tickyard::session::{Pulse, Session, Turn};
 use tickyard::sim::{AnyRoom, Room, RoomConfig};
+use tickyard::stage::{Stage, Stages};
 use tickyard::time::Time;
 use tickyard::websocket::frame::{Opcode, write_frame};
 use tickyard_protocol::fields::Field;
@@ -61,7 +70,7 @@ impl Arcade {
             let input = Input { seq: Seq(self.seq), ack: 0, render_tick: 0, row };
             self.room.command(command(slot, Ask::Input(input)));
         }
-        self.history.push(self.room.step(1, Time::ZERO));
+        self.history.push(self.room.step(1, Time::ZERO, &mut ()));
     }
 
     fn tell_all(&mut self) {
@@ -131,6 +140,24 @@ fn an_input_on_its_way_to_the_simulation_allocates_nothing() {
         allocations += counted.count_total * u64::from(seq > 1);
     }
     assert_eq!(allocations, 0);
+}
+
+#[test]
+fn what_a_thread_does_is_measured_and_recorded_without_an_allocation() {
+    let flight = Flight::new(Instant::now(), Arc::new(Metrics::new()), Box::new(|_| None), None);
+    let mut watch = Arc::new(flight).stopwatch("ticker".into(), Role::Simulation);
+    let mut step = || {
+        watch.enter_room(Stage::Drain, ROOM);
+        watch.enter(Stage::Game);
+        // Long enough to be recorded.
+        while watch.instant().elapsed() < Duration::from_micros(20) {}
+        watch.rest();
+        watch.wait(None);
+    };
+    // More than a thread's record holds.
+    (0..17_000).for_each(|_| step());
+
+    assert_eq!(allocation_counter::measure(|| (0..TICKS).for_each(|_| step())).count_total, 0);
 }
 
 fn upgrade() -> Vec<u8> {

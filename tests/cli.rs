@@ -7,7 +7,7 @@
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -132,33 +132,103 @@ fn without_ports(text: &str) -> String {
     out
 }
 
-#[test]
-fn the_log_says_who_was_refused_and_why_and_warns_once_a_minute() {
-    let log = directory("log").join("log.txt");
-    let args = ["--log=tickyard=debug", "--limit-loopback", "--max-connections-per-address=1"];
-    let running = Running::start_with(serve("log", &args), File::create(&log).unwrap().into());
-    let banner = running.banner();
-    let port = banner.split("ws://127.0.0.1:").nth(1).and_then(|rest| rest.split('/').next()).unwrap();
-    let port: u16 = port.parse().unwrap();
-    let heard = |bytes: &[u8]| {
-        let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        let _ = stream.write_all(bytes);
+/// A server whose log is read.
+struct Logging {
+    running: Running,
+    address: SocketAddr,
+    log: PathBuf,
+}
+
+impl Logging {
+    fn start(test: &str, args: &[&str]) -> Logging {
+        let log = directory(test).join("log.txt");
+        let mut command = serve(test, &["--log=tickyard=debug"]);
+        command.args(args);
+        let running = Running::start_with(command, File::create(&log).unwrap().into());
+        let banner = running.banner();
+        let address = banner.split("ws://").nth(1).and_then(|rest| rest.split('/').next()).unwrap();
+        Logging { address: address.parse().unwrap(), running, log }
+    }
+
+    /// What it says to these bytes, up to the end.
+    fn heard(&self, bytes: &[u8]) -> String {
+        let mut stream = self.say(bytes);
         let mut heard = Vec::new();
         let _ = stream.read_to_end(&mut heard);
         String::from_utf8(heard).unwrap()
-    };
-    let log_has = |part: &str, count: usize| {
+    }
+
+    fn say(&self, bytes: &[u8]) -> TcpStream {
+        let mut stream = TcpStream::connect(self.address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let _ = stream.write_all(bytes);
+        stream
+    }
+
+    fn log_has(&self, part: &str, count: usize) {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let text = std::fs::read_to_string(&log).unwrap();
+            let text = std::fs::read_to_string(&self.log).unwrap();
             if text.matches(part).count() == count {
                 return;
             }
             assert!(Instant::now() < deadline, "not {count} times {part:?} in\n{text}");
             std::thread::sleep(Duration::from_millis(5));
         }
+    }
+
+    /// Ends it, and returns all it has logged.
+    fn end(self) -> String {
+        self.running.end(Signal::TERM);
+        std::fs::read_to_string(&self.log).unwrap()
+    }
+}
+
+/// The request of a WebSocket, with further header lines.
+fn upgrade(lines: &str) -> String {
+    format!(
+        "GET /play HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{lines}\r\n"
+    )
+}
+
+#[test]
+fn a_trusted_proxy_that_names_no_client_is_warned_of_once_a_minute_and_goes_on() {
+    let args = ["--limit-loopback", "--max-connections-per-address=1", "--trusted-proxy=127.0.0.1"];
+    let server = Logging::start("proxy", &args);
+    let told = |bytes: &[u8]| {
+        let mut stream = server.say(bytes);
+        let mut status = [0; 12];
+        stream.read_exact(&mut status).unwrap();
+        (stream, String::from_utf8(status.to_vec()).unwrap())
     };
+    // As a health check does, and a proxy that is set up well.
+    assert!(server.heard(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").ends_with("ok\n"));
+    let named = upgrade("X-Forwarded-For: 192.0.2.1\r\n");
+    let behind = b"PROXY TCP4 192.0.2.2 192.0.2.9 56324 443\r\n";
+    let well = [told(named.as_bytes()), told(&[behind, upgrade("").as_bytes()].concat())];
+    assert!(well.iter().all(|(_, status)| status == "HTTP/1.1 101"));
+    server.log_has(" WARN ", 0);
+
+    let nameless = ["", "X-Forwarded-For: unknown\r\n", "X-Real-IP: 192.0.2.3\r\n"];
+    let nameless = nameless.map(|lines| told(upgrade(lines).as_bytes()));
+    assert!(nameless.iter().all(|(_, status)| status == "HTTP/1.1 101"), "they have no limit");
+    server.log_has(" WARN ", 1);
+    server.log_has("a trusted proxy and named no client: let it send X-Forwarded-For", 1);
+    drop((well, nameless));
+
+    let text = server.end();
+    let warned = text.lines().find(|line| line.contains(" WARN ")).unwrap();
+    assert!(warned.contains(" a WebSocket of 127.0.0.1:") && warned.contains("--trusted-proxy"), "{warned}");
+    assert_eq!(text.matches(" WARN ").count(), 1, "{text}");
+}
+
+#[test]
+fn the_log_says_who_was_refused_and_why_and_warns_once_a_minute() {
+    let args = ["--limit-loopback", "--max-connections-per-address=1"];
+    let server = Logging::start("log", &args);
+    let heard = |bytes: &[u8]| server.heard(bytes);
+    let log_has = |part: &str, count: usize| server.log_has(part, count);
     log_has("serving address=127.0.0.1:", 1);
     heard(b"\x1b[31mred\n");
     log_has(r#"a connection ended reason="not_http" peer=127.0.0.1:"#, 1);
@@ -168,23 +238,16 @@ fn the_log_says_who_was_refused_and_why_and_warns_once_a_minute() {
     for (at, origin) in
         ["https://game.example", "https://other.example", "https://x;reboot"].iter().enumerate()
     {
-        heard(
-            format!(
-                "GET /play HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-                 Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nOrigin: {origin}\r\n\r\n"
-            )
-            .as_bytes(),
-        );
+        heard(upgrade(&format!("Origin: {origin}\r\n")).as_bytes());
         // It has to be gone before the next one comes: there is one connection for all of us.
         log_has(r#"reason="forbidden_origin""#, at + 1);
     }
-    let resident = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    let resident = TcpStream::connect(server.address).unwrap();
     assert!(heard(b"").starts_with("HTTP/1.1 503 ") && heard(b"").starts_with("HTTP/1.1 503 "));
     log_has(r#"reason="address_limit" peer=127.0.0.1:"#, 2);
     drop(resident);
-    running.end(Signal::TERM);
 
-    let text = std::fs::read_to_string(&log).unwrap();
+    let text = server.end();
     let warnings: Vec<&str> = text.lines().filter(|line| line.contains(" WARN ")).collect();
     assert_eq!(warnings.len(), 2, "{warnings:#?}");
     assert!(
@@ -231,6 +294,7 @@ fn a_mistake_on_the_command_line_is_one_line_that_says_what_to_do() {
             &["serve", "--idle-timeout", "30"],
             &["serve", "--idle-timeout", "0s"],
             &["serve", "--allow-origin", "null"],
+            &["serve", "--flight-dir", "/dev/null/flights"],
             &["serve", "--log", "a=b=c"],
         ]
     ));
@@ -415,6 +479,33 @@ fn a_signal_to_read_again_ends_nothing() {
 }
 
 #[test]
+fn a_signal_has_a_flight_record_written_and_ends_nothing() {
+    let (flights, log) = (directory("flight").join("records"), directory("flight").join("log.txt"));
+    let _ = std::fs::remove_dir_all(&flights);
+    let command = serve("flight", &["--flight-dir=records"]);
+    let server = Running::start_with(command, File::create(&log).unwrap().into());
+    server.banner();
+    server.signal(Signal::USR1);
+    let deadline = Instant::now() + PATIENCE;
+    let said = loop {
+        let text = std::fs::read_to_string(&log).unwrap();
+        if let Some(line) = text.lines().find(|line| line.contains("a flight record is in ")) {
+            break line.to_owned();
+        }
+        assert!(Instant::now() < deadline, "{text}");
+        std::thread::sleep(Duration::from_millis(5));
+    };
+    let record = std::fs::read_dir(&flights).unwrap().next().unwrap().unwrap().file_name();
+    assert!(said.contains(&format!("records/{}: SIGUSR1", record.display())), "{said} {record:?}");
+    assert_eq!(server.end(Signal::TERM).code(), Some(0));
+
+    let server = Running::start(serve("flight", &[]));
+    server.banner();
+    server.signal(Signal::USR1);
+    assert_eq!(server.end(Signal::TERM).code(), Some(0), "without a directory");
+}
+
+#[test]
 fn a_signal_to_end_is_not_a_failure() {
     for signal in [Signal::TERM, Signal::INT] {
         let server = Running::start(serve("signal", &[]));
@@ -432,11 +523,7 @@ fn a_second_signal_ends_it_at_once_and_others_do_nothing() {
     // It upgrades, and will not answer a close, so that the end takes its time.
     let mut stubborn = TcpStream::connect(address).unwrap();
     stubborn.set_read_timeout(Some(PATIENCE)).unwrap();
-    let request = format!(
-        "GET /play HTTP/1.1\r\nHost: {address}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
-    );
-    stubborn.write_all(request.as_bytes()).unwrap();
+    stubborn.write_all(upgrade("").as_bytes()).unwrap();
     let mut heard = Vec::new();
     let mut hear = |end: &[u8]| {
         let mut byte = [0];

@@ -168,6 +168,82 @@ fn a_message_that_inflates_to_the_limit_passes_and_one_byte_more_does_not() {
 }
 
 #[test]
+fn a_message_at_the_limit_passes_however_little_it_compresses_and_one_byte_more_does_not() {
+    // Over 65,535 bytes stored blocks are several.
+    let limits = [LIMITS, Limits { message_bytes_max: 300_000, ..LIMITS }];
+    for (limits, params) in limits.into_iter().flat_map(|limits| [FRESH, TAKEOVER].map(|it| (limits, it))) {
+        let max = limits.message_bytes_max;
+        let fits = vec![0xf7; max];
+        let spills = vec![0xf7; max + 1];
+        for blocks in [(|it| stored(it, 65_535)) as Blocks, |it| stored(it, 127), fixed] {
+            let mut socket = WebSocket::new(Role::Server, limits).with_deflate(Some(agreement(params)));
+            let end = |payload: Vec<u8>| [&payload[..], &[0]].concat();
+            let whole = end(blocks(&fits));
+            assert!(whole.len() > max, "it does not compress");
+            let halves = [whole[..max].to_vec(), whole[max..].to_vec()];
+            for fragments in [vec![whole], halves.into(), flushed(&fits, blocks, limits.fragments_max)] {
+                assert!(hear(&mut socket, &[&fragmented(&fragments)]) == [Heard::Message(fits.clone())]);
+            }
+            for fragments in [vec![end(blocks(&spills))], flushed(&spills, blocks, limits.fragments_max)] {
+                let mut socket = socket.clone();
+                let heard = hear(&mut socket, &[&fragmented(&fragments)]);
+                assert!(heard == [Heard::Failed(ReadError::TooLong)]);
+            }
+        }
+    }
+}
+
+/// A message, or a part of it, as blocks.
+type Blocks = fn(&[u8]) -> Vec<u8>;
+
+/// As fragments that are compressed each by itself and end with an empty block, of which the last four bytes are left out.
+fn flushed(message: &[u8], blocks: Blocks, fragments: u32) -> Vec<Vec<u8>> {
+    let parts = message.chunks(message.len().div_ceil(fragments as usize));
+    let mut parts: Vec<_> = parts.map(|part| [&blocks(part)[..], &[0, 0, 0, 0xff, 0xff]].concat()).collect();
+    if let Some(last) = parts.last_mut() {
+        last.truncate(last.len() - 4);
+    }
+    parts
+}
+
+/// RFC 1951, 3.2.4: blocks of so many bytes at most that are no shorter than what they say.
+fn stored(message: &[u8], block_bytes: usize) -> Vec<u8> {
+    let blocks = message.chunks(block_bytes).map(|block| {
+        let len = block.len() as u16;
+        [&[0][..], &len.to_le_bytes(), &(!len).to_le_bytes(), block].concat()
+    });
+    blocks.collect::<Vec<_>>().concat()
+}
+
+/// RFC 1951, 3.2.6: bytes from 144 on in the fixed code, in blocks of 255 as zlib's smallest buffers make them, and an empty stored
+/// block that ends with its byte.
+fn fixed(message: &[u8]) -> Vec<u8> {
+    let mut bits = Vec::new();
+    for block in message.chunks(255) {
+        // Not the final block, of type 1, and at the end 7 zeros.
+        bits.extend([false, true, false]);
+        for byte in block {
+            let code = 0b1_1001_0000 + u16::from(byte - 144);
+            bits.extend((0..9).rev().map(|bit| code >> bit & 1 == 1));
+        }
+        bits.extend([false; 7]);
+    }
+    bits.extend([false; 3]);
+    let bytes =
+        bits.chunks(8).map(|bits| bits.iter().rev().fold(0_u8, |byte, &bit| byte << 1 | u8::from(bit)));
+    bytes.chain([0, 0, 0xff, 0xff]).collect()
+}
+
+/// A compressed binary message whose payload comes in these parts.
+fn fragmented(parts: &[Vec<u8>]) -> Vec<u8> {
+    let frames = parts.iter().enumerate().map(|(at, part)| {
+        let opcode = if at == 0 { Opcode::Binary } else { Opcode::Continuation };
+        frame(at + 1 == parts.len(), at == 0, opcode, part)
+    });
+    frames.collect::<Vec<_>>().concat()
+}
+
+#[test]
 fn a_bomb_takes_no_more_memory_than_the_largest_message() {
     let bomb = frame(true, true, Opcode::Binary, &compressed(&mut client_writer(FRESH), &[0; 1024 * 1024]));
     assert!(bomb.len() < 11 * 1024, "it is small: {}", bomb.len());

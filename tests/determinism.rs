@@ -98,7 +98,7 @@ fn play(
         for (number, ask) in &step.asks {
             room.command(Command { room: RoomId(0), conn: conn(*number), ask: ask.clone() });
         }
-        let batch = room.step(step.ticks, Time::from_micros(at as u64 * 50_000));
+        let batch = room.step(step.ticks, Time::from_micros(at as u64 * 50_000), &mut ());
         trace.removed += batch.removed.len();
         trace.add(at, &batch, room.hash());
         after(at, &mut room);
@@ -170,7 +170,7 @@ fn another_seed_is_another_game() {
         for (number, ask) in &journal[0].asks {
             room.command(Command { room: RoomId(0), conn: one_thread(*number), ask: ask.clone() });
         }
-        room.step(1, Time::ZERO);
+        room.step(1, Time::ZERO, &mut ());
         room.hash()
     };
     assert_ne!(hashes(1), hashes(2));

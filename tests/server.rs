@@ -14,6 +14,8 @@ mod bounds;
 #[path = "server/closing.rs"]
 mod closing;
 mod common;
+#[path = "server/flight.rs"]
+mod flight;
 #[path = "server/getting_in.rs"]
 mod getting_in;
 #[path = "server/heartbeat.rs"]
@@ -22,6 +24,9 @@ mod heartbeat;
 mod lagging;
 #[path = "server/playing.rs"]
 mod playing;
+#[cfg(feature = "tls")]
+#[path = "server/reloading.rs"]
+mod reloading;
 #[path = "server/repairing.rs"]
 mod repairing;
 #[path = "server/serving.rs"]

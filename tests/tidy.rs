@@ -36,6 +36,7 @@ const CORES: &[&str] = &[
     "src/game/",
     "src/sim/",
     "src/http/",
+    "src/stage.rs",
     "src/time.rs",
     "src/addresses.rs",
     "src/proxy_header.rs",

@@ -3,7 +3,7 @@
  *
  * It uses nothing but the client under /sdk/, as a game of your own would. This file gets in and stays in; `steering`
  * sends where to go, `scene` shows what there is (`paint` and `map` are its brushes), `panels` are around it.
- * `?name=` says what you are called, `?server=` plays on another one.
+ * `?name=` says what you are called.
  */
 import { Client, mayReconnect, RefusedError } from "/sdk/index.js";
 import { follow, hideBanner, lamp, note, say, showBanner } from "./panels.js";
@@ -11,7 +11,7 @@ import { show } from "./scene.js";
 import { steersman } from "./steering.js";
 
 const params = new URLSearchParams(location.search);
-const client = new Client(params.get("server") ?? location);
+const client = new Client(location);
 
 async function play() {
   for (let failures = 0; ; failures++) {

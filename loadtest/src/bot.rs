@@ -5,6 +5,7 @@
 //! ```
 //! What was measured and what was wrong goes to the [`Tally`]. A bot never looks at a clock or at another bot.
 
+use crate::behaviour::Way;
 use crate::frames::Frames;
 use crate::measure::Tally;
 use crate::player::Player;
@@ -50,6 +51,21 @@ pub struct Settings {
     pub deflate: bool,
 }
 
+/// Which bot it is, and what is its own.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Part {
+    /// Its number in the run.
+    pub number: u32,
+    /// How many bots had this number before.
+    pub life: u32,
+    /// How it plays.
+    pub way: Way,
+    /// Whether it keeps a world.
+    pub checked: bool,
+    /// Came to compare; a room that is full may turn it away.
+    pub guest: bool,
+}
+
 /// One bot.
 pub struct Bot {
     websocket: WebSocket,
@@ -59,10 +75,7 @@ pub struct Bot {
 /// All of a bot but its frames.
 struct Talk {
     settings: Rc<Settings>,
-    number: u32,
-    checked: bool,
-    /// Came to compare; a room that is full may turn it away.
-    guest: bool,
+    part: Part,
     random: Random,
     /// When its connect was due.
     connect_at: Time,
@@ -90,15 +103,13 @@ enum Stage {
 }
 
 impl Bot {
-    /// A bot whose connect is due at `connect_at`. Only a `checked` one keeps a world.
-    pub fn new(settings: &Rc<Settings>, number: u32, checked: bool, guest: bool, connect_at: Time) -> Self {
-        let mut random = Random::new(settings.seed, u64::from(number));
-        let spread = Duration::from_millis(random.below(INPUT_EVERY.as_millis() as u64));
-        let slot_at = Time::from_micros(connect_at.as_micros() / 1000 * 1000) + spread;
+    /// A bot whose connect is due at `connect_at`.
+    pub fn new(settings: &Rc<Settings>, part: Part, connect_at: Time) -> Self {
+        let random = Random::new(settings.seed, part.stream());
+        let slot_at = first_slot(part.number, connect_at);
         let settings = Rc::clone(settings);
         let stage = Stage::Connecting;
-        let talk =
-            Talk { settings, number, checked, guest, random, connect_at, slot_at, due: slot_at, stage };
+        let talk = Talk { settings, part, random, connect_at, slot_at, due: slot_at, stage };
         Bot { websocket: WebSocket::new(Role::Client, LIMITS), talk }
     }
 
@@ -119,7 +130,7 @@ impl Bot {
     }
 
     /// The socket has ended: in order, or with `error`.
-    pub fn handle_end(&mut self, error: Option<String>, tally: &mut Tally) {
+    pub fn handle_end(&mut self, now: Time, error: Option<String>, tally: &mut Tally) {
         let what = error.unwrap_or_else(|| "the server ended the connection".to_string());
         match self.talk.stage {
             Stage::Ended | Stage::Closing { .. } => {}
@@ -128,7 +139,7 @@ impl Bot {
             Stage::Joining => tally.errors.add(format!("hello: {what}")),
             Stage::Playing(_) => tally.errors.add(format!("playing: {what} without a close frame")),
         }
-        self.talk.stage = Stage::Ended;
+        self.talk.turn_to(Stage::Ended, now, tally);
     }
 
     /// When to call [`Bot::handle_timeout`].
@@ -157,18 +168,13 @@ impl Bot {
 
     /// Says good-bye.
     pub fn leave(&mut self, now: Time, out: &mut Frames, tally: &mut Tally) {
-        match std::mem::replace(&mut self.talk.stage, Stage::Ended) {
-            Stage::Playing(mut player) => {
-                player.end(now, tally);
+        match self.talk.stage {
+            Stage::Playing(_) | Stage::Joining => {
                 out.close(CloseCode::NORMAL, "");
-                self.talk.stage = Stage::Closing { since: now, said: true };
+                self.talk.turn_to(Stage::Closing { since: now, said: true }, now, tally);
             }
-            Stage::Joining => {
-                out.close(CloseCode::NORMAL, "");
-                self.talk.stage = Stage::Closing { since: now, said: true };
-            }
-            stage @ Stage::Closing { .. } => self.talk.stage = stage,
-            Stage::Connecting | Stage::Opening { .. } | Stage::Ended => {}
+            Stage::Closing { .. } => {}
+            Stage::Connecting | Stage::Opening { .. } | Stage::Ended => self.talk.stage = Stage::Ended,
         }
     }
 
@@ -192,14 +198,21 @@ impl Bot {
         matches!(self.talk.stage, Stage::Ended)
     }
 
-    /// Its number.
-    pub fn number(&self) -> u32 {
-        self.talk.number
+    /// Which one it is.
+    pub fn part(&self) -> &Part {
+        &self.talk.part
     }
 
-    /// Whether it keeps a world.
-    pub fn is_checked(&self) -> bool {
-        self.talk.checked
+    /// How many bytes it wants to read now. Who reads less than comes is to be asked again after each timeout.
+    pub fn appetite(&self) -> usize {
+        self.player().map_or(usize::MAX, Player::appetite)
+    }
+
+    /// So many bytes were read for it.
+    pub fn took(&mut self, bytes: usize) {
+        if let Some(player) = self.player_mut().filter(|_| bytes > 0) {
+            player.took(bytes);
+        }
     }
 
     fn read_response(&mut self, now: Time, bytes: &[u8], out: &mut Frames, tally: &mut Tally) {
@@ -241,7 +254,21 @@ impl Bot {
 /// The frames behind the response, and what was agreed on about compression.
 type Opened = (Vec<u8>, Option<Agreement>);
 
+impl Part {
+    /// Where its random numbers come from.
+    fn stream(&self) -> u64 {
+        u64::from(self.number) | u64::from(self.life) << 33
+    }
+}
+
 impl Talk {
+    /// Goes on to closing or the end.
+    fn turn_to(&mut self, stage: Stage, now: Time, tally: &mut Tally) {
+        if let Stage::Playing(mut player) = std::mem::replace(&mut self.stage, stage) {
+            player.end(now, tally);
+        }
+    }
+
     /// Takes a part of the response. `Some`: what it opened, or why nothing.
     fn open(&mut self, bytes: &[u8]) -> Option<Result<Opened, String>> {
         let Stage::Opening { key, head, scan } = &mut self.stage else { return None };
@@ -281,7 +308,7 @@ impl Talk {
             version: VERSION,
             build: "",
             seek: Seek::JoinOrCreate(&self.settings.game),
-            name: &format!("bot {}", self.number),
+            name: &format!("bot {}", self.part.number),
             options: &[],
             token: "",
             resume: &[],
@@ -308,7 +335,7 @@ impl Talk {
 
     fn handle_message(&mut self, now: Time, message: &[u8], tally: &mut Tally) -> Result<(), Malformed> {
         tally.traffic.messages_in += tally.is_open() as u64;
-        if let Some(recording) = tally.recording.as_mut().filter(|_| self.number == RECORDED_BOT) {
+        if let Some(recording) = tally.recording.as_mut().filter(|_| self.part.number == RECORDED_BOT) {
             recording.hear(message);
         }
         match &mut self.stage {
@@ -325,15 +352,18 @@ impl Talk {
         let failed = match decode_server_control(rest)? {
             ServerControl::Welcome(welcome) => {
                 tally.welcomed(self.connect_at, now, welcome.tick_rate);
-                let random = Random::new(self.settings.seed, u64::from(self.number) | 1 << 32);
-                let mut player = Player::new(self.number, welcome, self.checked, random, now);
-                if self.guest {
+                let Part { number, way, checked, guest, .. } = self.part;
+                let random = Random::new(self.settings.seed, self.part.stream() | 1 << 32);
+                let mut player = Player::new(number, way, welcome, checked, random, now);
+                if guest || tally.is_over() {
                     player.stop();
                 }
                 self.stage = Stage::Playing(Box::new(player));
                 return Ok(());
             }
-            ServerControl::Refused(refused) if self.guest && refused.code == RefusalCode::Full as u16 => {
+            ServerControl::Refused(refused)
+                if self.part.guest && refused.code == RefusalCode::Full as u16 =>
+            {
                 self.stage = Stage::Closing { since: now, said: false };
                 return Ok(());
             }
@@ -368,17 +398,17 @@ impl Talk {
             _ => tally.errors.add(format!("{}: {what}", self.stage_name())),
         }
         out.close(code, "");
-        self.stage = Stage::Closing { since: now, said: true };
+        self.turn_to(Stage::Closing { since: now, said: true }, now, tally);
     }
 
     /// The server broke a rule that leaves no way to go on.
     fn accuse(&mut self, now: Time, what: &str, code: CloseCode, out: &mut Frames, tally: &mut Tally) {
-        let number = self.number;
+        let number = self.part.number;
         tally.violations.add(|| format!("bot {number}: {what}"));
         // RFC 6455, 5.5.1: nothing is sent after a close frame, another one neither.
         if !matches!(self.stage, Stage::Closing { said: true, .. } | Stage::Ended) {
             out.close(code, "");
-            self.stage = Stage::Closing { since: now, said: true };
+            self.turn_to(Stage::Closing { since: now, said: true }, now, tally);
         }
     }
 
@@ -400,6 +430,15 @@ impl Talk {
             Stage::Closing { .. } | Stage::Ended => "closing",
         }
     }
+}
+
+/// Slots lie on a grid, and bots are spread evenly over its mesh, whenever they come: by the golden ratio, so that any row of numbers is.
+fn first_slot(number: u32, connect_at: Time) -> Time {
+    let every = INPUT_EVERY.as_millis() as u64;
+    let spread = u64::from(number) * 618_034 % 1_000_000 * every / 1_000_000;
+    let mesh = connect_at.as_micros() / 1000 / every * every;
+    let slot_at = Time::from_micros((mesh + spread) * 1000);
+    if slot_at < connect_at { slot_at + INPUT_EVERY } else { slot_at }
 }
 
 /// What is said where `--deflate` asks for it: the extension without a parameter.

@@ -2,13 +2,14 @@
 //!
 //! An [`Ear`] knows the header before, as of when each cell of the view is held, and the number of the last reliable
 //! message. That suffices to tell a gap from a silence, which is also how delivery is measured: see [`Heard::missed`].
-//! What is inside of the changes is for bots that keep a replica.
+//! What is inside of deltas and snapshots is for bots that keep a replica: all who see a cell are told the same bytes.
 
 use crate::measure::Violations;
 use tickyard_protocol::bytes::{Malformed, Reader, whole_varint};
-use tickyard_protocol::delta::{ReadDelta, SnapshotHead, read_entity, read_entity_head, view_sum};
+use tickyard_protocol::delta::{ReadDelta, SnapshotHead, read_entity_head, view_sum};
 use tickyard_protocol::fields::Shapes;
 use tickyard_protocol::repair::{Mismatch, RepairWhy};
+use tickyard_protocol::replica::Own;
 use tickyard_protocol::tick::{Blocks, Header, Reliable, SKIPPED, VIEW_COMPLETE, block};
 use tickyard_protocol::types::{CellId, Seq, Tick};
 
@@ -22,8 +23,8 @@ pub struct Ear {
     header: Option<Header>,
     /// The view, in the order in which the server told it.
     view: Vec<InView>,
-    /// The player's own entity had a velocity in the newest message.
-    moving: bool,
+    /// The player's own entity.
+    own: Option<Own>,
     reliable_heard: u32,
     mismatch: Option<Mismatch>,
     /// The newest message said the view.
@@ -87,7 +88,7 @@ impl Ear {
             shapes,
             header: None,
             view: Vec::new(),
-            moving: false,
+            own: None,
             reliable_heard: 0,
             mismatch: None,
             view_was_told: false,
@@ -103,7 +104,7 @@ impl Ear {
         self.check_header(header, sent, wrong);
         self.deltas.clear();
         self.snapshots.clear();
-        let was_moving = self.moving;
+        let was_moving = self.is_moving();
         let mut pass = Pass::new(header);
         for block in Blocks::new(reader.rest()) {
             let (kind, bytes) = block?;
@@ -131,7 +132,12 @@ impl Ear {
 
     /// Whether the player's own entity was moving in the newest message.
     pub fn is_moving(&self) -> bool {
-        self.moving
+        self.own.is_some_and(|own| self.shapes[own.kind].moves(&own.row))
+    }
+
+    /// The player's own entity, as it was told last.
+    pub fn own(&self) -> Option<&Own> {
+        self.own.as_ref()
     }
 
     /// The number of the last reliable message: what to acknowledge.
@@ -226,10 +232,7 @@ impl Ear {
     }
 
     fn hear_delta(&mut self, bytes: &[u8], pass: &mut Pass, wrong: &mut Violations) -> Result<(), Malformed> {
-        let mut delta = ReadDelta::read(bytes)?;
-        let (cell, base) = (delta.cell, delta.base);
-        delta.leaves(|_| Ok(()))?;
-        delta.enters(&self.shapes, |_| Ok(()))?;
+        let ReadDelta { cell, base, .. } = ReadDelta::read(bytes)?;
         pass.news();
         self.deltas.push(cell);
         let (bot, at) = (self.bot, pass.at);
@@ -268,11 +271,6 @@ impl Ear {
         wrong: &mut Violations,
     ) -> Result<(), Malformed> {
         let head = SnapshotHead::read(bytes)?;
-        let mut reader = head.entities;
-        for _ in 0..head.count {
-            read_entity(&mut reader, &self.shapes)?;
-        }
-        reader.finish()?;
         pass.news();
         self.snapshots.push(head.cell);
         let (bot, at) = (self.bot, pass.at);
@@ -297,12 +295,12 @@ impl Ear {
     fn hear_self(&mut self, bytes: &[u8]) -> Result<(), Malformed> {
         // No bytes: there is no own entity.
         if bytes.is_empty() {
-            self.moving = false;
+            self.own = None;
             return Ok(());
         }
         let mut reader = Reader::new(bytes);
         let own = read_entity_head(&mut reader, &self.shapes)?;
-        self.moving = self.shapes[own.kind].moves(&own.row);
+        self.own = Some(Own { id: own.id, kind: own.kind, row: own.row });
         reader.finish()
     }
 

@@ -26,31 +26,6 @@ use peer::Peer;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// What a swarm does.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Behaviour {
-    /// Its bots play.
-    Play,
-    /// Its peers misbehave in these ways.
-    Hostile(Vec<Kind>),
-}
-
-impl Behaviour {
-    /// Reads `play`, `hostile`, or the name of a kind.
-    pub fn parse(text: &str) -> Result<Behaviour, String> {
-        let named = |kind: &Kind| kind.name() == text;
-        match (text, Kind::ALL.into_iter().find(named)) {
-            ("play", _) => Ok(Behaviour::Play),
-            ("hostile", _) => Ok(Behaviour::Hostile(Kind::ALL.to_vec())),
-            (_, Some(kind)) => Ok(Behaviour::Hostile(vec![kind])),
-            (_, None) => {
-                let kinds = Kind::ALL.map(Kind::name).join(", ");
-                Err(format!("there are play, hostile (a mix of all that follow), {kinds}"))
-            }
-        }
-    }
-}
-
 /// Does it all. `Err`: nobody answers at that address, or the system refuses something; says what to do.
 pub fn run(
     plan: &Plan,
@@ -93,21 +68,4 @@ fn say(crowd: &Crowd) -> String {
         of(|count| count.as_owed),
         of(|count| count.wrong.count)
     )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_behaviour_is_known_or_answered_with_all_that_are() {
-        assert_eq!(Behaviour::parse("play"), Ok(Behaviour::Play));
-        assert_eq!(Behaviour::parse("hostile"), Ok(Behaviour::Hostile(Kind::ALL.to_vec())));
-        assert_eq!(Behaviour::parse("silent"), Ok(Behaviour::Hostile(vec![Kind::Silent])));
-        let error = Behaviour::parse("rude").unwrap_err();
-        for name in Kind::ALL.map(Kind::name) {
-            assert!(error.contains(name), "{error}");
-        }
-        assert!(error.starts_with("there are play, hostile "), "{error}");
-    }
 }

@@ -9,10 +9,14 @@
 #![forbid(unsafe_code)]
 
 mod alarm;
+mod behaviour;
 mod bot;
 mod check;
+mod churn;
+mod clock;
 mod ear;
 mod frames;
+mod group;
 mod hostile;
 mod keys;
 mod link;
@@ -21,6 +25,7 @@ mod mind;
 mod player;
 mod progress;
 mod random;
+mod reading;
 mod record;
 mod report;
 mod run;
@@ -33,9 +38,10 @@ mod tunnel;
 mod wheel;
 mod world;
 
+use behaviour::{Behaviour, Mix, Way};
 use bot::Settings;
 use clap::Parser;
-use hostile::{Behaviour, Kind};
+use hostile::Kind;
 use progress::Progress;
 use record::Recording;
 use report::Report;
@@ -67,10 +73,14 @@ struct Flags {
     /// Have the server compress (permessage-deflate); one that does not fails the run
     #[arg(long)]
     deflate: bool,
-    /// What they do: play; hostile, a mix of peers that misbehave and judge how the server answers; or one kind of them, whose names an
-    /// unknown one lists
+    /// What they do: play; crowd (all run to one spot); slow-reader (stops reading now and then); half-reader (reads half of what comes);
+    /// or a mix, such as slow-reader=5%. Or hostile, peers that misbehave and judge how the server answers, or one kind of them, whose
+    /// names an unknown one lists
     #[arg(long, default_value = "play", value_parser = Behaviour::parse)]
     behaviour: Behaviour,
+    /// So many bots leave, and others come for them, while it is measured: 50/s
+    #[arg(long, value_name = "RATE", value_parser = churn::parse)]
+    churn: Option<u32>,
     /// How many bots
     #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     bots: u32,
@@ -104,17 +114,33 @@ Examples:
   swarm --bots 20 --for 5s --json report.json       a short check for a build
   swarm --url wss://localhost:7443 --ca cert.pem    over TLS, with a certificate that nobody else trusts
   taskset -c 1 swarm --bots 5000 --check 100        on a core of its own, with fewer worlds to compare
+  swarm --bots 2000 --behaviour crowd               all of them on one spot
+  swarm --bots 3000 --for 10m --behaviour slow-reader=5% --churn 50/s
+                                                    a soak: bots come and go, and some read slowly
   swarm --behaviour hostile --bots 1000 --for 1m    does the server stand a thousand peers who misbehave?";
 
 const EXPLANATION: &str = "\
 What is measured, after the ramp:
   input to state   from the time an input was due (not: was sent) to the first state that has it
+  staleness        how old what a bot holds is: the time in the room, less the time at which the newest tick was due of
+                   which it held the whole view. Looked at whenever an input is due. The time in the room comes from pings
+                   and pongs, and is wrong by half of the shortest round trip at most. A world in which nothing happens is
+                   heard of once a second, and seems that old.
   delivered        of the ticks at which a bot's view had news, the share that it heard in time. Missed are: a tick that
                    comes later under an age; all ticks since the message before, when the server says that it skipped
                    or sends a snapshot of a cell that was held; the same when the bot's own entity was moving, for then
-                   each tick has news. Silence while nothing changes is no miss.
-  bytes per change bytes that the checked bots received, for each row that changed before their eyes
+                   each tick has news. Silence while nothing changes is no miss. Told for all bots together, and of each
+                   one's own share the least, the 1st percentile and the median.
+  bytes per change all bytes that the checked bots received, frame headers and all, for each row that changed before their
+                   eyes, summed up over ticks
+  own loop lag     how late the swarm was with what was due; at p99 more than 5 ms make a run invalid
+  own read lag     how long what it read may have waited for it, at most
 At the end the bots stop, and each checked world is compared with fresh snapshots and with newcomers' worlds.
+
+Slow bots have receive buffers of 4 KiB and send as often as the others; they are checked first. Who stops does so for 5 to
+25 s, seeded, reads for 3 to 10 s, and has to agree with the room again within 1 s. A half reader may read half of the bytes
+that one who reads all reads. Each has to be told that updates were skipped, or the run is invalid. Their figures stand apart
+from those of the others.
 
 With --behaviour hostile, what is reported is how the server ended each kind of peer. Who was ended is back within some
 seconds with the next attack; together they connect at most 4,000 times and flood at most 16 MiB a second. A kind is broken
@@ -128,7 +154,7 @@ fn main() -> ExitCode {
     let (json, record, behaviour) = (flags.json.clone(), flags.record.clone(), flags.behaviour.clone());
     let (exit_code, result) = match (plan(flags), behaviour) {
         (Err(error), _) => (2, Err(error)),
-        (Ok(plan), Behaviour::Play) => (1, play(&plan, json, record)),
+        (Ok(plan), Behaviour::Play(_)) => (1, play(&plan, json, record)),
         (Ok(plan), Behaviour::Hostile(kinds)) => (1, attack(&plan, &kinds, json)),
     };
     match result {
@@ -221,9 +247,14 @@ fn plan(flags: Flags) -> Result<Plan, String> {
         return Err("--record needs a bot that keeps a world: raise --check".to_string());
     }
     let target = Target::parse(&flags.url, flags.proxy.as_deref(), flags.ca.as_deref())?;
-    if flags.behaviour != Behaviour::Play {
-        check_hostile(&flags, &target)?;
-    }
+    let mix = match &flags.behaviour {
+        Behaviour::Play(mix) => mix.clone(),
+        Behaviour::Hostile(_) => {
+            check_hostile(&flags, &target)?;
+            Mix::default()
+        }
+    };
+    check_slow(&mix, flags.steady)?;
     let settings = Settings {
         host: target.host.clone(),
         target: target.path.clone(),
@@ -236,6 +267,8 @@ fn plan(flags: Flags) -> Result<Plan, String> {
         target,
         bots: flags.bots,
         checked,
+        mix,
+        churn: flags.churn,
         ramp: flags.ramp.unwrap_or(Duration::from_secs(1).mul_f64(f64::from(flags.bots.max(500)) / 500.0)),
         steady: flags.steady,
         record: flags.record.is_some(),
@@ -252,6 +285,27 @@ fn check_hostile(flags: &Flags, target: &Target) -> Result<(), String> {
     }
     if flags.record.is_some() {
         return Err("--record needs a bot that plays: leave --behaviour out".to_string());
+    }
+    if flags.churn.is_some() {
+        return Err("--churn is for bots that play: who misbehaves comes and goes anyway".to_string());
+    }
+    Ok(())
+}
+
+/// Whether what slow readers are to show can be seen.
+fn check_slow(mix: &Mix, steady: Duration) -> Result<(), String> {
+    if mix.has(Way::SlowReader) && steady < reading::MEASURED_MIN {
+        return Err(format!(
+            "--behaviour slow-reader stops reading for {} to {} s: measure for at least {} s (--for)",
+            reading::STOP[0].as_secs(),
+            reading::STOP[1].as_secs(),
+            reading::MEASURED_MIN.as_secs()
+        ));
+    }
+    if mix.has(Way::HalfReader) && !mix.has(Way::Play) && !mix.has(Way::Crowd) {
+        return Err("--behaviour half-reader reads half of what others do: let some others play \
+                    (half-reader=50%)"
+            .to_string());
     }
     Ok(())
 }
@@ -289,6 +343,26 @@ fn duration(text: &str) -> Result<Duration, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn planned(flags: &[&str]) -> Result<Plan, String> {
+        plan(Flags::try_parse_from([&["swarm"], flags].concat()).map_err(|error| error.to_string())?)
+    }
+
+    #[test]
+    fn what_slow_readers_are_to_show_has_to_be_measured_long_enough_and_beside_others() {
+        assert!(planned(&["--behaviour", "slow-reader=5%", "--for", "10s", "--churn", "50/s"]).is_ok());
+        for (flags, why) in [
+            (&["--behaviour", "slow-reader=5%", "--for", "9s"][..], "measure for at least 10 s (--for)"),
+            (&["--behaviour", "half-reader"], "let some others play"),
+            (&["--behaviour", "half-reader=50%,slow-reader"], "let some others play"),
+            (&["--behaviour", "silent", "--churn", "5/s"], "--churn is for bots that play"),
+            (&["--churn", "5"], "a rate is like 50/s"),
+            (&["--behaviour", "silent=5%"], "in a run of its own"),
+        ] {
+            let error = planned(flags).unwrap_err();
+            assert!(error.contains(why), "{flags:?}: {error}");
+        }
+    }
 
     #[test]
     fn times_have_units_and_add_up() {

@@ -4,6 +4,7 @@
 //! which belong to the ramp, and from what is wrong, which counts always.
 
 use crate::check::Agreement;
+use crate::group::Groups;
 use crate::record::Recording;
 use hdrhistogram::Histogram;
 use std::collections::BTreeMap;
@@ -21,18 +22,20 @@ pub struct Tally {
     window: Window,
     /// From the time at which a connect was due to the welcome.
     pub handshake: Delays,
-    /// From the time at which an input was due to the first state that has it.
-    pub input_to_state: Delays,
     /// From the time at which a ping was due to its pong.
     pub ping: Delays,
     /// How late scheduled sends were done.
     pub lag: Delays,
+    /// How long what was read may have lain in its socket before.
+    pub read_lag: Delays,
     /// What crossed the sockets.
     pub traffic: Traffic,
-    /// Whether bots heard what their views published.
-    pub delivery: Delivery,
+    /// What bots found, by how they read.
+    pub groups: Groups,
     /// Bots that were welcomed.
     pub connected: u64,
+    /// Bots that left while others stayed, and who came in their places.
+    pub left: u64,
     /// Ticks a second, as the welcome said.
     pub tick_rate: u32,
     /// Connections that failed or ended before their time, by reason.
@@ -86,6 +89,14 @@ pub struct Traffic {
     pub checked_bytes_in: u64,
     /// Rows that changed before the eyes of checked bots.
     pub rows_changed: u64,
+    /// Entities in the views of checked bots, summed up over `views`.
+    pub in_view: u64,
+    /// Tick messages after which a view was looked at.
+    pub views: u64,
+    /// All that those read who read all, also while the tally is not open.
+    pub whole_bytes: u64,
+    /// What one who reads all reads in a second, of late.
+    pub stream: f64,
 }
 
 /// Whether bots heard what their views published.
@@ -113,12 +124,13 @@ impl Tally {
         Tally {
             window: Window::default(),
             handshake: Delays::new(),
-            input_to_state: Delays::new(),
             ping: Delays::new(),
             lag: Delays::new(),
+            read_lag: Delays::new(),
             traffic: Traffic::default(),
-            delivery: Delivery::default(),
+            groups: Groups::default(),
             connected: 0,
+            left: 0,
             tick_rate: 20,
             errors: Reasons::default(),
             closes: Reasons::default(),
@@ -151,6 +163,11 @@ impl Tally {
         self.window.opened.is_some() && self.window.closed.is_none()
     }
 
+    /// Whether the measurement is over.
+    pub fn is_over(&self) -> bool {
+        self.window.closed.is_some()
+    }
+
     /// Whether something that was due at `time` counts, even if it is done only now.
     pub fn covers(&self, time: Time) -> bool {
         self.window.opened.is_some_and(|opened| time >= opened)
@@ -174,8 +191,9 @@ impl Tally {
         }
     }
 
-    /// Bytes arrived.
-    pub fn received(&mut self, bytes: usize, checked: bool) {
+    /// Bytes arrived. `whole`: for one who reads all.
+    pub fn received(&mut self, bytes: usize, checked: bool, whole: bool) {
+        self.traffic.whole_bytes += if whole { bytes as u64 } else { 0 };
         if self.is_open() {
             self.traffic.bytes_in += bytes as u64;
             self.traffic.checked_bytes_in += if checked { bytes as u64 } else { 0 };
@@ -198,6 +216,12 @@ impl Tally {
 
 /// A histogram of delays, in microseconds, exact to a tenth of a per cent.
 pub struct Delays(Histogram<u64>);
+
+impl Default for Delays {
+    fn default() -> Self {
+        Delays::new()
+    }
+}
 
 impl Delays {
     fn new() -> Self {
@@ -284,17 +308,18 @@ mod tests {
     #[test]
     fn only_what_was_due_while_the_tally_was_open_counts() {
         let mut tally = Tally::new();
-        tally.received(10, true);
+        tally.received(10, true, true);
         tally.open(Time::from_secs(1));
-        tally.received(100, true);
-        tally.received(1000, false);
+        tally.received(100, true, false);
+        tally.received(1000, false, true);
         tally.sent(2, 50);
         assert!(tally.covers(Time::from_secs(2)) && !tally.covers(Time::ZERO));
         tally.close(Time::from_secs(3));
-        tally.received(7, false);
+        tally.received(7, false, true);
         tally.sent(1, 1);
 
         assert_eq!((tally.traffic.bytes_in, tally.traffic.checked_bytes_in), (1100, 100));
+        assert_eq!(tally.traffic.whole_bytes, 1017);
         assert_eq!((tally.traffic.messages_out, tally.traffic.bytes_out), (2, 50));
         assert!(tally.covers(Time::from_secs(2)) && !tally.covers(Time::from_secs(3)));
         assert_eq!(tally.seconds(), 2.0);

@@ -2,11 +2,15 @@
 //!
 //! Every player listens with an [`Ear`]; a checked one also keeps a [`World`].
 
+use crate::behaviour::Way;
+use crate::clock::RoomClock;
 use crate::ear::Ear;
 use crate::frames::Frames;
+use crate::group::Life;
 use crate::measure::Tally;
-use crate::mind::{Mind, REST};
+use crate::mind::{Aim, Mind, REST};
 use crate::random::Random;
+use crate::reading::{Reading, Turn};
 use crate::world::World;
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -16,7 +20,7 @@ use tickyard_protocol::fields::Shapes;
 use tickyard_protocol::message::{Input, Pong, WANT_CELLS_MAX, Welcome};
 use tickyard_protocol::message::{encode_ack, encode_ping, encode_want, from_server};
 use tickyard_protocol::repair::{Mender, Repair, Told};
-use tickyard_protocol::tick::{Header, VIEW_COMPLETE};
+use tickyard_protocol::tick::{Header, SKIPPED, VIEW_COMPLETE};
 use tickyard_protocol::types::{Seq, Tick};
 
 /// A ping about this often, answered or given up on before the next.
@@ -44,9 +48,24 @@ pub struct Player {
     /// Inputs that no state has yet, and when they were due.
     waiting: VecDeque<(Seq, Time)>,
     ping_at: Time,
-    pinged: Option<Time>,
+    pinged: Option<Pinged>,
+    clock: RoomClock,
+    /// The newest tick at which all of the view was held.
+    current: Option<Tick>,
     heard_at: Time,
+    way: Way,
+    reading: Reading,
+    /// When it read on, until its view is complete as of a later time.
+    read_on: Option<Time>,
+    life: Life,
     stopping: Stopping,
+}
+
+/// A ping that was not answered yet.
+#[derive(Clone, Copy, Debug)]
+struct Pinged {
+    due: Time,
+    sent: Time,
 }
 
 /// How far a player is in coming to rest.
@@ -60,15 +79,21 @@ enum Stopping {
 
 impl Player {
     /// A player that has just been welcomed. Only a `checked` one keeps a world.
-    pub fn new(bot: u32, welcome: Welcome, checked: bool, mut random: Random, now: Time) -> Self {
+    pub fn new(bot: u32, way: Way, welcome: Welcome, checked: bool, mut random: Random, now: Time) -> Self {
         let shapes = Shapes::new(&welcome.schema.kinds);
         let shapes = shapes.expect("a welcome with an unusable schema is not decoded");
         // One in ten of those that keep a world chases coins: the others would not find any.
         let chases = checked && random.below(10) == 0;
+        let aim = match (way, chases) {
+            (Way::Crowd, _) => Aim::Crowd,
+            (_, true) => Aim::Chase,
+            (_, false) => Aim::Wander,
+        };
         let ping_at = now + Duration::from_micros(random.below(PING_EVERY.as_micros() as u64));
         Player {
             bot,
-            mind: Mind::new(&welcome.schema, random, chases, now),
+            reading: Reading::new(way, random.branch()),
+            mind: Mind::new(&welcome.schema, random, aim, now),
             world: checked.then(|| World::new(bot, welcome.schema.kinds, shapes.clone())),
             ear: Ear::new(bot, shapes),
             mender: Mender::default(),
@@ -79,7 +104,12 @@ impl Player {
             waiting: VecDeque::new(),
             ping_at,
             pinged: None,
+            clock: RoomClock::new(Duration::from_micros(u64::from(welcome.step_micros))),
+            current: None,
             heard_at: now,
+            way,
+            read_on: None,
+            life: Life::default(),
             stopping: Stopping::No,
         }
     }
@@ -101,7 +131,9 @@ impl Player {
 
     /// A send is due. `due` is when it was, `writable` whether the socket takes bytes.
     pub fn handle_slot(&mut self, now: Time, due: Time, writable: bool, out: &mut Frames, tally: &mut Tally) {
-        if tally.read_all_at.since(self.heard_at) > SILENCE_MAX {
+        self.turn_reading(now, tally);
+        self.look_at_the_clock(now, tally);
+        if tally.read_all_at.since(self.heard_at) > SILENCE_MAX && !self.way.is_slow() {
             tally.violations.add(|| format!("bot {}: heard nothing for {SILENCE_MAX:?}", self.bot));
             self.heard_at = now;
         }
@@ -113,7 +145,7 @@ impl Player {
         self.send_wants(out);
         if now >= self.ping_at && self.pinged.is_none() {
             self.ping_at = now + PING_EVERY;
-            self.pinged = Some(due);
+            self.pinged = Some(Pinged { due, sent: now });
             out.binary(|out| encode_ping(due.as_micros().to_le_bytes(), out));
         }
     }
@@ -148,23 +180,56 @@ impl Player {
         self.world.as_mut()
     }
 
+    /// How many bytes it may read now.
+    pub fn appetite(&self) -> usize {
+        self.reading.appetite()
+    }
+
+    /// So many bytes were read.
+    pub fn took(&mut self, bytes: usize) {
+        self.reading.took(bytes);
+    }
+
     /// The measurement is over; `newest` is the newest tick that anybody heard. Counts what never came.
-    pub fn end_window(&self, newest: Tick, tally: &mut Tally) {
-        let Some(last) = self.newest() else { return };
-        let behind = newest.since(last);
+    pub fn end_window(&mut self, newest: Tick, tally: &mut Tally) {
+        let behind = self.newest().map_or(0, |last| newest.since(last));
         // Messages may be on their way: only who is half a second behind counts as having missed something.
         if self.ear.is_moving() && behind as i32 > (tally.tick_rate / 2).max(2) as i32 {
-            tally.delivery.missed += u64::from(behind);
+            self.life.delivery.missed += u64::from(behind);
         }
     }
 
-    /// The run is over: inputs that were never answered count with the time they have waited.
+    /// It plays no longer: inputs that were never answered count with the time they have waited.
     pub fn end(&mut self, now: Time, tally: &mut Tally) {
         for (_, due) in self.waiting.drain(..) {
             if tally.covers(due) {
                 tally.unanswered += 1;
-                tally.input_to_state.record(now.since(due));
+                tally.groups.of(self.way).input_to_state.record(now.since(due));
             }
+        }
+        if let Some(read_on) = self.read_on {
+            tally.groups.of(self.way).agrees_again(now.since(read_on));
+        }
+        if self.life.slots > 0 {
+            let a_second = u64::from(tally.tick_rate);
+            tally.groups.of(self.way).add(self.life, a_second);
+        }
+    }
+
+    fn turn_reading(&mut self, now: Time, tally: &mut Tally) {
+        self.life.slots += u64::from(tally.is_open());
+        match self.reading.handle_slot(now, tally.is_open(), tally.traffic.stream) {
+            Some(Turn::Stops) => tally.groups.of(self.way).stops += 1,
+            Some(Turn::ReadsOn) => self.read_on = Some(now),
+            None => {}
+        }
+    }
+
+    /// A sample of how old the state is that is held. Slots are not in step with ticks, so samples are of all ages.
+    fn look_at_the_clock(&self, now: Time, tally: &mut Tally) {
+        let age = self.current.and_then(|current| self.clock.age(now, current));
+        if let Some(age) = age.filter(|_| tally.is_open()) {
+            tally.groups.of(self.way).staleness.record(age);
         }
     }
 
@@ -174,8 +239,8 @@ impl Player {
         let heard = self.ear.hear(message, self.seq, &mut tally.violations)?;
         tally.unknown += heard.unknown;
         if tally.is_open() {
-            tally.delivery.heard += u64::from(heard.world);
-            tally.delivery.missed += u64::from(heard.missed);
+            self.life.delivery.heard += u64::from(heard.world);
+            self.life.delivery.missed += u64::from(heard.missed);
         }
         self.answer_inputs(now, tally);
         let found = tally.violations.count - found_before;
@@ -183,7 +248,24 @@ impl Player {
             world.hear(&self.ear, now, message, found, tally)?;
         }
         self.mend(tally);
+        self.hold(now, tally);
         Ok(())
+    }
+
+    /// What is held after a message: all of the view or not, and whether that is news for one who had stopped reading.
+    fn hold(&mut self, now: Time, tally: &mut Tally) {
+        let Some(header) = self.ear.header() else { return };
+        self.life.skips += u64::from(header.flags & SKIPPED != 0);
+        if !self.is_complete() {
+            return;
+        }
+        self.current = Some(header.tick);
+        let Some(read_on) = self.read_on else { return };
+        // A tick from before it read on proves nothing.
+        if self.clock.age(now, header.tick).is_some_and(|age| age <= now.since(read_on)) {
+            tally.groups.of(self.way).agrees_again(now.since(read_on));
+            self.read_on = None;
+        }
     }
 
     /// Asks to be told anew if anything differs.
@@ -207,7 +289,7 @@ impl Player {
             }
             self.waiting.pop_front();
             if tally.covers(due) {
-                tally.input_to_state.record(now.since(due));
+                tally.groups.of(self.way).input_to_state.record(now.since(due));
             }
         }
     }
@@ -215,8 +297,9 @@ impl Player {
     fn hear_pong(&mut self, now: Time, bytes: &[u8], tally: &mut Tally) -> Result<(), Malformed> {
         let pong = Pong::decode(bytes)?;
         match self.pinged.take() {
-            Some(due) if due.as_micros().to_le_bytes() == pong.stamp => {
-                if tally.covers(due) {
+            Some(Pinged { due, sent }) if due.as_micros().to_le_bytes() == pong.stamp => {
+                self.clock.hear(sent, now, &pong);
+                if tally.covers(due) && !self.way.is_slow() {
                     tally.ping.record(now.since(due));
                 }
             }
@@ -227,7 +310,7 @@ impl Player {
 
     fn send_input(&mut self, now: Time, due: Time, out: &mut Frames) {
         let row = match self.stopping {
-            Stopping::No => self.mind.decide(now, self.world.as_ref().map(World::replica)),
+            Stopping::No => self.mind.decide(now, self.ear.own(), self.world.as_ref().map(World::replica)),
             Stopping::Asked => REST,
             Stopping::Done => return self.send_ack(out),
         };

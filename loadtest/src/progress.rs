@@ -33,7 +33,7 @@ impl Progress {
             "{phase:<7} {playing:>6} playing {:>8} in/s {:>7} out/s  p99 {:>7.1} ms  errors {}  violations {}",
             tally.traffic.messages_in - self.messages_in,
             tally.traffic.messages_out - self.messages_out,
-            tally.input_to_state.quantile(0.99).as_secs_f64() * 1e3,
+            tally.groups.whole.input_to_state.quantile(0.99).as_secs_f64() * 1e3,
             tally.errors.count(),
             tally.violations.count
         );

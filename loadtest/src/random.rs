@@ -15,6 +15,11 @@ impl Random {
         random
     }
 
+    /// Another source, which this one decides.
+    pub fn branch(&mut self) -> Self {
+        Random::new(self.next(), 0)
+    }
+
     /// 64 random bits.
     pub fn next(&mut self) -> u64 {
         self.state = self.state.wrapping_add(0x9E37_79B9_7F4A_7C15);

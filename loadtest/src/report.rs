@@ -2,6 +2,7 @@
 //!
 //! The names in the JSON stay; new ones may be added. Times are milliseconds, rates are per second.
 
+use crate::group::{AGAIN_MAX, Group};
 use crate::measure::{Delays, SPELT_MAX};
 use crate::run::{Outcome, Plan};
 use serde::Serialize;
@@ -27,16 +28,22 @@ pub struct Report {
     pub checked: u32,
     /// How long was measured.
     pub seconds: f64,
-    /// The share of the ticks with news that were heard in time.
+    /// The share of the ticks with news that were heard in time, by those who read all.
     pub delivered_ratio: f64,
+    /// Each one's own share.
+    pub delivered_per_bot: PerBot,
     /// From the time at which a connect was due to the welcome.
     pub handshake_ms: Quantiles,
     /// From the time at which an input was due to the first state that has it.
     pub input_to_state_ms: Quantiles,
+    /// How old the state was that a bot held, each time it was due to send.
+    pub staleness_ms: Quantiles,
     /// From the time at which a ping was due to its pong.
     pub ping_ms: Quantiles,
     /// How late the swarm's own sends were.
     pub loop_lag_ms: Quantiles,
+    /// How long what it read may have waited for it, at most.
+    pub read_lag_ms: Quantiles,
     /// Messages that arrived.
     pub messages_in_per_s: f64,
     /// Bytes that arrived, frame headers and all.
@@ -47,8 +54,18 @@ pub struct Report {
     pub bytes_out_per_s: f64,
     /// Bytes that checked bots received, for each visible row that changed.
     pub bytes_per_change: f64,
+    /// Entities in a checked bot's view, on average.
+    pub entities_in_view: f64,
     /// The swarm's own CPU time.
     pub cpu_percent: f64,
+    /// The same for each message that arrived.
+    pub cpu_us_per_message: f64,
+    /// Bots that left while it was measured, and for whom others came.
+    pub left: u64,
+    /// Bots that stopped reading now and then, if there were any.
+    pub slow_readers: Option<SlowReport>,
+    /// Bots that read half of what came, if there were any.
+    pub half_readers: Option<SlowReport>,
     /// Ticks a second as the room says, and as they came.
     pub tick_rate: u32,
     /// See `tick_rate`.
@@ -87,6 +104,67 @@ pub struct Report {
     pub seed: u64,
     /// See `version`.
     pub game: String,
+}
+
+/// Of each bot's own share of what it should have heard.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct PerBot {
+    /// The least.
+    pub min: f64,
+    /// One bot in a hundred has no more.
+    pub p1: f64,
+    /// Half of them have no more.
+    pub p50: f64,
+}
+
+/// Bots that read less than what came.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct SlowReport {
+    /// How many there were.
+    pub bots: u64,
+    /// Of these, those whom the server never told that it had skipped something.
+    pub never_skipped: u64,
+    /// How often they stopped reading.
+    pub stops: u64,
+    /// From when one read on to a complete view as of a later moment.
+    pub again_ms: Quantiles,
+    /// How often that took more than a second.
+    pub late_again: u64,
+    /// How old the state was that they held.
+    pub staleness_ms: Quantiles,
+    /// From the time at which an input was due to the first state that has it.
+    pub input_to_state_ms: Quantiles,
+    /// The share of the ticks with news that they heard in time.
+    pub delivered_ratio: f64,
+}
+
+impl SlowReport {
+    fn new(group: &Group) -> Option<Self> {
+        (group.bots > 0).then(|| SlowReport {
+            bots: group.bots,
+            never_skipped: group.never_skipped,
+            stops: group.stops,
+            again_ms: Quantiles::new(&group.again),
+            late_again: group.late_again,
+            staleness_ms: Quantiles::new(&group.staleness),
+            input_to_state_ms: Quantiles::new(&group.input_to_state),
+            delivered_ratio: group.delivery.ratio(),
+        })
+    }
+
+    fn in_words(&self) -> String {
+        format!(
+            "{} bots, {} of them never skipped; {} stops, agreed again after p99 {:.1} ms, max {:.1} ms; staleness p95 {:.1} ms; \
+             {:.1} % delivered",
+            self.bots,
+            self.never_skipped,
+            self.stops,
+            self.again_ms.p99,
+            self.again_ms.max,
+            self.staleness_ms.p95,
+            100.0 * self.delivered_ratio
+        )
+    }
 }
 
 /// What was compared at rest.
@@ -146,7 +224,7 @@ impl Report {
     /// What came of a plan.
     pub fn new(plan: &Plan, outcome: &Outcome) -> Report {
         let tally = &outcome.tally;
-        let (traffic, agreement) = (&tally.traffic, &tally.agreement);
+        let (traffic, agreement, whole) = (&tally.traffic, &tally.agreement, &tally.groups.whole);
         let seconds = tally.seconds();
         let per_second = |count: u64| round(ratio(count as f64, seconds));
         let mut report = Report {
@@ -158,21 +236,33 @@ impl Report {
             valid: outcome.invalid.is_empty(),
             checked: plan.checked,
             seconds: round(seconds),
-            delivered_ratio: tally.delivery.ratio(),
+            delivered_ratio: whole.delivery.ratio(),
+            delivered_per_bot: PerBot {
+                min: whole.ratio_quantile(0.0),
+                p1: whole.ratio_quantile(0.01),
+                p50: whole.ratio_quantile(0.5),
+            },
             handshake_ms: Quantiles::new(&tally.handshake),
-            input_to_state_ms: Quantiles::new(&tally.input_to_state),
+            input_to_state_ms: Quantiles::new(&whole.input_to_state),
+            staleness_ms: Quantiles::new(&whole.staleness),
             ping_ms: Quantiles::new(&tally.ping),
             loop_lag_ms: Quantiles::new(&tally.lag),
+            read_lag_ms: Quantiles::new(&tally.read_lag),
             messages_in_per_s: per_second(traffic.messages_in),
             bytes_in_per_s: per_second(traffic.bytes_in),
             messages_out_per_s: per_second(traffic.messages_out),
             bytes_out_per_s: per_second(traffic.bytes_out),
             bytes_per_change: round(ratio(traffic.checked_bytes_in as f64, traffic.rows_changed as f64)),
+            entities_in_view: round(ratio(traffic.in_view as f64, traffic.views as f64)),
             cpu_percent: round(100.0 * ratio(outcome.cpu.as_secs_f64(), seconds)),
+            cpu_us_per_message: round(ratio(outcome.cpu.as_secs_f64() * 1e6, traffic.messages_in as f64)),
+            left: tally.left,
+            slow_readers: SlowReport::new(&tally.groups.slow),
+            half_readers: SlowReport::new(&tally.groups.half),
             tick_rate: tally.tick_rate,
             ticks_per_s: round(outcome.ticks_per_second),
-            heard: tally.delivery.heard,
-            missed: tally.delivery.missed,
+            heard: whole.delivery.heard,
+            missed: whole.delivery.missed,
             skipped_sends: tally.skipped_sends,
             unanswered: tally.unanswered,
             desyncs: tally.desyncs,
@@ -217,6 +307,14 @@ impl Report {
         if self.violations > 0 {
             why.push(format!("{} violations", self.violations));
         }
+        if let Some(slow) = self.slow_readers.filter(|slow| slow.late_again > 0) {
+            why.push(format!(
+                "{} times of {} a slow reader did not agree again within {} s",
+                slow.late_again,
+                slow.again_ms.count,
+                AGAIN_MAX.as_secs()
+            ));
+        }
         if !self.valid {
             why.push(format!("not a valid run: {}", self.invalid_reasons.join("; ")));
         }
@@ -253,8 +351,10 @@ impl Report {
         for (name, of) in [
             ("handshake", self.handshake_ms),
             ("input to state", self.input_to_state_ms),
+            ("staleness", self.staleness_ms),
             ("ping", self.ping_ms),
             ("own loop lag", self.loop_lag_ms),
+            ("own read lag", self.read_lag_ms),
         ] {
             text.push_str(&format!("{name:<16}"));
             let values = [of.p50, of.p90, of.p95, of.p99, of.p999, of.max];
@@ -276,15 +376,34 @@ impl Report {
             "delivered",
             format!("{:.3} % ({} heard, {} missed)", 100.0 * self.delivered_ratio, self.heard, self.missed),
         );
+        let PerBot { min, p1, p50 } = self.delivered_per_bot;
+        line(
+            "by bot",
+            format!("least {:.3} %, p1 {:.3} %, p50 {:.3} %", 100.0 * min, 100.0 * p1, 100.0 * p50),
+        );
+        for (name, slow) in [("slow readers", self.slow_readers), ("half readers", self.half_readers)] {
+            if let Some(slow) = slow {
+                line(name, slow.in_words());
+            }
+        }
+        if self.left > 0 {
+            line("churn", format!("{} left, and others came for them", self.left));
+        }
         line("ticks", format!("{:.2}/s of {}/s", self.ticks_per_s, self.tick_rate));
         line("in", format!("{:.0} messages/s, {:.0} bytes/s", self.messages_in_per_s, self.bytes_in_per_s));
         line(
             "out",
             format!("{:.0} messages/s, {:.0} bytes/s", self.messages_out_per_s, self.bytes_out_per_s),
         );
-        line("bytes per change", format!("{:.2}", self.bytes_per_change));
-        line("own CPU", format!("{:.0} %", self.cpu_percent));
-        line("sums", format!("{} compared, {} differed, {} repairs", self.sums_checked, self.desyncs, self.repairs));
+        line(
+            "bytes per change",
+            format!("{:.2}, with {:.1} entities in view", self.bytes_per_change, self.entities_in_view),
+        );
+        line("own CPU", format!("{:.0} %, {:.2} us a message", self.cpu_percent, self.cpu_us_per_message));
+        line(
+            "sums",
+            format!("{} compared, {} differed, {} repairs", self.sums_checked, self.desyncs, self.repairs),
+        );
         let at_rest = &self.agreement;
         line(
             "agreement",
@@ -329,7 +448,8 @@ fn round(value: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::measure::Tally;
+    use crate::group::Life;
+    use crate::measure::{Delivery, Tally};
     use tickyard::time::Time;
 
     /// Two bots for ten seconds, and nothing wrong.
@@ -337,12 +457,16 @@ mod tests {
         let mut tally = Tally::new();
         tally.welcomed(Time::ZERO, Time::from_micros(2_500), 20);
         tally.open(Time::from_secs(1));
-        tally.received(6_000, true);
+        tally.received(6_000, true, true);
         tally.traffic.rows_changed = 1_500;
         tally.traffic.messages_in = 400;
-        tally.delivery.heard = 399;
-        tally.delivery.missed = 1;
-        tally.input_to_state.record(Duration::from_millis(30));
+        (tally.traffic.in_view, tally.traffic.views) = (9_000, 200);
+        let whole = &mut tally.groups.whole;
+        for missed in [0, 1] {
+            whole.add(Life { delivery: Delivery { heard: 200 - missed, missed }, ..Life::default() }, 20);
+        }
+        whole.input_to_state.record(Duration::from_millis(30));
+        whole.staleness.record(Duration::from_millis(40));
         tally.close(Time::from_secs(11));
         let cpu = Duration::from_millis(500);
         Outcome { tally, connected: 2, invalid: vec![], cpu, ticks_per_second: 20.0 }
@@ -365,12 +489,19 @@ mod tests {
             ("messages_out_per_s", 0.0),
             ("bytes_out_per_s", 0.0),
             ("bytes_per_change", 4.0),
+            ("entities_in_view", 45.0),
             ("cpu_percent", 5.0),
+            ("cpu_us_per_message", 1250.0),
+            ("left", 0.0),
         ] {
             assert_eq!(json[name].as_f64(), Some(number), "{name}");
         }
         assert_eq!((json["valid"].as_bool(), json["passed"].as_bool()), (Some(true), Some(true)));
-        for name in ["handshake_ms", "input_to_state_ms"] {
+        assert_eq!(
+            [&json["delivered_per_bot"]["min"], &json["delivered_per_bot"]["p50"], &json["slow_readers"]],
+            [&0.995.into(), &0.995.into(), &serde_json::Value::Null]
+        );
+        for name in ["handshake_ms", "input_to_state_ms", "staleness_ms", "read_lag_ms"] {
             for quantile in ["p50", "p90", "p99", "p999", "max"] {
                 assert!(json[name][quantile].is_number(), "{name}.{quantile}");
             }

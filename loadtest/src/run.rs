@@ -6,8 +6,10 @@
 //! ```
 //! Every phase ends by a condition, or by a deadline that says what was missing.
 
-use crate::bot::{Bot, Settings};
+use crate::behaviour::{Mix, Way};
+use crate::bot::{Bot, Part, Settings};
 use crate::check::Pair;
+use crate::churn::Churn;
 use crate::measure::{LAG_P99_MAX, Tally, cpu_time};
 use crate::player::Player;
 use crate::progress::Progress;
@@ -31,6 +33,10 @@ pub struct Plan {
     pub bots: u32,
     /// How many of them keep a world and compare it.
     pub checked: u32,
+    /// How they play.
+    pub mix: Mix,
+    /// How many of them leave a second, and others come for them.
+    pub churn: Option<u32>,
     /// Over how long the connects are spread.
     pub ramp: Duration,
     /// How long to measure, after the ramp.
@@ -50,6 +56,8 @@ impl Plan {
             target: Target::parse("ws://127.0.0.1:7070/play", None, None).unwrap(),
             bots: 2,
             checked: 1,
+            mix: Mix::default(),
+            churn: None,
             ramp: Duration::from_secs(1),
             steady: Duration::from_secs(10),
             record: false,
@@ -85,6 +93,9 @@ const REST_MIN: Duration = Duration::from_millis(500);
 /// A step looks at all bots, so not every turn has one.
 const STEP_EVERY: Duration = Duration::from_millis(20);
 
+/// How often it is found out how much one who reads all reads.
+const PACE_EVERY: Duration = Duration::from_secs(1);
+
 const SETTLE_MAX: Duration = Duration::from_secs(10);
 const COMPARE_MAX: Duration = Duration::from_secs(10);
 const GATHER_MAX: Duration = Duration::from_secs(30);
@@ -113,6 +124,9 @@ struct Run<'a> {
     connected: u64,
     invalid: Vec<String>,
     cpu: Duration,
+    churn: Option<Churn>,
+    /// When the stream was measured last, and how much had been read then.
+    paced: (Time, u64),
     /// The newest tick and the time when the measurement began.
     opened: (Tick, Time),
     ticks_per_second: f64,
@@ -131,6 +145,8 @@ pub fn run(plan: &Plan, interrupted: &AtomicBool, progress: &mut Progress) -> Re
         connected: 0,
         invalid: Vec::new(),
         cpu: Duration::ZERO,
+        churn: None,
+        paced: (Time::ZERO, 0),
         opened: (Tick(0), Time::ZERO),
         ticks_per_second: 0.0,
     };
@@ -171,20 +187,29 @@ impl Phase {
 }
 
 impl Run<'_> {
-    /// Connects are spread evenly over the ramp, and those that are checked over all bots.
+    /// Connects are spread evenly over the ramp, and those that are checked over all bots; the slow ones are checked first.
     fn add_bots(&mut self) {
-        let bots = self.plan.bots;
-        let now = self.swarm.now();
-        let checked_before = |number| u64::from(number) * u64::from(self.plan.checked) / u64::from(bots);
-        for number in 0..bots {
+        let (bots, now) = (self.plan.bots, self.swarm.now());
+        let ways: Vec<Way> = self.plan.mix.ways().take(bots as usize).collect();
+        let slow = ways.iter().filter(|way| way.is_slow()).count() as u64;
+        let all = [slow, u64::from(bots) - slow];
+        let slow_checked = slow.min(u64::from(self.plan.checked));
+        let checked = [slow_checked, u64::from(self.plan.checked) - slow_checked];
+        let mut seen = [0, 0];
+        for (number, way) in (0..bots).zip(ways) {
+            let kind = usize::from(!way.is_slow());
+            let checked_before = |seen: u64| seen * checked[kind] / all[kind];
+            let is_checked = checked_before(seen[kind] + 1) > checked_before(seen[kind]);
+            seen[kind] += 1;
             let wait = self.plan.ramp.mul_f64(f64::from(number) / f64::from(bots));
-            let checked = checked_before(number + 1) > checked_before(number);
-            self.swarm.add(now + wait, checked, false);
+            self.swarm.add(now + wait, Part { way, checked: is_checked, ..Part::default() });
         }
     }
 
     fn step(&mut self) {
         let now = self.swarm.now();
+        self.pace(now);
+        self.churn(now);
         match self.phase {
             Phase::Ramp { until } if now >= self.ramp_end && !self.is_joining(now, until) => self.open(now),
             Phase::Steady { until } if now >= until || self.playing() == 0 => self.close(now),
@@ -200,7 +225,35 @@ impl Run<'_> {
         }
     }
 
+    /// How much one who reads all reads: what a half reader has half of.
+    fn pace(&mut self, now: Time) {
+        let (since, read) = self.paced;
+        if now.since(since) < PACE_EVERY {
+            return;
+        }
+        let readers = self.swarm.bots().filter(|bot| bot.player().is_some() && !bot.part().way.is_slow());
+        let readers = readers.count().max(1) as f64;
+        let traffic = &mut self.swarm.tally.traffic;
+        traffic.stream = (traffic.whole_bytes - read) as f64 / now.since(since).as_secs_f64() / readers;
+        self.paced = (now, traffic.whole_bytes);
+    }
+
+    /// Lets those leave whose turn it is. The slow ones stay, to be seen agreeing again, and so does who is recorded.
+    fn churn(&mut self, now: Time) {
+        let (Some(churn), true) = (&mut self.churn, self.swarm.tally.is_open()) else { return };
+        loop {
+            let may = |place: usize| {
+                let bot = self.swarm.bot(place);
+                let Part { number, way, .. } = *bot.part();
+                bot.player().is_some() && !way.is_slow() && number != RECORDED_BOT
+            };
+            let Some(place) = churn.take(now, self.plan.bots as usize, may) else { return };
+            self.swarm.replace(place);
+        }
+    }
+
     fn open(&mut self, now: Time) {
+        self.churn = self.plan.churn.map(|per_second| Churn::new(per_second, now));
         self.connected = self.swarm.tally.connected;
         self.opened = (self.newest(), now);
         self.swarm.tally.open(now);
@@ -220,14 +273,15 @@ impl Run<'_> {
             player.stop();
         }
         self.phase = Phase::Settle { until: now + SETTLE_MAX, observed: false };
-        if !self.swarm.bots().any(|bot| bot.is_checked() && bot.player().is_some()) {
+        if !self.swarm.bots().any(|bot| bot.part().checked && bot.player().is_some()) {
             self.leave(now);
         }
     }
 
     fn settle(&mut self, now: Time, until: Time, observed: bool) {
         let rest = REST_MIN.max(Duration::from_secs(1) * REST_TICKS / self.swarm.tally.tick_rate);
-        let all_done = self.players().all(|player| player.is_stopped() && player.is_complete());
+        let all_done = !self.swarm.bots().any(Bot::is_joining)
+            && self.players().all(|player| player.is_stopped() && player.is_complete());
         if all_done && now.since(self.swarm.tally.changed_at) >= rest {
             if observed { self.compare_observers(now) } else { self.freeze(now) }
         } else if now >= until {
@@ -266,7 +320,8 @@ impl Run<'_> {
         }
         tally.agreement.judge(&mut tally.violations);
         for observer in 0..OBSERVERS.min(self.plan.checked) {
-            self.swarm.add(now + Duration::from_millis(50) * observer, true, true);
+            let part = Part { checked: true, guest: true, ..Part::default() };
+            self.swarm.add(now + Duration::from_millis(50) * observer, part);
         }
         self.phase = Phase::Gather { until: now + GATHER_MAX };
     }
@@ -282,7 +337,11 @@ impl Run<'_> {
             tally.agreement.observers += 1;
             for resident in residents {
                 let Some(world) = resident.player().and_then(Player::world) else { continue };
-                let who = format_args!("bot {} against newcomer {}", resident.number(), observer.number());
+                let who = format_args!(
+                    "bot {} against newcomer {}",
+                    resident.part().number,
+                    observer.part().number
+                );
                 for cell in told.replica().cells() {
                     let Some(held) = world.replica().cell(cell.cell) else { continue };
                     tally.agreement.compare(&Pair { who: &who, held, told: cell, kinds: told.kinds() });
@@ -311,7 +370,7 @@ impl Run<'_> {
     fn finish_recording(&mut self) {
         let (bots, tally) = self.swarm.bots_mut();
         let mut recorded =
-            bots.filter(|bot| bot.number() == RECORDED_BOT).filter_map(|bot| bot.player()?.world());
+            bots.filter(|bot| bot.part().number == RECORDED_BOT).filter_map(|bot| bot.player()?.world());
         if let (Some(recording), Some(world)) = (&mut tally.recording, recorded.next()) {
             recording.finish(world.replica(), world.shapes());
         }
@@ -349,6 +408,17 @@ impl Run<'_> {
 
     fn outcome(mut self) -> Outcome {
         let tally = self.swarm.tally;
+        for (group, way) in [(&tally.groups.slow, Way::SlowReader), (&tally.groups.half, Way::HalfReader)] {
+            if group.never_skipped > 0 {
+                self.invalid.push(format!(
+                    "{} of {} of the {}s were never skipped, so they prove nothing: give them more to read (more bots, \
+                     crowd), or more time",
+                    group.never_skipped,
+                    group.bots,
+                    way.name()
+                ));
+            }
+        }
         if tally.is_spoiled() {
             let share = 100.0 * self.cpu.as_secs_f64() / tally.seconds().max(f64::MIN_POSITIVE);
             self.invalid.push(format!(

@@ -6,7 +6,7 @@
 #![allow(clippy::disallowed_types)] // A shell: turns `Instant` into `Time`.
 
 use crate::alarm::Alarm;
-use crate::bot::{Bot, Settings};
+use crate::bot::{Bot, Part, Settings};
 use crate::frames::Frames;
 use crate::link::Link;
 use crate::measure::Tally;
@@ -21,20 +21,24 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 use tickyard::time::Time;
 
-/// Events per turn.
-const EVENTS_MAX: usize = 512;
+/// Events per turn, at first. A poll that could hand out more is given more room: who has something to read waits for one turn, and
+/// not for several.
+const EVENTS: usize = 512;
 
 /// Bots that read before it is looked again who is due to send: at a few microseconds each, deadlines hardly wait.
 const READS_BETWEEN_SENDS: usize = 16;
 
 /// Deadlines per turn. A bot hears twice as often as it speaks.
-const DUE_MAX: usize = EVENTS_MAX / 2;
+const DUE_MAX: usize = 256;
 
 /// The other tokens are the bots' numbers.
 const ALARM: Token = Token(usize::MAX);
 
 /// The largest part that is read at a time; all of a server's message in most cases.
 const READ_BYTES: usize = 64 * 1024;
+
+/// The receive buffer of who reads slowly.
+const RECEIVE_BYTES_SLOW: usize = 4 * 1024;
 
 /// What may wait for a socket that takes nothing.
 const UNSENT_BYTES_MAX: usize = 256 * 1024;
@@ -57,6 +61,9 @@ pub struct Swarm {
     reached: bool,
     /// Whose deadlines have come, first come first.
     due: VecDeque<u32>,
+    /// The last poll ended then, and what is read after it came after that time.
+    polled_at: Time,
+    came_after: Time,
     buffer: Vec<u8>,
     frames: Frames,
     /// For bots with a link: what the socket's bytes mean, and what goes to the socket.
@@ -72,7 +79,12 @@ struct Connection {
     link: Option<Box<Link>>,
     /// What the socket did not take. While there is any, inputs are skipped.
     unsent: Vec<u8>,
+    /// Somebody else comes in its place.
+    replaced: bool,
 }
+
+/// Who was woken later than this had nothing to read before.
+const ASLEEP: Duration = Duration::from_micros(20);
 
 impl Swarm {
     /// No bots yet.
@@ -86,12 +98,14 @@ impl Swarm {
             settings: Rc::new(settings),
             start: Instant::now(),
             poll,
-            events: Events::with_capacity(EVENTS_MAX),
+            events: Events::with_capacity(EVENTS),
             alarm,
             wheel: Wheel::new(),
             connections: Vec::new(),
             reached: false,
             due: VecDeque::new(),
+            polled_at: Time::ZERO,
+            came_after: Time::ZERO,
             buffer: vec![0; READ_BYTES],
             frames: Frames::default(),
             plain: Vec::new(),
@@ -104,18 +118,31 @@ impl Swarm {
         Time::from_micros(self.start.elapsed().as_micros() as u64)
     }
 
-    /// Adds a bot that connects at `connect_at`.
-    pub fn add(&mut self, connect_at: Time, checked: bool, guest: bool) {
+    /// Adds a bot that connects at `connect_at`; its number follows from those before it.
+    pub fn add(&mut self, connect_at: Time, part: Part) {
         let number = self.connections.len() as u32;
-        let bot = Bot::new(&self.settings, number, checked, guest, connect_at);
+        let bot = Bot::new(&self.settings, Part { number, ..part }, connect_at);
         self.connections.push(Connection {
             bot,
             stream: None,
             connected: false,
             link: None,
             unsent: Vec::new(),
+            replaced: false,
         });
         self.wheel.set(number, connect_at);
+    }
+
+    /// Lets a bot that plays say good-bye, and another one connect in its place once it is gone.
+    pub fn replace(&mut self, who: usize) {
+        self.connections[who].replaced = true;
+        self.tally.left += 1;
+        self.let_leave(who);
+    }
+
+    /// The bot with this number.
+    pub fn bot(&self, number: usize) -> &Bot {
+        &self.connections[number].bot
     }
 
     /// All bots by number.
@@ -136,12 +163,17 @@ impl Swarm {
             self.alarm.set(sleep)?;
         }
         let timeout = if sleep.is_zero() { Some(sleep) } else { None };
+        let asleep = self.now();
         match self.poll.poll(&mut self.events, timeout) {
             // A signal: whoever asked for it looks at its flag.
             Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(()),
             result => result?,
         }
         let events = std::mem::replace(&mut self.events, Events::with_capacity(0));
+        let polled_at = self.now();
+        // Who had to sleep had read all.
+        self.came_after = if polled_at.since(asleep) > ASLEEP { polled_at } else { self.polled_at };
+        self.polled_at = polled_at;
         for (at, event) in events.iter().filter(|event| event.token() != ALARM).enumerate() {
             // A tick reaches all bots at once: what is due meanwhile must not wait until all have read theirs.
             if at % READS_BETWEEN_SENDS == READS_BETWEEN_SENDS - 1 {
@@ -149,19 +181,31 @@ impl Swarm {
             }
             self.handle_event(event);
         }
-        if events.iter().count() < EVENTS_MAX {
-            self.tally.read_all_at = self.now();
-        }
-        self.events = events;
+        self.events = match events.iter().count() < events.capacity() {
+            true => {
+                self.tally.read_all_at = self.now();
+                events
+            }
+            false => Events::with_capacity(2 * events.capacity()),
+        };
         Ok(())
     }
 
     /// Lets all bots say good-bye.
     pub fn leave(&mut self) {
         for who in 0..self.connections.len() {
-            let now = self.now();
-            self.connections[who].bot.leave(now, &mut self.frames, &mut self.tally);
-            self.flush(who);
+            self.let_leave(who);
+        }
+    }
+
+    fn let_leave(&mut self, who: usize) {
+        let now = self.now();
+        let read_less = self.connections[who].bot.appetite() < usize::MAX;
+        self.connections[who].bot.leave(now, &mut self.frames, &mut self.tally);
+        self.flush(who);
+        if read_less {
+            // What came and was left unread is not announced again.
+            self.read(who, false);
         }
     }
 
@@ -185,7 +229,11 @@ impl Swarm {
             }
             let writable = connection.unsent.is_empty();
             connection.bot.handle_timeout(now, writable, &mut self.frames, &mut self.tally);
+            let is_slow = connection.bot.part().way.is_slow();
             self.flush(who as usize);
+            if is_slow {
+                self.read(who as usize, false);
+            }
         }
         let bot = &self.connections[who as usize].bot;
         if !bot.is_ended() {
@@ -194,11 +242,16 @@ impl Swarm {
     }
 
     fn connect(&mut self, who: u32) {
-        let stream = self.target.connect(who).map(TcpStream::from_std).and_then(|mut stream| {
-            let interest = Interest::READABLE | Interest::WRITABLE;
-            self.poll.registry().register(&mut stream, Token(who as usize), interest)?;
-            Ok(stream)
-        });
+        let is_slow = self.connections[who as usize].bot.part().way.is_slow();
+        let stream = self
+            .target
+            .connect(who, is_slow.then_some(RECEIVE_BYTES_SLOW))
+            .map(TcpStream::from_std)
+            .and_then(|mut stream| {
+                let interest = Interest::READABLE | Interest::WRITABLE;
+                self.poll.registry().register(&mut stream, Token(who as usize), interest)?;
+                Ok(stream)
+            });
         match stream {
             Ok(stream) => self.connections[who as usize].stream = Some(stream),
             Err(error) => self.end(who as usize, Some(error)),
@@ -237,10 +290,19 @@ impl Swarm {
             let now = self.now();
             let connection = &mut self.connections[who];
             let Some(stream) = &mut connection.stream else { return };
-            match stream.read(&mut self.buffer) {
+            let appetite = connection.bot.appetite().min(READ_BYTES);
+            if appetite == 0 {
+                return;
+            }
+            match stream.read(&mut self.buffer[..appetite]) {
                 Ok(0) => return self.end(who, None),
                 Ok(len) => {
-                    self.tally.received(len, connection.bot.is_checked());
+                    let part = *connection.bot.part();
+                    connection.bot.took(len);
+                    self.tally.received(len, part.checked, !part.way.is_slow());
+                    if self.tally.is_open() && !part.way.is_slow() {
+                        self.tally.read_lag.record(now.since(self.came_after));
+                    }
                     if connection.link.is_some() {
                         self.read_through_link(who, now, len);
                     } else {
@@ -248,7 +310,7 @@ impl Swarm {
                         connection.bot.handle_bytes(now, bytes, &mut self.frames, &mut self.tally);
                         self.flush(who);
                     }
-                    if len < READ_BYTES && !ending {
+                    if len < appetite && !ending {
                         return;
                     }
                 }
@@ -327,7 +389,16 @@ impl Swarm {
         }
         connection.stream = None;
         connection.unsent = Vec::new();
-        connection.bot.handle_end(why, &mut self.tally);
+        let now = Time::from_micros(self.start.elapsed().as_micros() as u64);
+        connection.bot.handle_end(now, why, &mut self.tally);
+        if std::mem::take(&mut connection.replaced) {
+            let before = &connection.bot;
+            let part = Part { life: before.part().life + 1, ..*before.part() };
+            // The wheel brings its number then.
+            let connect_at = before.poll_timeout();
+            connection.connected = false;
+            connection.bot = Bot::new(&self.settings, part, connect_at);
+        }
     }
 }
 

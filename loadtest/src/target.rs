@@ -26,8 +26,6 @@ pub struct Target {
     pub path: String,
     /// Where the socket goes: to the server, or to the proxy.
     pub address: SocketAddr,
-    /// The size of receive buffers, if not the system's own.
-    pub receive_buffer: Option<usize>,
     /// What lies between the socket and the server.
     pub route: Route,
 }
@@ -63,19 +61,20 @@ impl Target {
         // RFC 6455, 4.1: Host has the port when it is not the scheme's own.
         let host = if server.port == scheme_port { server.host.to_string() } else { server.with_port() };
         let path = if path.is_empty() { "/play" } else { path };
-        Ok(Target { host, path: path.to_string(), address, receive_buffer: None, route })
+        Ok(Target { host, path: path.to_string(), address, route })
     }
 
-    /// Begins to connect, as number `number` of the run. The socket does not block.
-    pub fn connect(&self, number: u32) -> io::Result<std::net::TcpStream> {
+    /// Begins to connect, as number `number` of the run, with a receive buffer of this size or the system's own. The
+    /// socket does not block.
+    pub fn connect(&self, number: u32, buffer: Option<usize>) -> io::Result<std::net::TcpStream> {
         let first = number / PER_SOURCE;
         if !self.has_sources() {
-            return self.connect_from(None);
+            return self.connect_from(None, buffer);
         }
-        let mut result = self.connect_from(source(first));
+        let mut result = self.connect_from(source(first), buffer);
         for next in first + 1..SOURCES_MAX {
             match &result {
-                Err(error) if is_port_shortage(error) => result = self.connect_from(source(next)),
+                Err(error) if is_port_shortage(error) => result = self.connect_from(source(next), buffer),
                 _ => break,
             }
         }
@@ -101,11 +100,15 @@ impl Target {
         matches!(self.address.ip(), IpAddr::V4(address) if address.is_loopback())
     }
 
-    fn connect_from(&self, source: Option<Ipv4Addr>) -> io::Result<std::net::TcpStream> {
+    fn connect_from(
+        &self,
+        source: Option<Ipv4Addr>,
+        buffer: Option<usize>,
+    ) -> io::Result<std::net::TcpStream> {
         let socket = Socket::new(Domain::for_address(self.address), Type::STREAM, Some(Protocol::TCP))?;
         socket.set_nonblocking(true)?;
         socket.set_tcp_nodelay(true)?;
-        if let Some(bytes) = self.receive_buffer {
+        if let Some(bytes) = buffer {
             // Before the connect, which tells the peer how much it may send.
             socket.set_recv_buffer_size(bytes)?;
         }
@@ -284,7 +287,7 @@ mod tests {
         let url = format!("ws://{}/play", listener.local_addr().unwrap());
         let target = parse(&url).unwrap();
         let from = |number| {
-            let _stream = target.connect(number).unwrap();
+            let _stream = target.connect(number, None).unwrap();
             listener.accept().unwrap().1.ip().to_string()
         };
         assert_eq!(from(0), "127.0.0.1");

@@ -107,6 +107,9 @@ impl World {
         tally.sums_checked += counts.sums_checked - before.sums_checked;
         if tally.is_open() {
             tally.traffic.rows_changed += counts.rows_changed - before.rows_changed;
+            let in_view = self.replica.cells().iter().map(|held| held.members.len() as u64);
+            tally.traffic.in_view += in_view.sum::<u64>();
+            tally.traffic.views += 1;
         }
         if !ear.deltas().is_empty() {
             tally.changed_at = now;

@@ -365,11 +365,6 @@ pub fn decode_want(bytes: &[u8], mut cell: impl FnMut(CellId)) -> Result<(), Mal
     reader.finish()
 }
 
-/// Whether a player may be called this: at most [`NAME_BYTES_MAX`] bytes, no control characters.
-pub fn is_name(name: &str) -> bool {
-    name.len() <= NAME_BYTES_MAX && !name.chars().any(char::is_control)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -153,6 +153,9 @@ struct Knobs {
     #[arg(long, env = "TICKYARD_HSTS", help_heading = DOOR, hide_env = true, value_name = "BOOL", num_args = 0..=1, require_equals = true)]
     #[arg(default_missing_value = "true", hide_possible_values = true)]
     hsts: Option<Switch>,
+    /// Write to this directory what all threads did, when a tick overruns; SIGUSR1 does too
+    #[arg(long, env = "TICKYARD_FLIGHT_DIR", help_heading = PROCESS, hide_env = true, value_name = "DIR")]
+    flight_dir: Option<PathBuf>,
     /// Which log lines go to stderr, as in warn or info,tickyard=debug [default: info]
     #[arg(long, env = "TICKYARD_LOG", help_heading = PROCESS, hide_env = true, value_name = "FILTER")]
     log: Option<LogFilter>,
@@ -193,6 +196,7 @@ impl Knobs {
             tls_cert: self.tls_cert.or(below.tls_cert),
             tls_key: self.tls_key.or(below.tls_key),
             hsts: self.hsts.or(below.hsts),
+            flight_dir: self.flight_dir.or(below.flight_dir),
             log: self.log.or(below.log),
             log_json: self.log_json.or(below.log_json),
         }
@@ -232,6 +236,7 @@ impl Knobs {
             tls_cert: self.tls_cert.or(config.tls_cert),
             tls_key: self.tls_key.or(config.tls_key),
             hsts: self.hsts.map_or(config.hsts, |it| it.0),
+            flight_dir: self.flight_dir.or(config.flight_dir),
             log: self.log.map_or(config.log, |it| it.0),
             log_json: self.log_json.map_or(config.log_json, |it| it.0),
         }

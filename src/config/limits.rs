@@ -114,8 +114,8 @@ pub const ECHO_MESSAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// The frames that one message to `/echo` may be spread over: Autobahn ends its 65,536 with an empty one.
 pub const ECHO_FRAGMENTS_MAX: u32 = 65_536 + 1;
 
-/// A compressed message to `/echo`, as it comes and as what it says: twice the longest one of the suites. Inflating cannot be
-/// interrupted, so this is what everybody else waits for at worst: about 20 ms.
+/// What a compressed message to `/echo` may say: twice the longest one of the suites. Inflating cannot be interrupted, and such a
+/// message may come as 291 KiB, so this is what everybody else waits for at worst: about 25 ms.
 pub const ECHO_COMPRESSED_BYTES_MAX: usize = 256 * 1024;
 
 /// Inputs of one player that wait for the simulation; the oldest makes room.

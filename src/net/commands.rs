@@ -5,13 +5,17 @@
 
 use crossbeam_channel::{Sender, TrySendError};
 
-use crate::bridge::{Ask, Command, ConnId, Leave, RoomId};
+use crate::bridge::{Ask, Command, CommandList, ConnId, Leave, RoomId};
+use crate::time::Time;
 
 /// Commands on their way to the simulation.
 #[derive(Debug)]
 pub struct Commands {
-    sender: Sender<Vec<Command>>,
+    sender: Sender<CommandList>,
     list: Vec<Command>,
+    now: Time,
+    /// Since when something waits to be sent.
+    since: Option<Time>,
     /// The channel did not take the list.
     blocked: bool,
     /// Nobody is at its other end any longer.
@@ -20,8 +24,19 @@ pub struct Commands {
 
 impl Commands {
     /// An empty list before the channel.
-    pub fn new(sender: Sender<Vec<Command>>) -> Commands {
-        Commands { sender, list: Vec::new(), blocked: false, lost: false }
+    pub fn new(sender: Sender<CommandList>) -> Commands {
+        let (list, now) = (Vec::new(), Time::ZERO);
+        Commands { sender, list, now, since: None, blocked: false, lost: false }
+    }
+
+    /// A poll turn begins.
+    pub fn set_now(&mut self, now: Time) {
+        self.now = now;
+    }
+
+    /// Something that was read now will be pushed before the list is sent.
+    pub fn note(&mut self) {
+        self.since.get_or_insert(self.now);
     }
 
     /// Whether an ask can be taken now.
@@ -41,12 +56,13 @@ impl Commands {
 
     /// Adds an ask. Call [`Commands::have_room`] first.
     pub fn push(&mut self, conn: ConnId, room: RoomId, ask: Ask) {
+        self.note();
         self.list.push(Command { room, conn, ask });
     }
 
     /// Adds a leave, which must not be lost: there is at most one per seat, so the seats bound them.
     pub fn push_leave(&mut self, conn: ConnId, room: RoomId, leave: Leave) {
-        self.list.push(Command { room, conn, ask: Ask::Leave(leave) });
+        self.push(conn, room, Ask::Leave(leave));
     }
 
     /// Offers the channel what waits since an earlier turn. Returns whether the way is free.
@@ -64,10 +80,12 @@ impl Commands {
             return;
         }
         let next = Vec::with_capacity(self.list.len().min(COMMANDS_PER_TURN_MAX));
-        match self.sender.try_send(std::mem::replace(&mut self.list, next)) {
+        let commands = std::mem::replace(&mut self.list, next);
+        let read = self.since.take().unwrap_or(self.now);
+        match self.sender.try_send(CommandList { read, commands }) {
             Ok(()) => self.blocked = false,
             Err(TrySendError::Full(list)) => {
-                self.list = list;
+                (self.list, self.since) = (list.commands, Some(list.read));
                 self.blocked = true;
             }
             Err(TrySendError::Disconnected(_)) => (self.blocked, self.lost) = (false, true),
@@ -95,11 +113,38 @@ mod tests {
         assert!(commands.are_blocked() && !commands.have_room());
 
         commands.push_leave(CONN, RoomId(0), Leave::Left);
-        let acks = |list: Vec<Command>| -> Vec<Ask> { list.into_iter().map(|command| command.ask).collect() };
+        let acks = |list: CommandList| -> Vec<Ask> {
+            list.commands.into_iter().map(|command| command.ask).collect()
+        };
         assert_eq!(acks(receiver.recv().unwrap()), [Ask::Ack(0)]);
         assert!(commands.unblock());
         assert_eq!(acks(receiver.recv().unwrap()), [Ask::Ack(1), Ask::Ack(2), Ask::Leave(Leave::Left)]);
         assert!(commands.have_room());
+    }
+
+    #[test]
+    fn a_list_is_as_old_as_what_was_read_first_of_it_also_when_it_had_to_wait() {
+        let (sender, receiver) = crossbeam_channel::bounded(1);
+        let mut commands = Commands::new(sender);
+        for second in 1..=4 {
+            commands.set_now(Time::from_secs(second));
+            match second {
+                // An input that stays with its session for now.
+                3 => commands.note(),
+                _ => commands.push(CONN, RoomId(0), Ask::Ack(second as u32)),
+            }
+            commands.send();
+        }
+        let read = || receiver.try_recv().unwrap().read;
+        assert_eq!(read(), Time::from_secs(1));
+        commands.send();
+        assert_eq!(read(), Time::from_secs(2));
+        commands.set_now(Time::from_secs(5));
+        commands.note();
+        commands.set_now(Time::from_secs(6));
+        commands.push(CONN, RoomId(0), Ask::Ack(6));
+        commands.send();
+        assert_eq!(read(), Time::from_secs(5));
     }
 
     #[test]

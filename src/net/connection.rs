@@ -11,12 +11,13 @@ use super::tally::Tally;
 use super::tls::TlsError;
 use super::transport::{Buffers, Received, Socket, Transport};
 use crate::addresses::Peer;
-use crate::bridge::{Ask, Batch, ConnId, Part, RoomId};
+use crate::bridge::{Ask, ConnId, Part, RoomId};
 use crate::close_reason::CloseReason;
 use crate::config::limits::{
     ANSWERS_BYTES_MAX, CLOSE_TIMEOUT, DEFLATE_COST_PER_TURN, DISCARD_BYTES_MAX, LINGER, READ_BYTES_PER_TURN,
     READ_COST_BYTES, USER_TIMEOUT_BEYOND_SLOW,
 };
+use crate::flight::Stopwatch;
 use crate::http::{Response, Status};
 use crate::proxy_header::BadProxyHeader;
 use crate::session::{Pulse, Session, Turn};
@@ -95,6 +96,8 @@ pub struct Desk {
     pub missing: Missing,
     /// Pings that this sweep may still send.
     pub pings_left: usize,
+    /// Measures where the time goes.
+    pub watch: Stopwatch,
 }
 
 /// What becomes of a connection after its turn.
@@ -192,37 +195,39 @@ impl<S: Socket> Connection<S> {
     pub fn publish(&mut self, desk: &mut Desk, room: RoomId, history: &History, part: &Part) -> Verdict {
         let Some(hearing) = &mut self.hearing else { return Verdict::Waits };
         if !self.outbox.is_empty() {
-            if let Some(batch) = history.newest() {
-                self.skip(desk, batch, part);
-            }
+            self.skip(desk, history, part);
             return Verdict::Waits;
         }
-        let Desk { compose: buffer, deflate, missing, buffers, .. } = desk;
+        let Desk { compose: buffer, deflate, missing, buffers, watch, .. } = desk;
         missing.clear();
+        watch.sending.first();
         if let Some(start) = compose(history, part, hearing, missing, buffer) {
             let compressed = self
                 .session
                 .state_window_bits(&desk.shared.site)
                 .and_then(|bits| deflate.write(bits, &buffer[SERVER_HEADER_BYTES_MAX..]));
             let message = compressed.unwrap_or(&buffer[start..]);
+            watch.sending.second();
             let sent = self.transport.send(desk.now, message, &mut buffers.sealed, &mut self.outbox);
+            watch.sending.done();
             desk.tally.messages_out += 1;
             match sent {
                 Ok(flushed) => self.note_flushed(desk, flushed),
                 Err(_) => return self.fail(desk),
             }
         }
+        // If there was nothing to say.
+        desk.watch.sending.done();
         self.ask_for_missing(desk, room);
         Verdict::Waits
     }
 
-    /// A batch passes without a message for this player; its view counts all the same.
-    pub fn skip(&mut self, desk: &mut Desk, batch: &Batch, part: &Part) {
-        if let Some(hearing) = &mut self.hearing {
-            hearing.look(batch, part);
-            hearing.skip();
-            desk.tally.skipped += 1;
-        }
+    /// The newest batch passes without a message for this player; its view counts all the same. Returns whether it has missed
+    /// anything.
+    pub fn skip(&mut self, desk: &mut Desk, history: &History, part: &Part) -> bool {
+        let missed = self.hearing.as_mut().is_some_and(|hearing| hearing.skip(history, part));
+        desk.tally.skipped += missed as u64;
+        missed
     }
 
     /// Ends what has waited too long. Called by the sweep.
@@ -289,11 +294,13 @@ impl<S: Socket> Connection<S> {
     /// Returns what it costs of the budget.
     fn read_once(&mut self, desk: &mut Desk, pulse: Pulse) -> io::Result<usize> {
         let mut buffers = std::mem::take(&mut desk.buffers);
+        desk.watch.reading.first();
         let read = match self.goodbye.is_some() && !self.session.awaits_close() {
             true => self.discard_once(&mut buffers),
             false => self.receive_once(desk, pulse, &mut buffers),
         };
         desk.buffers = buffers;
+        desk.watch.reading.done();
         let Some((len, filled)) = read? else {
             self.readable = false;
             return Ok(0);
@@ -315,7 +322,9 @@ impl<S: Socket> Connection<S> {
         buffers: &mut Buffers,
     ) -> io::Result<Option<(usize, bool)>> {
         let was_shaking = self.is_shaking();
-        let Some(received) = self.transport.receive(buffers, &mut self.outbox)? else { return Ok(None) };
+        let received = self.transport.receive(buffers, &mut self.outbox);
+        desk.watch.reading.second();
+        let Some(received) = received? else { return Ok(None) };
         let Received { wire, filled, introduced, bytes, overhead, ended, fault } = received;
         if was_shaking && !self.is_shaking() {
             desk.shared.metrics.tls_handshakes.inc();
@@ -423,6 +432,7 @@ impl<S: Socket> Connection<S> {
         self.hand_on(desk);
         if self.session.has_input() && !self.listed {
             self.listed = true;
+            desk.commands.note();
             desk.with_inputs.push(self.id);
         }
         self.tune(desk);

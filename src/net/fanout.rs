@@ -12,8 +12,7 @@ use serde::{Deserialize, Serialize};
 use tickyard_protocol::bytes::Reader;
 use tickyard_protocol::delta::view_sum;
 use tickyard_protocol::tick::{
-    HEADER_BYTES, Header, SKIPPED, VIEW_COMPLETE, block, put_age, put_block, put_check, put_heard,
-    put_view,
+    HEADER_BYTES, Header, SKIPPED, VIEW_COMPLETE, block, put_age, put_block, put_check, put_heard, put_view,
 };
 use tickyard_protocol::types::{CellId, Seq, Tick};
 
@@ -102,9 +101,33 @@ impl Hearing {
         self.view_is_new = true;
     }
 
-    /// An update was left out because bytes still waited for this client.
-    pub fn skip(&mut self) {
-        self.skipped = true;
+    /// The newest batch passes without a message. Returns whether there was anything to say: only then is it an update that the client
+    /// has missed, and will be told of.
+    pub fn skip(&mut self, history: &History, part: &Part) -> bool {
+        let Some(batch) = history.newest() else { return false };
+        self.look(batch, part);
+        let missed = self.has_news(batch, part);
+        self.skipped |= missed;
+        missed
+    }
+
+    /// Whether a batch has something for this client, but for a header that says nothing new.
+    fn has_news(&self, batch: &Batch, part: &Part) -> bool {
+        let is_current = |heard: &Heard| {
+            heard
+                .held()
+                .is_some_and(|held| !batch.segments.is_later(batch.segments.cell(heard.cell).published, held))
+        };
+        let said = self.said.is_some_and(|said| {
+            said.seq == part.seq
+                && said.heard == part.heard
+                && !batch.segments.is_later(part.own_changed, said.at)
+        });
+        let reliable_next = part.reliable_first + part.reliable_count;
+        !said
+            || self.view_is_new
+            || reliable_next > self.reliable_sent + 1
+            || !self.cells.iter().all(is_current)
     }
 
     /// Forgets what the client holds of these cells, because it says that it holds them no longer.

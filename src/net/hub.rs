@@ -1,11 +1,15 @@
 //! All connections of an io thread and the rooms they hear: the work of its loop, without the poller.
 //!
 //! The io thread tells a [`Hub`] what the poller and the channels brought, and calls the parts of a turn in order. The sockets may be
-//! anything that is a [`Socket`], so a test drives the same code without a kernel. It looks at no clock; [`Hub::set_now`] brings the time.
+//! anything that is a [`Socket`], so a test drives the same code without a kernel. [`Hub::set_now`] brings the time; the clock
+//! is looked at only to measure.
+
+// A shell: it looks at the clock through its stopwatch alone.
+#![allow(clippy::disallowed_types)]
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
 
@@ -18,10 +22,13 @@ use super::tally::Tally;
 use super::tls::Identity;
 use super::transport::{Buffers, Socket, Transport};
 use crate::addresses::Peer;
-use crate::bridge::{Ask, Batch, Command, ConnId, RoomId, SharedBatch};
+use crate::bridge::{Ask, Batch, CommandList, ConnId, RoomId, SharedBatch};
 use crate::close_reason::CloseReason;
 use crate::config::limits::{PINGS_OVER_EVEN, PINGS_PER_SWEEP_MIN, TLS_HANDSHAKES_PER_TURN};
+use crate::flight::{Fanout, Stopwatch};
+use crate::metrics::Role;
 use crate::session::{Pulse, Session, Turn};
+use crate::stage::{Stage, Stages};
 use crate::time::Time;
 use crate::websocket::deflate::SharedWriter;
 
@@ -50,11 +57,14 @@ struct RoomSide {
     /// The next part of the newest batch to be sent, and how many are left; it wraps, so that who was last is first.
     next: usize,
     left: usize,
+    /// What sending it has cost so far.
+    spent: Fanout,
 }
 
 impl<S: Socket> Hub<S> {
     /// Nobody there yet; `commands` is the way to the simulation.
-    pub fn new(index: u16, shared: Arc<Shared>, commands: Sender<Vec<Command>>, now: Time) -> Hub<S> {
+    pub fn new(index: u16, shared: Arc<Shared>, commands: Sender<CommandList>, now: Time) -> Hub<S> {
+        let watch = shared.flight.stopwatch(format!("io-{index}"), Role::Io);
         let desk = Desk {
             now,
             commands: Commands::new(commands),
@@ -68,6 +78,7 @@ impl<S: Socket> Hub<S> {
             deflate_cost: 0,
             missing: Missing::default(),
             pings_left: 0,
+            watch,
             shared,
         };
         Hub {
@@ -101,6 +112,12 @@ impl<S: Socket> Hub<S> {
             self.swept = now + STALL;
         }
         self.desk.now = now;
+        self.desk.commands.set_now(now);
+    }
+
+    /// The stopwatch of this thread.
+    pub fn watch(&mut self) -> &mut Stopwatch {
+        &mut self.desk.watch
     }
 
     /// The id that the next connection gets; its slot is the poller's token.
@@ -195,11 +212,16 @@ impl<S: Socket> Hub<S> {
 
     /// Each connection that stood in the queue gets one turn, until `out_of_time`: however many flood, updates go out in between. Who had
     /// none comes first in the next.
-    pub fn serve_run_queue(&mut self, out_of_time: impl Fn() -> bool) {
+    pub fn serve_run_queue(&mut self, out_of_time: impl Fn(Instant) -> bool) {
         self.desk.deflate_cost = 0;
+        if self.run_queue.is_empty() {
+            return;
+        }
+        self.desk.watch.enter(Stage::Receive);
+        let started = self.desk.watch.instant();
         let mut next = Vec::new();
         for step in 0..self.run_queue.len() {
-            if step > 0 && out_of_time() {
+            if step > 0 && out_of_time(started) {
                 break;
             }
             let Some(conn) = self.run_queue.pop_front() else { break };
@@ -219,11 +241,16 @@ impl<S: Socket> Hub<S> {
     }
 
     /// Sends a slice of what is to be sent, so that reading goes on in between; `out_of_time` ends it early.
-    pub fn fan_out(&mut self, out_of_time: impl Fn() -> bool) {
-        let mut sent = 0;
+    pub fn fan_out(&mut self, out_of_time: impl Fn(Instant) -> bool) {
+        let mut sent = 0u32;
         // In turns: a room that is never done must not keep the others waiting.
         let Some(first) = (self.first_room + 1).checked_rem(self.rooms.len()) else { return };
         self.first_room = first;
+        if !self.is_fanning_out() {
+            return;
+        }
+        self.desk.watch.enter(Stage::Compose);
+        let started = self.desk.watch.instant();
         for at in (first..self.rooms.len()).chain(0..first) {
             let side = &mut self.rooms[at];
             if side.left == 0 {
@@ -231,8 +258,12 @@ impl<S: Socket> Hub<S> {
             }
             let Some(batch) = side.history.newest().cloned() else { continue };
             let parts = batch.parts_of(self.index);
+            let room = RoomId(at as u32);
+            let sent_before = sent;
+            self.desk.watch.begin_fanout(room);
             while side.left > 0 {
-                if sent == SENDS_PER_SLICE || (sent % 32 == 31 && out_of_time()) {
+                if sent == SENDS_PER_SLICE || (sent % 32 == 31 && out_of_time(started)) {
+                    side.spent += self.desk.watch.end_fanout(sent - sent_before);
                     return;
                 }
                 let part = &parts[side.next];
@@ -240,22 +271,27 @@ impl<S: Socket> Hub<S> {
                 side.left -= 1;
                 sent += 1;
                 let Some(connection) = self.connections.find(part.conn) else { continue };
-                let room = RoomId(at as u32);
                 if let Verdict::Gone(reason) = connection.publish(&mut self.desk, room, &side.history, part) {
                     remove(&mut self.connections, &mut self.desk, part.conn, reason);
                 }
             }
-            let shared = &self.desk.shared;
-            shared.metrics.fanout.observe(shared.now().since(batch.due));
+            side.spent += self.desk.watch.end_fanout(sent - sent_before);
+            self.desk.shared.metrics.fanout.observe(self.desk.watch.now().since(batch.due));
+            self.desk.watch.report_fanout(&mut side.spent);
         }
     }
 
     /// TLS handshakes, until `out_of_time`: each is dear, and a flood of them must not delay who plays. While updates wait to be sent
     /// there is one a turn.
-    pub fn shake_hands(&mut self, out_of_time: impl Fn() -> bool) {
+    pub fn shake_hands(&mut self, out_of_time: impl Fn(Instant) -> bool) {
+        if self.handshakes.is_empty() {
+            return;
+        }
+        self.desk.watch.enter(Stage::Handshake);
+        let started = self.desk.watch.instant();
         let most = if self.is_fanning_out() { 1 } else { TLS_HANDSHAKES_PER_TURN };
         for step in 0..self.handshakes.len().min(most) {
-            if step > 0 && out_of_time() {
+            if step > 0 && out_of_time(started) {
                 return;
             }
             let Some(conn) = self.handshakes.pop_front() else { return };
@@ -268,6 +304,7 @@ impl<S: Socket> Hub<S> {
 
     /// One send per turn: inputs are collected last, so that the newest ones go.
     pub fn send_commands(&mut self) {
+        self.desk.watch.enter(Stage::HandIn);
         if !self.desk.commands.unblock() {
             return;
         }
@@ -298,6 +335,7 @@ impl<S: Socket> Hub<S> {
         if self.desk.now < self.swept + SWEEP_PERIOD {
             return false;
         }
+        self.desk.watch.enter(Stage::Sweep);
         self.swept = self.desk.now;
         let slots = self.connections.slots();
         let until = (self.sweep_from + slots.div_ceil(SWEEP_PARTS)).min(slots);
@@ -319,9 +357,10 @@ impl<S: Socket> Hub<S> {
         self.tell_all(Session::going_away);
     }
 
-    /// Adds what was counted in this turn to the metrics.
+    /// Adds what was counted and measured in this turn to the metrics.
     pub fn report(&mut self) {
         self.desk.tally.report(&self.desk.shared);
+        self.desk.watch.rest();
     }
 
     /// Seats given, refused and taken away come first: they must not be lost with a batch that is overtaken.
@@ -350,13 +389,15 @@ impl<S: Socket> Hub<S> {
         let side = &mut self.rooms[at];
         if let Some(last) = side.history.newest() {
             let parts = last.parts_of(self.index);
-            self.desk.shared.metrics.overtaken_updates.inc_by(side.left as u64);
+            self.desk.watch.report_fanout(&mut side.spent);
+            let mut missed = 0;
             for at in 0..side.left {
                 let part = &parts[(side.next + at) % parts.len()];
-                if let Some(connection) = self.connections.find(part.conn) {
-                    connection.skip(&mut self.desk, last, part);
-                }
+                let connection = self.connections.find(part.conn);
+                missed +=
+                    connection.is_some_and(|found| found.skip(&mut self.desk, &side.history, part)) as u64;
             }
+            self.desk.shared.metrics.overtaken_updates.inc_by(missed);
         }
         let parts = batch.parts_of(self.index).len();
         side.next = if side.left == 0 || parts == 0 { 0 } else { side.next % parts };
@@ -455,7 +496,7 @@ fn pings_of_a_sweep(slots: usize, interval: Option<Duration>) -> usize {
     (slots * PINGS_OVER_EVEN as usize).div_ceil(sweeps).max(PINGS_PER_SWEEP_MIN)
 }
 
-const SENDS_PER_SLICE: usize = 256;
+const SENDS_PER_SLICE: u32 = 256;
 /// How often the sweep looks at a share of the table.
 pub const SWEEP_PERIOD: Duration = Duration::from_millis(100);
 const SWEEP_PARTS: usize = 10;

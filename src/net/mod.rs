@@ -35,12 +35,15 @@ use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token, Waker};
 
 use crate::addresses::{Peer, TooMany};
-use crate::bridge::{BATCHES_MAX, Command, SharedBatch};
+use crate::bridge::{BATCHES_MAX, CommandList, Delivery, RoomId};
 use crate::close_reason::CloseReason;
 use crate::config::Config;
 use crate::config::limits::ACCEPTS_PER_TURN;
-use crate::metrics::Metrics;
+use crate::flight::Flight;
+use crate::flight::files::Files;
+use crate::metrics::{Metrics, Queue};
 use crate::session::site::{Site, Warned};
+use crate::stage::{Stage, Stages};
 use crate::time::Time;
 use acceptor::{Accepted, Acceptor};
 use ends::Ends;
@@ -59,8 +62,8 @@ pub struct Shared {
     pub tls: Option<tls::Identity>,
     /// No write progress for this long ends a connection.
     pub slow_timeout: Duration,
-    /// The origin of [`Time`], the same for all threads.
-    pub origin: Instant,
+    /// What all threads do, and the origin of [`Time`].
+    pub flight: Arc<Flight>,
     /// When it was last said that connections are turned away.
     pub ends: Ends,
     /// When a client's desync was last told.
@@ -71,14 +74,18 @@ pub struct Shared {
 
 impl Shared {
     /// What a configuration says of all io threads. [`Time`] begins now.
-    pub fn new(config: &Config, site: Site, tls: Option<tls::Identity>) -> Shared {
+    pub fn new(config: &Config, site: Site, tls: Option<tls::Identity>, files: Option<Files>) -> Shared {
+        let metrics = Arc::<Metrics>::default();
+        let names: Vec<String> = site.places.iter().map(|place| place.id.clone()).collect();
+        let namer = Box::new(move |room: RoomId| names.get(room.0 as usize).cloned());
+        let flight = Flight::new(Instant::now(), Arc::clone(&metrics), namer, files);
         Shared {
             site,
-            metrics: Arc::default(),
+            metrics,
             connections_max: config.connections_max,
             tls,
             slow_timeout: config.slow_timeout,
-            origin: Instant::now(),
+            flight: Arc::new(flight),
             ends: Ends::default(),
             desync_warned: Warned::default(),
             stop: AtomicBool::new(false),
@@ -87,7 +94,7 @@ impl Shared {
 
     /// Now, for the cores.
     pub fn now(&self) -> Time {
-        Time::from_micros(self.origin.elapsed().as_micros() as u64)
+        self.flight.now()
     }
 }
 
@@ -97,7 +104,7 @@ pub struct Entrance {
     /// New connections.
     streams: Sender<Arrival>,
     /// Batches of rooms.
-    pub batches: Sender<SharedBatch>,
+    pub batches: Sender<Delivery>,
     /// Wakes the thread, once per batch.
     pub waker: Arc<Waker>,
 }
@@ -120,7 +127,7 @@ pub struct IoThread {
     entrances: Vec<Entrance>,
     next_entrance: usize,
     streams: Receiver<Arrival>,
-    batches: Receiver<SharedBatch>,
+    batches: Receiver<Delivery>,
 }
 
 impl IoThread {
@@ -128,7 +135,7 @@ impl IoThread {
     pub fn new(
         index: u16,
         shared: Arc<Shared>,
-        commands: Sender<Vec<Command>>,
+        commands: Sender<CommandList>,
     ) -> io::Result<(IoThread, Entrance)> {
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
@@ -155,7 +162,10 @@ impl IoThread {
     pub fn run(mut self) {
         let mut events = Events::with_capacity(EVENTS_PER_TURN);
         while !self.is_done() {
-            match self.poll.poll(&mut events, Some(self.patience())) {
+            let patience = self.patience();
+            let until = self.hub.watch().now() + patience;
+            self.hub.watch().wait(Some(until));
+            match self.poll.poll(&mut events, Some(patience)) {
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => {
@@ -163,12 +173,14 @@ impl IoThread {
                     return;
                 }
             }
-            self.hub.set_now(self.hub.shared().now());
             self.turn(&events);
         }
     }
 
     fn turn(&mut self, events: &Events) {
+        self.hub.watch().enter(Stage::Accept);
+        let now = self.hub.watch().now();
+        self.hub.set_now(now);
         for event in events {
             match event.token() {
                 LISTENER => self.acceptor.iter_mut().for_each(Acceptor::wake),
@@ -183,12 +195,10 @@ impl IoThread {
         self.take_batches();
         self.take_streams();
         self.accept();
-        let started = Instant::now();
-        self.hub.serve_run_queue(|| started.elapsed() >= SLICE);
-        let started = Instant::now();
-        self.hub.fan_out(|| started.elapsed() >= SLICE);
-        let started = Instant::now();
-        self.hub.shake_hands(|| started.elapsed() >= SLICE);
+        let out_of_time = |started: Instant| started.elapsed() >= SLICE;
+        self.hub.serve_run_queue(out_of_time);
+        self.hub.fan_out(out_of_time);
+        self.hub.shake_hands(out_of_time);
         if self.hub.sweep() {
             self.acceptor.iter_mut().for_each(Acceptor::retry);
         }
@@ -204,10 +214,16 @@ impl IoThread {
     }
 
     fn take_batches(&mut self) {
-        for _ in 0..BATCHES_MAX {
-            let Ok(batch) = self.batches.try_recv() else { return };
+        if self.batches.is_empty() {
+            return;
+        }
+        self.hub.watch().enter(Stage::Take);
+        let now = self.hub.watch().now();
+        for Delivery { handed_out, batch } in self.batches.try_iter().take(BATCHES_MAX) {
+            self.hub.shared().metrics.queue_age.observe(Queue::Batches, now.since(handed_out));
             self.hub.take_batch(batch);
         }
+        self.hub.watch().enter(Stage::Accept);
     }
 
     fn take_streams(&mut self) {

@@ -5,6 +5,7 @@ use tickyard_protocol::message::{
     self, ClientControl, Input, MESSAGE_KIND_BYTES_MAX, MESSAGE_PAYLOAD_BYTES_MAX, OPTIONS_BYTES_MAX,
     RefusalCode, Seek, VERSION, from_client,
 };
+use tickyard_protocol::name::is_name;
 use tickyard_protocol::repair::Repair;
 
 use super::site::{Site, Whither};
@@ -50,10 +51,11 @@ impl Hello {
             let text = format!("this server speaks version {VERSION} of the protocol, not {}", self.version);
             return Err((RefusalCode::Outdated, text));
         }
-        if !message::is_name(&self.name) {
+        if !is_name(&self.name) {
             return Err((
                 RefusalCode::BadName,
-                "a name is at most 32 bytes without control characters".to_owned(),
+                "a name is at most 32 bytes, shows something, and has no invisible or control characters"
+                    .to_owned(),
             ));
         }
         site.find(&self.whither)
@@ -148,9 +150,7 @@ impl Play {
                 message::decode_want(rest, |cell| cells.push(cell)).map_err(malformed)?;
                 Some(Ask::Want(cells.into()))
             }
-            from_client::REPAIR => {
-                Some(Ask::Repair(Box::new(Repair::decode(rest).map_err(malformed)?)))
-            }
+            from_client::REPAIR => Some(Ask::Repair(Box::new(Repair::decode(rest).map_err(malformed)?))),
             _ => return Err(bad_message()),
         };
         Ok(Some(ask.map_or(Read::Done, Read::Ask)))

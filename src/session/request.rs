@@ -172,6 +172,7 @@ fn upgrade(
     };
     let origin = head.headers.get("origin");
     if turn.site.origins.allow(origin, &Asked::new(head, peer)) {
+        warn_of_proxy(turn, peer);
         upgrade.write(turn.out);
         return then(upgrade.deflate());
     }
@@ -194,6 +195,18 @@ fn warn_of_origin(turn: &mut Turn, origin: &str) {
         let origin = escape(origin.as_bytes());
         tracing::warn!(%origin, "a page was refused (403): its origin can not be listed, only --allow-origin '*' lets it in");
     }
+}
+
+/// A trusted proxy has no limit, and neither have its clients while it does not name them.
+fn warn_of_proxy(turn: &mut Turn, peer: &Peer) {
+    if !turn.site.addresses.trust(peer.client()) || !turn.site.proxy_warned.is_due(turn.now) {
+        return;
+    }
+    tracing::warn!(
+        "a WebSocket of {peer} has no limit per address, for that is a trusted proxy and named no client: let it send \
+         X-Forwarded-For (nginx: proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for; HAProxy: option forwardfor) or a \
+         PROXY header, or narrow --trusted-proxy"
+    );
 }
 
 /// RFC 9110, 9.3.2: the answer to HEAD says how long the body would be, and has none.
@@ -241,18 +254,27 @@ fn page(head: &RequestHead, turn: &mut Turn) -> Answer {
         return Answer::Close(CloseReason::NotFound);
     };
     // The pages are public and say nothing of a visitor: a page of another port may import the client from here.
-    let headers = &[
+    let mut headers = vec![
         ("Access-Control-Allow-Origin", "*"),
         ("Cache-Control", "no-cache"),
         ("X-Content-Type-Options", "nosniff"),
-        // RFC 6797, 6.1: a year.
-        ("Strict-Transport-Security", "max-age=31536000"),
     ];
-    let headers = if turn.site.hsts { &headers[..] } else { &headers[..3] };
-    let response = Response { status: Status::OK, content_type: page.content_type, headers };
+    if page.content_type.starts_with("text/html") {
+        headers.extend([("Content-Security-Policy", CONTENT_POLICY), ("Referrer-Policy", "no-referrer")]);
+    }
+    if turn.site.hsts {
+        // RFC 6797, 6.1: a year.
+        headers.push(("Strict-Transport-Security", "max-age=31536000"));
+    }
+    let response = Response { status: Status::OK, content_type: page.content_type, headers: &headers };
     response.write(turn.out, page.body);
     Answer::Close(CloseReason::HttpDone)
 }
+
+/// A document has the scripts, styles and connections of its own server and no others, nothing inline, and no frame around it. Its icon
+/// is a `data:` URL.
+const CONTENT_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; connect-src 'self'; \
+                              base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 #[cfg(test)]
 mod tests;

@@ -34,6 +34,8 @@ pub struct Site {
     pub limits: Limits,
     /// When the log last spoke of a refused origin.
     pub origin_warned: Warned,
+    /// When the log last spoke of a trusted proxy that names no client.
+    pub proxy_warned: Warned,
 }
 
 /// What is compressed for clients that offer it.

@@ -156,6 +156,7 @@ fn what_a_player_must_understand_is_refused_after_the_upgrade() {
         (hello("chess", "Ada", 1), RefusalCode::UnknownGame),
         (hello("arena", "Ada", 2), RefusalCode::Outdated),
         (hello("arena", "a\nb", 1), RefusalCode::BadName),
+        (hello("arena", "Ada\u{202e}", 1), RefusalCode::BadName),
         (hello("arena", &"x".repeat(33), 1), RefusalCode::BadName),
     ];
     for (bytes, code) in cases {

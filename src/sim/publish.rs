@@ -18,6 +18,7 @@ use tickyard_protocol::types::{CellId, EntityId, Tick};
 use super::counts::{Digest, RoomCounts};
 use crate::bridge::{CellEntry, Segments, Span};
 use crate::game::World;
+use crate::stage::{Stage, Stages};
 
 /// A cell that is heard says its sum once in so many ticks, if it has changed.
 pub const SUM_TICKS: u32 = 16;
@@ -153,6 +154,7 @@ impl Publisher {
         place: impl FnMut(&T) -> CellId,
         segments: &mut Segments,
         counts: &mut RoomCounts,
+        stages: &mut dyn Stages,
     ) {
         for cell in self.spoken.drain(..) {
             let entry = &mut self.entries[cell.0 as usize];
@@ -161,6 +163,7 @@ impl Publisher {
         self.collect(world, place);
         self.collect_sums(tick);
 
+        stages.enter(Stage::Encode);
         self.active.sort_unstable();
         // By cell, then as they happened: the ranges ascend. A stable sort would allocate.
         self.happenings.sort_unstable_by_key(|happening| (happening.cell, happening.payload.end));

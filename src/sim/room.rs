@@ -27,6 +27,7 @@ use crate::bridge::{
     Ask, Batch, Command, ConnId, Leave, Refusal, Removed, RemovedWhy, RoomId, Segments, SharedBatch,
 };
 use crate::game::{Effect, Game, Place, World};
+use crate::stage::{Stage, Stages};
 use crate::time::Time;
 
 mod commands;
@@ -46,8 +47,9 @@ pub trait AnyRoom: Send {
     /// Takes a command in; the next step obeys it.
     fn command(&mut self, command: Command);
 
-    /// Simulates so many ticks, at least one, and publishes once. `due` is when the last of them was due.
-    fn step(&mut self, ticks: u32, due: Time) -> SharedBatch;
+    /// Simulates so many ticks, at least one, and publishes once. `due` is when the last of them was due; `stages` is told where
+    /// the step is.
+    fn step(&mut self, ticks: u32, due: Time, stages: &mut dyn Stages) -> SharedBatch;
 
     /// The last batch did not get to an io thread: what that thread must not miss comes again.
     fn undelivered(&mut self, thread: u16);
@@ -194,7 +196,7 @@ impl<G: Game> AnyRoom for Room<G> {
         self.commands.push(command);
     }
 
-    fn step(&mut self, ticks: u32, due: Time) -> SharedBatch {
+    fn step(&mut self, ticks: u32, due: Time, stages: &mut dyn Stages) -> SharedBatch {
         assert!(ticks > 0, "a step is at least one tick");
         let mut shared = self.unused_batch();
         let batch = ours(&mut shared);
@@ -202,8 +204,8 @@ impl<G: Game> AnyRoom for Room<G> {
         if !self.has_failed {
             // What a panic leaves behind half done is not looked at again.
             let step = catch_unwind(AssertUnwindSafe(|| {
-                self.simulate(ticks);
-                self.publish(batch);
+                self.simulate(ticks, stages);
+                self.publish(batch, stages);
             }));
             if step.is_err() {
                 self.fail();
@@ -272,16 +274,19 @@ impl<G: Game> AnyRoom for Room<G> {
 
 /// The simulation.
 impl<G: Game> Room<G> {
-    fn simulate(&mut self, ticks: u32) {
+    fn simulate(&mut self, ticks: u32, stages: &mut dyn Stages) {
         for step in 0..ticks {
+            stages.enter(Stage::Apply);
             self.tick = self.tick.after(1);
             self.world.begin(self.tick);
             if step == 0 {
                 self.obey_commands();
             }
             self.apply_inputs();
+            stages.enter(Stage::Game);
             self.ring_timers();
             self.game.tick(&mut self.world, self.tick);
+            stages.enter(Stage::Collect);
             self.carry_out();
             self.free_the_doomed();
         }

@@ -59,8 +59,10 @@ impl Assembly {
             _ => {}
         }
         let compressed = header.compressed || (header.opcode == Opcode::Continuation && self.compressed);
-        let max =
-            inflate.filter(|_| compressed).map_or(limits.message_bytes_max, |inflate| inflate.bytes_max);
+        let max = match inflate {
+            Some(inflate) if compressed => inflate.payload_bytes_max(),
+            _ => limits.message_bytes_max,
+        };
         // As u64, before any cast or sum: the peer may announce up to 2^63 - 1.
         if header.len > max.saturating_sub(self.buffer.len()) as u64 {
             return Err(ReadError::TooLong);
@@ -100,6 +102,7 @@ impl Assembly {
     }
 
     /// A compressed message that lies whole in the input: lends what it says.
+    #[cold]
     pub(super) fn deliver_compressed(
         &mut self,
         opcode: Opcode,
@@ -112,6 +115,7 @@ impl Assembly {
         self.lend()
     }
 
+    #[cold]
     fn inflate(
         &mut self,
         payload: &[u8],

@@ -28,7 +28,7 @@ pub const IS_BUILT_IN: bool = cfg!(feature = "deflate");
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Inflate {
     way: Box<Way>,
-    /// Of a message, as it comes and as what it says.
+    /// Of what a message says.
     pub(super) bytes_max: usize,
 }
 
@@ -48,9 +48,23 @@ impl Inflate {
         Ok(())
     }
 
+    /// Of a message as it comes.
+    pub(super) fn payload_bytes_max(&self) -> usize {
+        payload_bytes_max(self.bytes_max)
+    }
+
     pub(super) fn held_bytes(&self) -> usize {
         self.way.held_bytes()
     }
+}
+
+/// The longest payload that a message of so many bytes may take: longer than itself, because not all bytes compress.
+///
+/// RFC 1951, 3.2.4: stored blocks take 5 bytes more for each 65,535. But a compressor may keep to the fixed code (3.2.6), in which half
+/// of all bytes take 9 bits: an eighth more. zlib's bound for its smallest buffers, which no setting exceeds, is that and 3/512
+/// for the blocks around it. Then there is room to flush 64 times, as a sender may that compresses each fragment by itself.
+pub fn payload_bytes_max(message_bytes: usize) -> usize {
+    message_bytes.saturating_add(message_bytes / 8 + message_bytes / 128 + FLUSHES_BYTES)
 }
 
 /// What it costs at most to make a message of so many bytes out of so many.
@@ -184,6 +198,9 @@ impl Way {
         window.extend_from_slice(message);
     }
 }
+
+/// At the end of a fragment: the rest of its last block, an empty one, and what comes of beginning anew. At most 16 bytes.
+const FLUSHES_BYTES: usize = 64 * 16;
 
 /// What a message costs beside its bytes. The unit is what a byte of compressed payload costs at worst, when it is all tables of codes
 /// and no data: somewhat under 0.1 µs.

@@ -106,6 +106,7 @@ impl Header {
     }
 
     /// The same on a connection on which compression may have been agreed on.
+    #[inline]
     pub fn parse_extended(bytes: &[u8], deflate: bool) -> Result<Option<(Self, usize)>, FrameError> {
         let [first, second, rest @ ..] = bytes else { return Ok(None) };
         let (fin, compressed, opcode) = parse_first(*first, deflate)?;
@@ -227,7 +228,8 @@ fn fill_header(buffer: &mut [u8], compressed: bool, opcode: Opcode) -> usize {
 }
 
 fn parse_first(byte: u8, deflate: bool) -> Result<(bool, bool, Opcode), FrameError> {
-    let begins_message = matches!(Opcode::from_bits(byte & OPCODE_BITS), Some(Opcode::Text | Opcode::Binary));
+    let opcode = Opcode::from_bits(byte & OPCODE_BITS);
+    let begins_message = matches!(opcode, Some(Opcode::Text | Opcode::Binary));
     // RFC 6455, 5.2: reserved bits are zero unless an extension gives them a meaning.
     // RFC 7692, 6.1: compression gives RSV1 one, on the first frame of a message and on no control frame.
     let known_bits = if deflate && begins_message { COMPRESSED_BIT } else { 0 };
@@ -235,7 +237,7 @@ fn parse_first(byte: u8, deflate: bool) -> Result<(bool, bool, Opcode), FrameErr
         return Err(FrameError::ReservedBits);
     }
     // RFC 6455, 5.2: an unknown opcode fails the connection.
-    let opcode = Opcode::from_bits(byte & OPCODE_BITS).ok_or(FrameError::OpcodeUnknown)?;
+    let opcode = opcode.ok_or(FrameError::OpcodeUnknown)?;
     Ok((byte & FIN_BIT != 0, byte & COMPRESSED_BIT != 0, opcode))
 }
 

@@ -42,7 +42,8 @@ pub enum Role {
 /// What a peer may make us hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
-    /// The payload of one message, over all of its fragments; of a compressed one also what it says.
+    /// The payload of one message, over all of its fragments; of a compressed one what it says, and its payload may be
+    /// longer by what incompressible bytes take ([`deflate::payload_bytes_max`]).
     pub message_bytes_max: usize,
     /// The frames that one message may be spread over.
     pub fragments_max: u32,
@@ -234,7 +235,7 @@ impl WebSocket {
         self
     }
 
-    /// The same, and a compressed message may have only so many bytes, as it comes and as what it says.
+    /// The same, and a compressed message may say only so many bytes.
     pub fn with_compressed_bytes_max(mut self, max: usize) -> Self {
         if let Some(inflate) = &mut self.inflate {
             inflate.bytes_max = inflate.bytes_max.min(max);
@@ -252,6 +253,7 @@ impl WebSocket {
     /// `Ok(None)` means that all of `input` is used and more is needed. An unfragmented frame that lies whole in
     /// `input` is unmasked there and lent from there; others are collected inside. After a close or an error the
     /// rest of the input is discarded, here and in all later calls.
+    #[inline]
     pub fn read<'a, 'b: 'a>(&'a mut self, input: &mut &'b mut [u8]) -> Result<Option<Event<'a>>, ReadError> {
         self.read_counted(input, &mut Spent::default())
     }
@@ -389,6 +391,7 @@ impl WebSocket {
 
 impl Head {
     /// Reads up to the end of a header; `None` if all of `input` is used and there is more to it.
+    #[inline(always)]
     fn read(&mut self, input: &mut &mut [u8], deflate: bool) -> Result<Option<Header>, FrameError> {
         if self.filled == 0
             && let Some((header, used)) = Header::parse_extended(input, deflate)?
@@ -396,6 +399,16 @@ impl Head {
             take(input, used as u64);
             return Ok(Some(header));
         }
+        // So ends each input that was read to its end.
+        if input.is_empty() {
+            return Ok(None);
+        }
+        self.read_cut(input, deflate)
+    }
+
+    /// The same of a header that does not lie whole in the input.
+    #[cold]
+    fn read_cut(&mut self, input: &mut &mut [u8], deflate: bool) -> Result<Option<Header>, FrameError> {
         let room = &mut self.bytes[self.filled..];
         let copied = room.len().min(input.len());
         room[..copied].copy_from_slice(&input[..copied]);
@@ -420,7 +433,7 @@ impl Frame {
     fn unmask(&mut self, part: &mut [u8]) {
         if self.key != [0; 4] {
             mask::apply(part, self.key);
-            self.key.rotate_left(part.len() % 4);
+            self.key = u32::from_be_bytes(self.key).rotate_left(part.len() as u32 % 4 * 8).to_be_bytes();
         }
         self.left -= part.len() as u64;
     }

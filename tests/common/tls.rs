@@ -2,7 +2,7 @@
 
 #![cfg_attr(not(feature = "tls"), allow(dead_code))]
 
-use std::io::{self, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -50,6 +50,20 @@ impl Certificate {
     /// A configuration with it.
     pub fn configure(&self, config: Config) -> Config {
         Config { tls_cert: Some(self.cert.clone()), tls_key: Some(self.key.clone()), ..config }
+    }
+
+    /// Whether who connects now is met with it.
+    pub fn is_shown_at(&self, address: SocketAddr) -> bool {
+        let mut stream = self.connect(address);
+        match stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n") {
+            Ok(()) => {
+                let mut page = String::new();
+                stream.read_to_string(&mut page).unwrap();
+                page.ends_with("ok\n")
+            }
+            Err(error) if error.kind() == ErrorKind::InvalidData => false,
+            Err(error) => panic!("{error}"),
+        }
     }
 
     /// A stream that trusts this certificate alone; the handshake comes with the first byte.

@@ -51,13 +51,15 @@ impl House {
         self.now += 1;
         self.steer();
         self.take_repairs();
-        let batch = self.room.step(1, Time::ZERO);
+        let batch = self.room.step(1, Time::ZERO, &mut ());
         self.history.push(batch.clone());
         for part in batch.parts_of(0) {
             let Some(link) = self.links.get_mut(part.conn.slot as usize) else { continue };
             self.missing.clear();
             let mut frame = Vec::new();
-            if let Some(start) = compose(&self.history, part, &mut link.hearing, &mut self.missing, &mut frame) {
+            if let Some(start) =
+                compose(&self.history, part, &mut link.hearing, &mut self.missing, &mut frame)
+            {
                 link.send(self.now, payload(&mut frame[start..]));
             }
             let mut ask = |ask| self.room.command(Command { room: ROOM, conn: part.conn, ask });
@@ -81,13 +83,14 @@ impl House {
             if self.random.below(20) == 0 {
                 let mut row = [0; FIELDS_MAX];
                 if self.random.below(2) == 0 {
-                    row[..2].fill_with(|| self.random.below(2 * DIRECTION_MAX as u32 + 1) as i32 - DIRECTION_MAX);
+                    row[..2]
+                        .fill_with(|| self.random.below(2 * DIRECTION_MAX as u32 + 1) as i32 - DIRECTION_MAX);
                 }
                 let input = Input { seq: Seq(self.now), ack: 0, render_tick: 0, row };
                 self.ask(slot, Ask::Input(input));
             }
         }
-        if self.now % 4 == 0 {
+        if self.now.is_multiple_of(4) {
             let slot = self.guests + self.now / 4 % self.guests;
             self.ask(slot, Ask::Leave(Leave::Left));
             if slot == self.guests {

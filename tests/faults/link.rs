@@ -99,7 +99,8 @@ impl Link {
 
     fn hear_one(&mut self, now: u32, mut message: Vec<u8>) {
         if let Some(wound) = self.wound.as_mut().filter(|wound| wound.found.is_none()) {
-            wound.publications += deltas(&message).iter().filter(|&&cell| Some(cell) == wound.cell).count() as u32;
+            wound.publications +=
+                deltas(&message).iter().filter(|&&cell| Some(cell) == wound.cell).count() as u32;
         }
         if self.wound.is_none() && now >= self.rests_until && self.victim.view().len() > 1 {
             self.damage(now, &mut message);
@@ -160,11 +161,21 @@ impl Link {
             }
             Some((found, how)) => {
                 if same {
-                    assert!(wound.publications <= 16, "{:?}: {} publications", wound.fault, wound.publications);
+                    assert!(
+                        wound.publications <= 16,
+                        "{:?}: {} publications",
+                        wound.fault,
+                        wound.publications
+                    );
                     self.close(now, how);
                 } else {
                     let round_trip = self.down + self.up;
-                    assert!(now - found < round_trip + 2, "{:?} was not healed in {} ticks", wound.fault, now - found);
+                    assert!(
+                        now - found < round_trip + 2,
+                        "{:?} was not healed in {} ticks",
+                        wound.fault,
+                        now - found
+                    );
                 }
             }
         }
@@ -223,7 +234,10 @@ impl Tally {
         for (row, others) in self.counts.iter_mut().zip(&other.counts) {
             row.iter_mut().zip(others).for_each(|(count, more)| *count += more);
         }
-        self.waited_most.iter_mut().zip(&other.waited_most).for_each(|(most, other)| *most = (*most).max(*other));
+        self.waited_most
+            .iter_mut()
+            .zip(&other.waited_most)
+            .for_each(|(most, other)| *most = (*most).max(*other));
     }
 
     pub fn of(&self, fault: Fault, outcome: Found) -> u32 {

@@ -112,11 +112,12 @@ fn changes(bytes: &[u8]) -> std::ops::Range<usize> {
 fn leaves(bytes: &[u8]) -> Vec<tickyard_protocol::delta::Leave> {
     let mut leaves = Vec::new();
     let mut delta = ReadDelta::read(bytes).expect("a delta");
-    delta.leaves(|leave| {
-        leaves.push(leave);
-        Ok(())
-    })
-    .expect("leaves");
+    delta
+        .leaves(|leave| {
+            leaves.push(leave);
+            Ok(())
+        })
+        .expect("leaves");
     leaves
 }
 

@@ -1,5 +1,5 @@
 // Two people in two tabs of the demo page, in the installed Chromium: one walks to the other and is seen moving, a line
-// of chat arrives, the board changes, and nothing is wrong on the console.
+// of chat arrives, the board changes, and nothing is wrong on the console. And a stranger's script on the page gets nowhere.
 //
 //     node browser.mjs --url http://127.0.0.1:7070/ [--chromium /usr/bin/chromium] [--screenshot FILE]
 
@@ -24,6 +24,7 @@ let passed = 0;
 const browser = await launch(options.chromium);
 try {
   await meet(await person("Ada"), await person("Grace"));
+  await strangers();
 } catch (error) {
   complaints.push(error.message);
 } finally {
@@ -74,6 +75,33 @@ async function meet(ada, grace) {
   }
   await ada.page.close();
   await until("who has left is not seen any longer", STEP_MS, async () => (await seen()) === undefined);
+}
+
+/** What the page's own server did not send neither runs nor loads nor connects on it. */
+async function strangers() {
+  const page = await browser.newPage();
+  await page.goto(options.url);
+  await page.evaluate(() => {
+    window.refused = [];
+    document.addEventListener("securitypolicyviolation", (event) => window.refused.push(event.effectiveDirective));
+    const add = (tag, properties) => document.body.append(Object.assign(document.createElement(tag), properties));
+    add("script", { textContent: "window.stranger = true" });
+    add("script", { src: "http://127.0.0.1:1/script.js" });
+    add("img", { src: "http://127.0.0.1:1/picture.png" });
+    add("iframe", { src: "http://127.0.0.1:1/" });
+    document.body.setAttribute("style", "opacity: 0");
+    fetch("http://127.0.0.1:1/").catch(() => {});
+    try {
+      new WebSocket("ws://127.0.0.1:1/");
+    } catch {
+      // A browser may throw, or let it fail later.
+    }
+  });
+  const owed = "connect-src connect-src frame-src img-src script-src-elem script-src-elem style-src-attr";
+  await until("a stranger's script gets nowhere", STEP_MS, () =>
+    page.evaluate((owed) => window.refused.sort().join(" ") === owed && !window.stranger, owed),
+  );
+  await page.close();
 }
 
 /** A tab of its own, in the game. */

@@ -73,7 +73,7 @@ class Raw:
         """The next message, if it comes within so many seconds. Pings are answered."""
         end = time.monotonic() + within
         while True:
-            frame = self._frame()
+            frame = self.frame()
             if frame is None:
                 self.socket.settimeout(max(0.001, end - time.monotonic()))
                 try:
@@ -100,7 +100,7 @@ class Raw:
         self.bytes_in += len(data)
         self.received += data
 
-    def _frame(self) -> tuple[int, bytes] | None:
+    def frame(self) -> tuple[int, bytes] | None:
         data = self.received
         if len(data) < 2:
             return None

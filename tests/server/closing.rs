@@ -10,6 +10,7 @@ use tickyard::Config;
 use tickyard::bridge::{Command, RoomId, SharedBatch};
 use tickyard::close_reason::CloseReason;
 use tickyard::sim::{AnyRoom, Room, RoomCounts};
+use tickyard::stage::Stages;
 use tickyard::time::Time;
 use tungstenite::Message;
 use tungstenite::protocol::CloseFrame;
@@ -35,9 +36,9 @@ impl AnyRoom for Faulty {
         self.0.command(command);
     }
 
-    fn step(&mut self, ticks: u32, due: Time) -> SharedBatch {
+    fn step(&mut self, ticks: u32, due: Time, stages: &mut dyn Stages) -> SharedBatch {
         assert!(!self.1.load(Ordering::Relaxed), "a fault, as the test wants it");
-        self.0.step(ticks, due)
+        self.0.step(ticks, due, stages)
     }
 
     fn undelivered(&mut self, thread: u16) {

@@ -63,6 +63,8 @@ fn what_cannot_be_is_refused_with_its_code_and_then_closed_with_4001() {
         (Hello { seek: Seek::Create("lab"), ..base() }, RefusalCode::UnknownRoom),
         (Hello { seek: Seek::Room("lab-2"), ..base() }, RefusalCode::UnknownRoom),
         (hello("lab", "A\nda"), RefusalCode::BadName),
+        (hello("lab", "\u{202e}adA"), RefusalCode::BadName),
+        (hello("lab", " "), RefusalCode::BadName),
         (hello("lab", "thirty-three bytes are one more.."), RefusalCode::BadName),
         (Hello { options: UNWANTED, ..base() }, RefusalCode::Game),
     ];

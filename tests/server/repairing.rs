@@ -28,7 +28,8 @@ fn damage_on_the_way_is_found_told_anew_and_counted() {
         let mut random = Random::new(seed.into());
         ada.damage = Some(Box::new(move |before, message| {
             let mut damaged = message.clone();
-            if fault.apply(&mut damaged, &mut random).is_none() || is_seen_at_once(before, message, &damaged) {
+            if fault.apply(&mut damaged, &mut random).is_none() || is_seen_at_once(before, message, &damaged)
+            {
                 return false;
             }
             *message = damaged;

@@ -11,6 +11,7 @@ use std::time::Duration;
 use tickyard::Config;
 use tickyard::close_reason::CloseReason;
 use tickyard::config::Compression;
+use tickyard::metrics::Role;
 use tickyard_protocol::message::Hello;
 use tickyard_protocol::types::CellId;
 use tungstenite::Message;
@@ -58,6 +59,23 @@ fn every_file_of_the_demo_and_the_client_is_served_with_its_type_and_its_bytes()
 }
 
 #[test]
+fn the_page_may_load_and_reach_nothing_but_its_own_server() {
+    let house = House::arena(config());
+    let policy = |path| {
+        let answer = fetch(house.address(), path);
+        ["Content-Security-Policy", "Referrer-Policy"].map(|name| answer.header(name).map(str::to_owned))
+    };
+    let strict = "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; connect-src 'self'; \
+                  base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+    assert_eq!(policy("/"), [Some(strict.to_owned()), Some("no-referrer".to_owned())]);
+    // These are no documents; a page of another port may import the client.
+    for path in ["/healthz", "/demo.js", "/sdk/index.js", "/style.css"] {
+        assert_eq!(policy(path), [None, None], "{path}");
+    }
+    assert_eq!(fetch(house.address(), "/healthz").header("X-Content-Type-Options"), Some("nosniff"));
+}
+
+#[test]
 fn health_is_ok_and_a_head_has_no_body() {
     let house = House::arena(config());
     assert_eq!(fetch(house.address(), "/healthz").body, b"ok\n");
@@ -95,12 +113,14 @@ fn samples(admin: SocketAddr) -> (BTreeSet<String>, BTreeSet<String>) {
 fn every_metric_moves_when_that_happens_what_it_counts() {
     let lab = Lab::with_dots(300);
     let gate = Arc::clone(&lab.gate);
+    let flights = Path::new(env!("CARGO_TARGET_TMPDIR")).join("every-metric");
     let config = Config {
         admin: Some(SocketAddr::from(([127, 0, 0, 1], 0))),
         echo: true,
         capacity: 4,
         connections_max: 40,
         deflate: Compression::On,
+        flight_dir: Some(flights.clone()),
         tick_rate: 60,
         idle_timeout: Duration::from_secs(8),
         ping_interval: Some(Duration::from_secs(3)),
@@ -161,6 +181,7 @@ fn every_metric_moves_when_that_happens_what_it_counts() {
     gate.shut();
     (0..50).for_each(|_| eve.walk(1, 1));
     eve.until_answered(1);
+    until("it is missed", || house.metrics().watchdog_silent.get(Role::Simulation) > 0);
     gate.open();
     (0..1000).for_each(|_| eve.walk(1, 1));
     assert_eq!(eve.until_the_end(), End::Close(1008));
@@ -251,13 +272,18 @@ fn every_metric_moves_when_that_happens_what_it_counts() {
     half.write_all(b"GET / HTTP/1.1\r\n").unwrap();
     assert_eq!(answer(half).status, 408);
 
+    // Flight records, also when their directory is gone.
+    house.write_flight("asked for").unwrap();
+    fs::remove_dir_all(&flights).unwrap();
+    house.write_flight("asked for").unwrap_err();
+
     until("all are gone", || house.metrics().connections.get() == 0);
     look();
     let (_, unmoved) = samples(admin);
     // Whether an io thread lags is up to the machine.
     let busy = ["tickyard_batches_undelivered_total", "tickyard_overtaken_updates_total"];
     // Moves in `tests/server/tls.rs`: a port speaks TLS or does not.
-    let of_tls = |name: &str| name.contains("tls_") || name.contains("plain_http");
+    let of_tls = |name: &str| ["tls_", "plain_http", "handshake\""].iter().any(|of| name.contains(of));
     let never = unmoved.iter().filter(|name| !seen.contains(*name) && !busy.contains(&name.as_str()));
     // Move in `tests/server/addresses.rs`: this machine has no limit, and is no proxy.
     let of_addresses = |name: &str| name.contains("address_limit") || name.contains("bad_proxy_header");
@@ -268,6 +294,9 @@ fn every_metric_moves_when_that_happens_what_it_counts() {
         "tickyard_closes_total{reason=\"going_away\"}",
         "tickyard_closes_total{reason=\"internal\"}",
         "tickyard_closes_total{reason=\"no_descriptors\"}",
+        // These hang by a fault of ours alone.
+        "tickyard_watchdog_silent_total{thread=\"admin\"}",
+        "tickyard_watchdog_silent_total{thread=\"io\"}",
     ];
     assert_eq!(never, out_of_reach);
     // Nobody is there: gauges are back at nothing.

@@ -8,6 +8,7 @@ use tickyard::bridge::{Ask, Batch, Command, ConnId, RoomId, SharedBatch};
 use tickyard::game::Game;
 use tickyard::game::arena::{Arena, DIRECTION_MAX, Run};
 use tickyard::sim::{AnyRoom, Room, RoomConfig, RoomCounts};
+use tickyard::stage::Stages;
 use tickyard::time::Time;
 use tickyard_protocol::message::Hello;
 
@@ -67,8 +68,8 @@ impl AnyRoom for Recorder {
         self.room.command(command);
     }
 
-    fn step(&mut self, ticks: u32, due: Time) -> SharedBatch {
-        let batch = self.room.step(ticks, due);
+    fn step(&mut self, ticks: u32, due: Time, stages: &mut dyn Stages) -> SharedBatch {
+        let batch = self.room.step(ticks, due, stages);
         let journal = &mut *self.journal.lock().unwrap();
         let (commands, undelivered) =
             (std::mem::take(&mut journal.commands), std::mem::take(&mut journal.undelivered));
@@ -190,7 +191,7 @@ fn replay(journal: &Journal, conn: impl Fn(ConnId) -> ConnId) {
             room.command(Command { conn: conn(command.conn), ..command.clone() });
         }
         // Whatever was due when: only how many ticks it was counts.
-        let batch = room.step(step.ticks, Time::ZERO);
+        let batch = room.step(step.ticks, Time::ZERO, &mut ());
         assert_eq!(room.hash(), step.hash, "the state after step {at}");
         assert_eq!(segments(&batch), step.segments, "the bytes of step {at}");
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crossbeam_channel::Receiver;
 use tickyard::Config;
 use tickyard::addresses::{self, Addresses};
-use tickyard::bridge::{Ask, BATCHES_MAX, Batch, Command, ConnId, RoomId, SharedBatch};
+use tickyard::bridge::{Ask, BATCHES_MAX, Batch, Command, CommandList, ConnId, RoomId, SharedBatch};
 use tickyard::close_reason::CloseReason;
 use tickyard::config::limits::{ANSWERS_BYTES_MAX, Limits, READ_BYTES_PER_TURN};
 use tickyard::game::Random;
@@ -31,7 +31,7 @@ pub struct Stage {
     shared: Arc<Shared>,
     hub: Hub<ServerEnd>,
     room: Room<Arena>,
-    commands: Receiver<Vec<Command>>,
+    commands: Receiver<CommandList>,
     /// When the room steps next.
     due: Time,
     /// Batches on their way to the hub.
@@ -199,8 +199,8 @@ impl Stage {
             self.hub.take_batch(batch);
         }
         for _ in 0..1 + self.random.below(3) {
-            self.hub.serve_run_queue(|| false);
-            self.hub.fan_out(|| false);
+            self.hub.serve_run_queue(|_| false);
+            self.hub.fan_out(|_| false);
         }
         self.hub.sweep();
         self.hub.send_commands();
@@ -217,11 +217,11 @@ impl Stage {
 
     fn step_room(&mut self) {
         let ticks = 1 + (self.now.since(self.due).as_millis() / 50) as u32;
-        for command in self.commands.try_iter().flatten().collect::<Vec<_>>() {
+        for command in self.commands.try_iter().flat_map(|list| list.commands).collect::<Vec<_>>() {
             self.note(&command);
             self.room.command(command);
         }
-        let batch = self.room.step(ticks.min(5), self.now);
+        let batch = self.room.step(ticks.min(5), self.now, &mut ());
         for joined in &batch.joined {
             let earlier = self.seats.insert(joined.player, joined.conn);
             assert!(earlier.is_none_or(|conn| conn == joined.conn), "a player has one connection");
@@ -344,7 +344,7 @@ fn shared() -> Shared {
     };
     let slow_timeout = Duration::from_secs(4);
     let config = Config { connections_max: CONNECTIONS_MAX, slow_timeout, ..Config::default() };
-    Shared::new(&config, site, None)
+    Shared::new(&config, site, None, None)
 }
 
 const START: Time = Time::from_secs(100);

@@ -1,13 +1,3 @@
-/**
- * The world as a client knows it: takes tick messages, keeps cells and entities, and tells what changed.
- *
- * No socket and no clock. {@link World.apply} reads one message whole; only then do entities show their new values, and
- * {@link World.announce} calls back. What the bytes mean is told in `protocol/PROTOCOL.md`, sections 4 to 7.
- *
- * Two things must not be mixed up. A *member* is what one cell's stream says of an entity; deltas count on its row, so
- * nothing else may touch it. An *entity* is what the game sees; it follows the member of its home, the cell that took
- * it in last. While an entity crosses, both cells may list it.
- */
 import { Collection, type Entity } from "./collection.js";
 import { type DesyncWhy, type Reliable, type Schema, type Transient } from "./messages.js";
 /** What went otherwise than planned, counted. */

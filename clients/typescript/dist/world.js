@@ -8,10 +8,11 @@
  * nothing else may touch it. An *entity* is what the game sees; it follows the member of its home, the cell that took
  * it in last. While an entity crosses, both cells may list it.
  */
+import { byKind, readLeaves, readSelection, sumOf, sumOfView } from "./cells.js";
 import { Collection, entityMaker } from "./collection.js";
 import { BLOCK, readReliable, readTick, readTransient, } from "./messages.js";
 import { mark } from "./signal.js";
-import { BitReader, ProtocolError, Reader, unzigzag, width } from "./wire.js";
+import { BitReader, ProtocolError, Reader, unzigzag } from "./wire.js";
 /** The replica of one room. */
 export class World {
     /** The tick of the last message. */
@@ -309,10 +310,7 @@ export class World {
     /** What sums do not cover: a view that was not heard, and a cell whose last word was not. */
     #checkView(turn, sum) {
         this.stats.checks++;
-        let ours = 0;
-        for (const [id, cell] of this.#cells)
-            ours = (ours + mix(mix(HASH_START, id), cell.held)) | 0;
-        if (ours >>> 0 === sum)
+        if (sumOfView(this.#cells) === sum)
             return;
         this.stats.desyncs++;
         turn.mismatch ??= "check";
@@ -527,50 +525,6 @@ function follows(held, tick, back) {
     const behind = (tick - held) >>> 0;
     return behind >= 1 && behind <= back;
 }
-function readLeaves(reader) {
-    const count = reader.varint();
-    const leaves = [];
-    for (let i = 0, before = -1; i < count; i++) {
-        const slot = reader.varint();
-        if (slot <= before)
-            throw new ProtocolError("leaves that do not ascend");
-        before = slot;
-        leaves.push({ slot, to: reader.varint() - 1 });
-    }
-    return leaves;
-}
-/** Which members have residuals, in member order. */
-function readSelection(bits, members) {
-    const mode = bits.read(2);
-    if (mode === 0)
-        return members;
-    if (mode === 1)
-        return members.filter(() => bits.read(1) === 1);
-    if (mode === 3)
-        throw new ProtocolError("a selection of mode 3");
-    const count = bits.read(width(members.length));
-    const selected = [];
-    for (let i = 0, before = -1; i < count; i++) {
-        const index = bits.read(width(members.length - 1));
-        if (index <= before || index >= members.length)
-            throw new ProtocolError("a selection that does not ascend");
-        before = index;
-        selected.push(members[index]);
-    }
-    return selected;
-}
-/** Kinds ascending, and the members of each in member order. */
-function byKind(members) {
-    const kinds = new Map();
-    for (const member of members) {
-        const same = kinds.get(member.kind);
-        if (same)
-            same.push(member);
-        else
-            kinds.set(member.kind, [member]);
-    }
-    return [...kinds].sort(([a], [b]) => a - b);
-}
 function readResiduals(turn, bits, members, field) {
     const how = bits.read(2);
     if (how === 0)
@@ -586,20 +540,6 @@ function readResiduals(turn, bits, members, field) {
         member.row[field] += residual;
         turn.touch(member);
     }
-}
-function sumOf(members) {
-    let sum = 0;
-    for (const { id, slot, kind, row } of members) {
-        let h = mix(mix(HASH_START, slot | (id << 24)), kind);
-        for (let i = 0; i < row.length; i++)
-            h = mix(h, row[i]);
-        sum = (sum + h) | 0;
-    }
-    return sum >>> 0;
-}
-function mix(h, word) {
-    const product = Math.imul(h ^ word, 0x01000193);
-    return product ^ (product >>> 15);
 }
 /** By halves, since members ascend. */
 function find(members, like) {
@@ -633,7 +573,6 @@ function copied(transient) {
 const PART = { base: 1, sum: 2, changes: 4, leaves: 8, enters: 16 };
 const PARTS_ALL = 31;
 const GONE = -1;
-const HASH_START = 0x811c9dc5;
 const SLOTS = 2 ** 24;
 const CELLS_MAX = 16 * 1024;
 const MEMBERS_MAX = 128 * 1024;

@@ -13,7 +13,7 @@ export interface ClientOptions {
 }
 
 export interface JoinOptions {
-  /** What others call you, 32 bytes at most. The server chooses one unless given. */
+  /** What others call you, 32 bytes at most, without invisible characters. The server chooses one unless given. */
   readonly name?: string;
   /** The build of your game, where the server has to run the same. */
   readonly build?: string;

@@ -8,6 +8,7 @@
  * nothing else may touch it. An *entity* is what the game sees; it follows the member of its home, the cell that took
  * it in last. While an entity crosses, both cells may list it.
  */
+import { byKind, type Leave, readLeaves, readSelection, sumOf, sumOfView } from "./cells.js";
 import { Collection, type Entity, type EntityMaker, entityMaker } from "./collection.js";
 import {
   BLOCK,
@@ -23,7 +24,7 @@ import {
   type Transient,
 } from "./messages.js";
 import { mark } from "./signal.js";
-import { BitReader, ProtocolError, Reader, unzigzag, width } from "./wire.js";
+import { BitReader, ProtocolError, Reader, unzigzag } from "./wire.js";
 
 /** What went otherwise than planned, counted. */
 export interface WorldStats {
@@ -372,9 +373,7 @@ export class World {
   /** What sums do not cover: a view that was not heard, and a cell whose last word was not. */
   #checkView(turn: Turn, sum: number): void {
     this.stats.checks++;
-    let ours = 0;
-    for (const [id, cell] of this.#cells) ours = (ours + mix(mix(HASH_START, id), cell.held)) | 0;
-    if (ours >>> 0 === sum) return;
+    if (sumOfView(this.#cells) === sum) return;
     this.stats.desyncs++;
     turn.mismatch ??= "check";
     for (const id of this.#view) {
@@ -570,11 +569,6 @@ interface Leaving {
   readonly at: number;
 }
 
-interface Leave {
-  readonly slot: number;
-  readonly to: number;
-}
-
 interface KindPlan {
   readonly name: string;
   readonly fields: number;
@@ -635,46 +629,6 @@ function follows(held: number, tick: number, back: number): boolean {
   return behind >= 1 && behind <= back;
 }
 
-function readLeaves(reader: Reader): Leave[] {
-  const count = reader.varint();
-  const leaves: Leave[] = [];
-  for (let i = 0, before = -1; i < count; i++) {
-    const slot = reader.varint();
-    if (slot <= before) throw new ProtocolError("leaves that do not ascend");
-    before = slot;
-    leaves.push({ slot, to: reader.varint() - 1 });
-  }
-  return leaves;
-}
-
-/** Which members have residuals, in member order. */
-function readSelection(bits: BitReader, members: readonly Member[]): readonly Member[] {
-  const mode = bits.read(2);
-  if (mode === 0) return members;
-  if (mode === 1) return members.filter(() => bits.read(1) === 1);
-  if (mode === 3) throw new ProtocolError("a selection of mode 3");
-  const count = bits.read(width(members.length));
-  const selected: Member[] = [];
-  for (let i = 0, before = -1; i < count; i++) {
-    const index = bits.read(width(members.length - 1));
-    if (index <= before || index >= members.length) throw new ProtocolError("a selection that does not ascend");
-    before = index;
-    selected.push(members[index]);
-  }
-  return selected;
-}
-
-/** Kinds ascending, and the members of each in member order. */
-function byKind(members: readonly Member[]): [kind: number, members: Member[]][] {
-  const kinds = new Map<number, Member[]>();
-  for (const member of members) {
-    const same = kinds.get(member.kind);
-    if (same) same.push(member);
-    else kinds.set(member.kind, [member]);
-  }
-  return [...kinds].sort(([a], [b]) => a - b);
-}
-
 function readResiduals(turn: Turn, bits: BitReader, members: readonly Member[], field: number): void {
   const how = bits.read(2);
   if (how === 0) return;
@@ -687,21 +641,6 @@ function readResiduals(turn: Turn, bits: BitReader, members: readonly Member[], 
     member.row[field] += residual;
     turn.touch(member);
   }
-}
-
-function sumOf(members: readonly Member[]): number {
-  let sum = 0;
-  for (const { id, slot, kind, row } of members) {
-    let h = mix(mix(HASH_START, slot | (id << 24)), kind);
-    for (let i = 0; i < row.length; i++) h = mix(h, row[i]);
-    sum = (sum + h) | 0;
-  }
-  return sum >>> 0;
-}
-
-function mix(h: number, word: number): number {
-  const product = Math.imul(h ^ word, 0x01000193);
-  return product ^ (product >>> 15);
 }
 
 /** By halves, since members ascend. */
@@ -738,7 +677,6 @@ function copied(transient: Transient): Transient {
 const PART = { base: 1, sum: 2, changes: 4, leaves: 8, enters: 16 } as const;
 const PARTS_ALL = 31;
 const GONE = -1;
-const HASH_START = 0x811c9dc5;
 const SLOTS = 2 ** 24;
 const CELLS_MAX = 16 * 1024;
 const MEMBERS_MAX = 128 * 1024;

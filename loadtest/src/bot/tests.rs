@@ -1,15 +1,17 @@
 //! A bot against a server that the test plays, byte by byte.
 
+mod measured;
+
 use super::*;
 use crate::testing::{Script, entity, framed, welcome};
 use tickyard::http::RequestHead;
 use tickyard::websocket::deflate::Terms;
 use tickyard::websocket::frame::{Opcode, write_close, write_frame};
 use tickyard::websocket::handshake::Upgrade;
+use tickyard_protocol::delta::view_sum;
 use tickyard_protocol::message::{
     Input, Pong, Refused, decode_client_control, encode_server_control, from_client,
 };
-use tickyard_protocol::delta::view_sum;
 use tickyard_protocol::repair::{Repair, RepairWhy};
 use tickyard_protocol::tick::Reliable;
 use tickyard_protocol::types::{CellId, Seq, Tick};
@@ -24,13 +26,14 @@ struct Play {
 }
 
 fn play(checked: bool) -> Play {
-    play_with(checked, false)
+    play_with(checked, false, Way::Play)
 }
 
-fn play_with(checked: bool, deflate: bool) -> Play {
+fn play_with(checked: bool, deflate: bool, way: Way) -> Play {
     let (host, target, game) = ("h:1".into(), "/play".into(), "arena".into());
     let settings = Settings { host, target, game, seed: 1, deflate };
-    let bot = Bot::new(&Rc::new(settings), 3, checked, false, Time::ZERO);
+    let part = Part { number: 3, way, checked, ..Part::default() };
+    let bot = Bot::new(&Rc::new(settings), part, Time::ZERO);
     let server = WebSocket::new(Role::Server, LIMITS);
     Play { bot, out: Frames::default(), tally: Tally::new(), now: Time::ZERO, server }
 }
@@ -60,7 +63,7 @@ fn upgraded_with_deflate(play: &mut Play) -> Vec<u8> {
 #[test]
 fn a_bot_that_needs_compression_offers_it_and_reads_it() {
     assert_eq!(OFFER.to_string(), offer::NAME);
-    let mut play = play_with(false, true);
+    let mut play = play_with(false, true, Way::Play);
     let response = upgraded_with_deflate(&mut play);
     assert!(
         String::from_utf8_lossy(&response).contains("\r\nSec-WebSocket-Extensions: permessage-deflate; ")
@@ -81,7 +84,7 @@ fn a_bot_that_needs_compression_offers_it_and_reads_it() {
 
 #[test]
 fn a_bot_that_needs_compression_and_does_not_get_it_closes_with_1010() {
-    let mut play = play_with(false, true);
+    let mut play = play_with(false, true, Way::Play);
     let response = upgraded(&mut play);
     play.hear_bytes(response);
     let mut bytes = std::mem::take(&mut play.out.bytes);
@@ -93,13 +96,17 @@ fn a_bot_that_needs_compression_and_does_not_get_it_closes_with_1010() {
     let mut answer = Vec::new();
     write_close(&mut answer, Some((CloseCode::EXTENSION, "")), None);
     play.hear_bytes(answer);
-    play.bot.handle_end(None, &mut play.tally);
+    play.bot.handle_end(play.now, None, &mut play.tally);
     assert!(play.bot.is_ended());
     assert_eq!(play.tally.errors.count(), 1);
 }
 
 fn playing(checked: bool) -> Play {
-    let mut play = play(checked);
+    begin(play(checked))
+}
+
+/// In the game, and measured.
+fn begin(mut play: Play) -> Play {
     let response = upgraded(&mut play);
     play.hear_bytes(response);
     assert_eq!(play.said().len(), 1);
@@ -189,6 +196,24 @@ fn ten_inputs_a_second_are_due_and_their_jitter_does_not_add_up() {
 }
 
 #[test]
+fn slots_are_spread_evenly_over_the_time_between_inputs_whenever_bots_come() {
+    let after = |number, connect_at| {
+        let connect_at = Time::from_micros(connect_at);
+        let first = first_slot(number, connect_at);
+        assert!(first.since(connect_at) < INPUT_EVERY && first >= connect_at);
+        first.as_micros() % 100_000 / 1000
+    };
+    for bots in [10, 20, 100] {
+        let mut slots: Vec<u64> =
+            (0..bots).map(|number| after(number, u64::from(number) * 2_345_678)).collect();
+        slots.sort_unstable();
+        slots.push(slots[0] + 100);
+        let gap = slots.windows(2).map(|pair| pair[1] - pair[0]).max();
+        assert!(gap <= Some(2 * 100 / u64::from(bots)), "{bots} bots: {slots:?}");
+    }
+}
+
+#[test]
 fn latency_counts_from_when_the_input_was_due_to_the_first_state_that_has_it() {
     let mut play = playing(false);
     let due = play.bot.poll_timeout();
@@ -196,11 +221,11 @@ fn latency_counts_from_when_the_input_was_due_to_the_first_state_that_has_it() {
     play.bot.handle_timeout(play.now, true, &mut play.out, &mut play.tally);
     play.said();
     play.hear(&Script::new(1).bytes());
-    assert_eq!(play.tally.input_to_state.count(), 0);
+    assert_eq!(play.tally.groups.whole.input_to_state.count(), 0);
     play.now = due + Duration::from_millis(80);
     play.hear(&Script::new(2).seq(1).bytes());
-    assert_eq!(play.tally.input_to_state.count(), 1);
-    assert_eq!(play.tally.input_to_state.max().as_millis(), 80);
+    assert_eq!(play.tally.groups.whole.input_to_state.count(), 1);
+    assert_eq!(play.tally.groups.whole.input_to_state.max().as_millis(), 80);
 }
 
 #[test]
@@ -209,7 +234,7 @@ fn an_input_that_never_shows_up_counts_with_its_whole_wait() {
     play.input();
     play.now = play.now + Duration::from_secs(3);
     play.bot.leave(play.now, &mut play.out, &mut play.tally);
-    assert_eq!((play.tally.unanswered, play.tally.input_to_state.max().as_secs()), (1, 3));
+    assert_eq!((play.tally.unanswered, play.tally.groups.whole.input_to_state.max().as_secs()), (1, 3));
 }
 
 #[test]
@@ -324,7 +349,7 @@ fn a_masked_frame_from_a_server_fails_the_connection_and_nothing_after_it_counts
     assert_eq!(play.tally.violations.spelt, ["bot 3: a broken frame (Masked)"]);
     assert_eq!((play.tally.closes.count(), play.tally.traffic.messages_in), (0, 0));
     assert!(!play.bot.is_ended());
-    play.bot.handle_end(None, &mut play.tally);
+    play.bot.handle_end(play.now, None, &mut play.tally);
     assert!(play.bot.is_ended() && play.tally.errors.count() == 0);
 }
 
@@ -363,7 +388,7 @@ fn a_close_that_nobody_asked_for_is_an_error_with_its_reason() {
     play.hear_bytes(close);
     assert_eq!(play.said(), [b"close 1013"]);
     assert_eq!(play.tally.errors.0["playing: closed with 1013 (too slow)"], 1);
-    play.bot.handle_end(None, &mut play.tally);
+    play.bot.handle_end(play.now, None, &mut play.tally);
     assert!(play.bot.is_ended() && play.tally.errors.count() == 1);
 }
 
@@ -377,7 +402,7 @@ fn a_good_bye_is_answered_and_no_error() {
     play.hear_bytes(close);
     // The server ends the connection, so that it is the one that remembers it.
     assert!(!play.bot.is_ended());
-    play.bot.handle_end(None, &mut play.tally);
+    play.bot.handle_end(play.now, None, &mut play.tally);
     assert!(play.bot.is_ended());
     assert_eq!((play.tally.errors.count(), play.tally.closes.0["closed with 1000"]), (0, 1));
 }

@@ -173,12 +173,15 @@ impl Crowd {
 
     fn connect(&mut self, who: usize) {
         let unread = !self.connections[who].peer.kind().manner().reads;
-        let target = Target { receive_buffer: unread.then_some(RECEIVE_BYTES_UNREAD), ..self.target.clone() };
-        let stream = target.connect(who as u32).map(TcpStream::from_std).and_then(|mut stream| {
-            let interest = Interest::READABLE | Interest::WRITABLE;
-            self.poll.registry().register(&mut stream, Token(who), interest)?;
-            Ok(stream)
-        });
+        let stream = self
+            .target
+            .connect(who as u32, unread.then_some(RECEIVE_BYTES_UNREAD))
+            .map(TcpStream::from_std)
+            .and_then(|mut stream| {
+                let interest = Interest::READABLE | Interest::WRITABLE;
+                self.poll.registry().register(&mut stream, Token(who), interest)?;
+                Ok(stream)
+            });
         let connection = &mut self.connections[who];
         (connection.connected, connection.unsent) = (false, Vec::new());
         match stream {

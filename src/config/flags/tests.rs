@@ -7,7 +7,7 @@ use super::*;
 use crate::config::Compression;
 
 /// Every knob, with a value that is not its default.
-const EVERY_KNOB: [(&str, &str); 27] = [
+const EVERY_KNOB: [(&str, &str); 28] = [
     ("listen", "0.0.0.0:8000"),
     ("admin", "[::1]:8001"),
     ("tick-rate", "60"),
@@ -33,6 +33,7 @@ const EVERY_KNOB: [(&str, &str); 27] = [
     ("tls-cert", "cert.pem"),
     ("tls-key", "key.pem"),
     ("hsts", "true"),
+    ("flight-dir", "flights"),
     ("log", "warn"),
     ("log-json", "true"),
 ];
@@ -64,6 +65,7 @@ fn every_knob_turned() -> Config {
         tls_cert: Some("cert.pem".into()),
         tls_key: Some("key.pem".into()),
         hsts: true,
+        flight_dir: Some("flights".into()),
         log: "warn".to_owned(),
         log_json: true,
     }
@@ -133,7 +135,7 @@ fn the_defaults_that_help_promises_are_the_defaults() {
             (
                 Some(
                     "config" | "echo" | "limit-loopback" | "trusted-proxy" | "allow-origin" | "tls-cert"
-                    | "tls-key" | "hsts" | "log-json",
+                    | "tls-key" | "hsts" | "flight-dir" | "log-json",
                 ),
                 _,
             )
@@ -143,7 +145,7 @@ fn the_defaults_that_help_promises_are_the_defaults() {
         }
     }
 
-    assert_eq!(args.len(), EVERY_KNOB.len() - 8);
+    assert_eq!(args.len(), EVERY_KNOB.len() - 9);
     assert_eq!(flags(&args).into_config().unwrap(), Config::default());
 }
 

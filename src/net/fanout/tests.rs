@@ -178,13 +178,12 @@ impl Player {
         Some(bytes.len())
     }
 
-    /// Takes a batch while bytes wait.
-    fn miss(&mut self, batch: SharedBatch) {
+    /// Takes a batch while bytes wait; whether there was anything in it.
+    fn miss(&mut self, batch: SharedBatch) -> bool {
         let part = batch.parts[0];
         self.freeze_and_thaw();
-        self.hearing.look(&batch, &part);
-        self.hearing.skip();
         self.history.push(batch);
+        self.hearing.skip(&self.history, &part)
     }
 
     fn freeze_and_thaw(&mut self) {
@@ -239,9 +238,34 @@ fn who_missed_up_to_seven_publications_gets_their_deltas() {
     for missed in 1..BATCHES_KEPT as u32 {
         let (mut publisher, mut player) = (Publisher::new(), Player::new());
         player.hear(first_sight(&mut publisher, 10));
-        (11..11 + missed).for_each(|tick| player.miss(publisher.publish(tick, true, |_| ())));
+        (11..11 + missed).for_each(|tick| assert!(player.miss(publisher.publish(tick, true, |_| ()))));
         player.hear(publisher.publish(11 + missed, true, |_| ()));
         assert_eq!((player.x(), player.missing.cells.len()), (publisher.x, 0), "missed {missed}");
+        assert_eq!(player.replica.header().flags, SKIPPED | VIEW_COMPLETE);
+    }
+}
+
+#[test]
+fn who_was_passed_over_when_there_was_nothing_to_say_is_not_told_of_it() {
+    let (mut publisher, mut player) = (Publisher::new(), Player::new());
+    player.hear(first_sight(&mut publisher, 10));
+    // Nor does it help to be told once a second: that message is only late.
+    assert!((11..31).all(|tick| !player.miss(publisher.publish(tick, false, |_| ()))));
+    assert!(player.hear(publisher.publish(31, false, |_| ())).is_some());
+    assert_eq!(player.replica.header().flags, VIEW_COMPLETE);
+
+    let news: [fn(&mut Writer); 5] = [
+        |writer| writer.part.seq = Seq(1),
+        |writer| writer.part.heard = 1,
+        |writer| writer.part.own_changed = Tick(11),
+        |writer| writer.view(&[B, A]),
+        |writer| writer.reliable(1, &["a"]),
+    ];
+    for news in news {
+        let (mut publisher, mut player) = (Publisher::new(), Player::new());
+        player.hear(first_sight(&mut publisher, 10));
+        assert!(player.miss(publisher.publish(11, false, news)));
+        player.hear(publisher.publish(12, false, |_| ()));
         assert_eq!(player.replica.header().flags, SKIPPED | VIEW_COMPLETE);
     }
 }
@@ -250,7 +274,7 @@ fn who_missed_up_to_seven_publications_gets_their_deltas() {
 fn who_is_further_behind_asks_until_a_snapshot_comes() {
     let (mut publisher, mut player) = (Publisher::new(), Player::new());
     player.hear(first_sight(&mut publisher, 10));
-    (11..19).for_each(|tick| player.miss(publisher.publish(tick, true, |_| ())));
+    (11..19).for_each(|tick| assert!(player.miss(publisher.publish(tick, true, |_| ()))));
     for tick in 19..22 {
         player.hear(publisher.publish(tick, true, |_| ()));
         assert_eq!(player.missing.cells, [A]);
@@ -265,9 +289,9 @@ fn who_is_further_behind_asks_until_a_snapshot_comes() {
 fn a_snapshot_made_for_somebody_else_serves_with_the_deltas_after_it() {
     let (mut publisher, mut player) = (Publisher::new(), Player::new());
     player.hear(first_sight(&mut publisher, 10));
-    (11..20).for_each(|tick| player.miss(publisher.publish(tick, true, |_| ())));
-    player.miss(publisher.publish(20, true, |writer| writer.snapshot(A)));
-    (21..24).for_each(|tick| player.miss(publisher.publish(tick, true, |_| ())));
+    (11..20).for_each(|tick| assert!(player.miss(publisher.publish(tick, true, |_| ()))));
+    assert!(player.miss(publisher.publish(20, true, |writer| writer.snapshot(A))));
+    (21..24).for_each(|tick| assert!(player.miss(publisher.publish(tick, true, |_| ()))));
     player.hear(publisher.publish(24, true, |_| ()));
     assert_eq!((player.x(), player.missing.cells.len()), (publisher.x, 0));
 }
@@ -276,7 +300,7 @@ fn a_snapshot_made_for_somebody_else_serves_with_the_deltas_after_it() {
 fn a_view_that_came_while_bytes_waited_is_told_later() {
     let (mut publisher, mut player) = (Publisher::new(), Player::new());
     player.hear(first_sight(&mut publisher, 10));
-    player.miss(publisher.publish(11, true, |writer| writer.view(&[A])));
+    assert!(player.miss(publisher.publish(11, true, |writer| writer.view(&[A]))));
     player.hear(publisher.publish(12, true, |_| ()));
     assert_eq!(player.replica.view(), [A]);
     assert_eq!(player.replica.cell(B), None);
@@ -348,7 +372,7 @@ fn reliable_messages_arrive_once_and_in_order_whatever_was_skipped() {
     let (mut publisher, mut player) = (Publisher::new(), Player::new());
     player.hear(first_sight(&mut publisher, 10));
     player.hear(publisher.publish(11, false, |writer| writer.reliable(1, &["a", "b"])));
-    player.miss(publisher.publish(12, false, |writer| writer.reliable(3, &["c"])));
+    assert!(player.miss(publisher.publish(12, false, |writer| writer.reliable(3, &["c"]))));
     player.hear(publisher.publish(13, false, |writer| writer.reliable(4, &["d"])));
     assert_eq!(player.missing.reliable_from, Some(3));
     player.hear(publisher.publish(14, false, |writer| {

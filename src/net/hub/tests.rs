@@ -98,7 +98,7 @@ impl Line {
 const START: Time = Time::from_secs(100);
 
 fn hub(tls: Option<Identity>) -> Hub<Line> {
-    let shared = Shared::new(&Config::default(), site(), tls);
+    let shared = Shared::new(&Config::default(), site(), tls, None);
     // Whatever is asked of the simulation gets lost.
     let (commands, _) = crossbeam_channel::unbounded();
     Hub::new(0, Arc::new(shared), commands, START)
@@ -115,8 +115,8 @@ fn admit(hub: &mut Hub<Line>, line: &Line) -> usize {
 /// All but the fan-out.
 fn turn(hub: &mut Hub<Line>, now: Time) {
     hub.set_now(now);
-    hub.serve_run_queue(|| false);
-    hub.shake_hands(|| false);
+    hub.serve_run_queue(|_| false);
+    hub.shake_hands(|_| false);
     hub.sweep();
     hub.report();
 }
@@ -191,7 +191,7 @@ fn however_many_have_said_something_reading_ends_in_time_and_goes_on_in_their_or
     }
     for served in 1..=lines.len() {
         assert!(hub.is_busy());
-        hub.serve_run_queue(|| true);
+        hub.serve_run_queue(|_| true);
         let answered: Vec<bool> = lines.iter().map(|line| !line.0.borrow().going.is_empty()).collect();
         let expected: Vec<bool> = (0..lines.len()).map(|at| at < served).collect();
         assert_eq!(answered, expected);
@@ -224,21 +224,21 @@ mod over_tls {
     fn a_flood_of_hellos_gets_a_budget_a_turn_and_one_while_updates_wait() {
         let mut hub = hub(Some(identity("hub-flood")));
         let lines: Vec<Line> = (0..2 * TLS_HANDSHAKES_PER_TURN + 9).map(|_| said_hello(&mut hub)).collect();
-        hub.serve_run_queue(|| false);
+        hub.serve_run_queue(|_| false);
         assert_eq!(answered(&lines), 0, "they stand in the other queue now");
         assert!(hub.is_busy());
 
-        hub.shake_hands(|| false);
+        hub.shake_hands(|_| false);
         assert_eq!(answered(&lines), TLS_HANDSHAKES_PER_TURN);
-        hub.shake_hands(|| true);
+        hub.shake_hands(|_| true);
         assert_eq!(answered(&lines), TLS_HANDSHAKES_PER_TURN + 1, "at least one");
 
         let nobody = ConnId { thread: 0, slot: 9999, generation: 0 };
         hub.take_batch(Arc::new(batch_for(nobody)));
-        hub.shake_hands(|| false);
+        hub.shake_hands(|_| false);
         assert_eq!(answered(&lines), TLS_HANDSHAKES_PER_TURN + 2, "players come first");
 
-        hub.fan_out(|| false);
+        hub.fan_out(|_| false);
         for _ in 0..2 {
             turn(&mut hub, START);
         }

@@ -1,6 +1,7 @@
 //! Compression as a session has it: agreed on in the request, and within its limits afterwards.
 
 use super::*;
+use crate::websocket::deflate::payload_bytes_max;
 use crate::websocket::frame::Header;
 
 /// A peer that upgraded with an offer of compression, and the parameters of the answer; `None`: it was declined.
@@ -117,7 +118,8 @@ fn an_echo_follows_what_was_agreed_on() {
 fn a_compressed_message_over_the_limit_is_refused_from_its_header_before_a_byte_is_stored() {
     let max = crate::config::limits::ECHO_COMPRESSED_BYTES_MAX;
     for (path, max) in [("/echo", max), ("/play", 16 * 1024)] {
-        for compressed in [true, false] {
+        for (compressed, over) in [(true, true), (true, false), (false, true)] {
+            let max = if compressed { payload_bytes_max(max) } else { max };
             let (mut peer, _) = offered(Compression::On, path, "");
             let header = |fin: bool, opcode: Opcode, len: usize| {
                 let mut out = Vec::new();
@@ -127,9 +129,9 @@ fn a_compressed_message_over_the_limit_is_refused_from_its_header_before_a_byte_
             };
             peer.send(&header(false, Opcode::Binary, 4));
             peer.send(&[0; 4]);
-            peer.send(&header(true, Opcode::Continuation, max - 3));
-            if path == "/echo" && !compressed {
-                assert_eq!(peer.session.closing(), None, "16 MiB for what comes as it is");
+            peer.send(&header(true, Opcode::Continuation, if over { max - 3 } else { max - 4 }));
+            if !over || path == "/echo" && !compressed {
+                assert_eq!(peer.session.closing(), None, "within the limit; 16 MiB for what comes as it is");
                 continue;
             }
             assert_eq!(peer.closed(), (1009, CloseReason::TooBig));

@@ -8,6 +8,7 @@ use tickyard_protocol::tick::{put_reliable, put_self};
 use super::{Room, cell_of};
 use crate::bridge::{Batch, ConnId, Joined, Part, SharedBatch, Span};
 use crate::game::{Game, Look, Place};
+use crate::stage::{Stage, Stages};
 
 /// Reliable bytes for one player in one batch.
 const RELIABLE_BYTES_MAX: usize = 24 * 1024;
@@ -16,12 +17,13 @@ const RELIABLE_BATCH_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 impl<G: Game> Room<G> {
     /// Says what changed since the last publication, and to each player its part.
-    pub(super) fn publish(&mut self, batch: &mut Batch) {
+    pub(super) fn publish(&mut self, batch: &mut Batch, stages: &mut dyn Stages) {
         let Room { game, world, seats, grid, publisher, counts, tick, .. } = self;
         let place = |thing: &G::Thing| cell_of(game.place(thing), grid, seats);
-        publisher.publish(world, *tick, place, ours(&mut batch.segments), counts);
+        publisher.publish(world, *tick, place, ours(&mut batch.segments), counts, stages);
         world.published(*tick);
 
+        stages.enter(Stage::View);
         let mut reliable_bytes = RELIABLE_BATCH_BYTES_MAX;
         for thread in 0..self.seats.threads() {
             let start = batch.parts.len() as u32;
@@ -34,6 +36,7 @@ impl<G: Game> Room<G> {
             batch.threads.push(Span { start, end: batch.parts.len() as u32 });
         }
         // Last, since new views want snapshots.
+        stages.enter(Stage::Encode);
         self.publisher.finish(&self.world, ours(&mut batch.segments), &mut self.counts);
     }
 

@@ -3,7 +3,8 @@ use super::cases::{BAD_HELLOS, BAD_MESSAGES, BROKEN_FRAMES};
 use super::*;
 use tickyard::http::HeadScan;
 use tickyard::websocket::{CloseCode, Event, Limits, Role, WebSocket};
-use tickyard_protocol::message::{decode_client_control, is_name};
+use tickyard_protocol::message::decode_client_control;
+use tickyard_protocol::name::is_name;
 
 /// The limits of a server on `/play`.
 const LIMITS: Limits = Limits { message_bytes_max: 16 * 1024, fragments_max: 64 };

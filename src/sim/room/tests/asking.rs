@@ -50,7 +50,7 @@ fn two_inputs_a_tick_are_applied_when_more_than_one_has_waited_for_10_ticks() {
 fn caught_up_ticks_are_simulated_with_an_input_each_and_published_once() {
     let mut stage = Stage::of(1);
     (1..=3).for_each(|seq| stage.input(conn(0), seq));
-    let batch = stage.room.step(3, Time::from_secs(9));
+    let batch = stage.room.step(3, Time::from_secs(9), &mut ());
     assert_eq!((batch.tick(), batch.due, part(&batch, conn(0)).seq), (Tick(4), Time::from_secs(9), Seq(3)));
     assert!(stage.room.game.inputs.iter().map(|input| input.0).eq(2..=4));
 }

@@ -103,7 +103,7 @@ impl Play {
             asks.into_iter().chain([ack]).for_each(|ask| self.ask(conn, ask));
         }
         let ticks = if self.chance(5) { 1 + self.random.below(4) } else { 1 };
-        let batch = self.room.step(ticks, Time::ZERO);
+        let batch = self.room.step(ticks, Time::ZERO, &mut ());
         assert!(batch.removed.is_empty() && batch.refused.is_empty());
         for thread in 0..2u16 {
             if self.chance(weather.undelivered) {

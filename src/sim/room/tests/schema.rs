@@ -76,7 +76,7 @@ fn a_room_whose_welcome_is_longer_than_clients_take_does_not_open() {
     };
     let opens = |name_bytes: usize| match open(kinds(name_bytes), Vec::new()) {
         Ok(mut room) => {
-            room.step(1, Time::ZERO);
+            room.step(1, Time::ZERO, &mut ());
             true
         }
         Err(error) => {

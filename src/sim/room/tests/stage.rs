@@ -173,7 +173,7 @@ impl Stage {
     }
 
     pub fn step(&mut self) -> SharedBatch {
-        self.room.step(1, Time::ZERO)
+        self.room.step(1, Time::ZERO, &mut ())
     }
 
     /// Does it within a step, and returns what the deed returned with the batch.

@@ -41,7 +41,7 @@ fn a_timer_that_sets_itself_anew_comes_in_each_tick_that_is_caught_up_and_once()
     });
     stage.deed(|world| world.after(0, 0).unwrap());
     stage.step();
-    let batch = stage.room.step(3, Time::ZERO);
+    let batch = stage.room.step(3, Time::ZERO, &mut ());
     assert_eq!(told(&batch, conn(0)), ["timer: 0", "timer: 1", "timer: 2"]);
 }
 

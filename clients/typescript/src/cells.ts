@@ -1,0 +1,81 @@
+/** What a cell's bytes are made of (`protocol/PROTOCOL.md`, section 5): who leaves, who has changed, and the sums. */
+import { type BitReader, ProtocolError, type Reader, width } from "./wire.js";
+
+/** An entity left a cell. */
+export interface Leave {
+  readonly slot: number;
+  readonly to: number;
+}
+
+/** What a sum is made of. */
+interface Summed {
+  readonly id: number;
+  readonly slot: number;
+  readonly kind: number;
+  readonly row: Int32Array;
+}
+
+export function readLeaves(reader: Reader): Leave[] {
+  const count = reader.varint();
+  const leaves: Leave[] = [];
+  for (let i = 0, before = -1; i < count; i++) {
+    const slot = reader.varint();
+    if (slot <= before) throw new ProtocolError("leaves that do not ascend");
+    before = slot;
+    leaves.push({ slot, to: reader.varint() - 1 });
+  }
+  return leaves;
+}
+
+/** Which members have residuals, in member order. */
+export function readSelection<T>(bits: BitReader, members: readonly T[]): readonly T[] {
+  const mode = bits.read(2);
+  if (mode === 0) return members;
+  if (mode === 1) return members.filter(() => bits.read(1) === 1);
+  if (mode === 3) throw new ProtocolError("a selection of mode 3");
+  const count = bits.read(width(members.length));
+  const selected: T[] = [];
+  for (let i = 0, before = -1; i < count; i++) {
+    const index = bits.read(width(members.length - 1));
+    if (index <= before || index >= members.length) throw new ProtocolError("a selection that does not ascend");
+    before = index;
+    selected.push(members[index]);
+  }
+  return selected;
+}
+
+/** Kinds ascending, and the members of each in member order. */
+export function byKind<T extends { readonly kind: number }>(members: readonly T[]): [kind: number, members: T[]][] {
+  const kinds = new Map<number, T[]>();
+  for (const member of members) {
+    const same = kinds.get(member.kind);
+    if (same) same.push(member);
+    else kinds.set(member.kind, [member]);
+  }
+  return [...kinds].sort(([a], [b]) => a - b);
+}
+
+/** The sum of a cell. */
+export function sumOf(members: readonly Summed[]): number {
+  let sum = 0;
+  for (const { id, slot, kind, row } of members) {
+    let h = mix(mix(HASH_START, slot | (id << 24)), kind);
+    for (let i = 0; i < row.length; i++) h = mix(h, row[i]);
+    sum = (sum + h) | 0;
+  }
+  return sum >>> 0;
+}
+
+/** The sum of a check: cells, and as of when each is held. */
+export function sumOfView(cells: Iterable<[number, { readonly held: number }]>): number {
+  let sum = 0;
+  for (const [id, { held }] of cells) sum = (sum + mix(mix(HASH_START, id), held)) | 0;
+  return sum >>> 0;
+}
+
+function mix(h: number, word: number): number {
+  const product = Math.imul(h ^ word, 0x01000193);
+  return product ^ (product >>> 15);
+}
+
+const HASH_START = 0x811c9dc5;
