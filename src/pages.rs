@@ -39,6 +39,7 @@ pub const PAGES: &[Page] = &[
     sdk!("client.js"),
     sdk!("clock.js"),
     sdk!("close.js"),
+    sdk!("cells.js"),
     sdk!("collection.js"),
     sdk!("index.js"),
     sdk!("input.js"),

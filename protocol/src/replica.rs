@@ -466,13 +466,16 @@ impl Replica {
 
     /// Section 5, home and removal: what left is removed by its home alone, and not while it is on its way.
     fn remove_the_left(&mut self) {
+        let (now, is_complete) = (self.header.tick, self.view_is_complete());
         let mut leaving = std::mem::take(&mut self.leaving);
         leaving.retain(|slot, left| {
             if !is_home(&self.homes, left.member.id, left.from) || self.is_member(left.from, left.member.id) {
                 return false;
             }
             let to = left.to.and_then(|to| self.cell(to)).map(|to| (to.cell, to.held));
-            let on_its_way = to.is_some_and(|(_, held)| is_before(held, left.at));
+            // Who does not arrive where all is current was never on its way.
+            let is_lost = is_complete && now.since(left.at) > ON_ITS_WAY_TICKS_MAX;
+            let on_its_way = !is_lost && to.is_some_and(|(_, held)| is_before(held, left.at));
             if on_its_way {
                 return true;
             }
@@ -541,6 +544,9 @@ impl HeldCell {
         Ok(changed.iter().filter(|&&changed| changed).count() as u64)
     }
 }
+
+/// Longer than any stream is silent between two publications, so that who is on its way has arrived by then.
+const ON_ITS_WAY_TICKS_MAX: u32 = 16;
 
 fn member(entity: &ReadEntity) -> Member {
     Member { id: entity.id, kind: entity.kind, row: entity.row, statics: entity.statics.into() }

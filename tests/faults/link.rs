@@ -156,6 +156,12 @@ impl Link {
             None => {
                 if now - wound.done > FOUND_TICKS_MAX {
                     println!("{:?} in {:?} at {}, not found by {now}", wound.fault, wound.cell, wound.done);
+                    let [ours, theirs] = [&self.victim, &self.witness].map(shown);
+                    let lone = |one: &[(u32, Vec<i32>)], other: &[(u32, Vec<i32>)]| {
+                        one.iter().filter(|entity| !other.contains(entity)).cloned().collect::<Vec<_>>()
+                    };
+                    println!("  shown here alone: {:?}", lone(&ours, &theirs));
+                    println!("  not shown here: {:?}", lone(&theirs, &ours));
                     self.close(now, Found::Never);
                 }
             }

@@ -23,6 +23,7 @@ U32 = 0xFFFF_FFFF
 MAX_STATICS = 32
 MAX_WANT = 64
 MISFIT, SUM, CHECK = 1, 2, 3  # how it was found that a world differs
+ON_ITS_WAY_TICKS = 16
 REPAIR_TICKS = 64  # how long the answer to a repair is waited for
 MAX_KINDS = 64
 MAX_FIELDS = 16
@@ -1015,7 +1016,9 @@ class World:
         self._left.clear()
         for slot, left in list(self.travelling.items()):
             target = self.cells.get(left.to) if left.to is not None else None
-            if target and since(target.held, left.tick) < 0:
+            # Who does not arrive where all is current was never on its way.
+            lost = self.complete and since(self.tick, left.tick) > ON_ITS_WAY_TICKS
+            if target and not lost and since(target.held, left.tick) < 0:
                 continue  # on its way
             del self.travelling[slot]
             there = target.members.get(slot) if target else None

@@ -408,7 +408,9 @@ export class World {
             const { to, at } = track.leaving;
             const cell = to === GONE ? undefined : this.#cells.get(to);
             // On its way: the cell it went to has not told of that tick yet.
-            if (cell && ((at - cell.held) | 0) > 0)
+            // Who does not arrive where all is current was never on its way.
+            const lost = this.complete && ((this.tick - at) | 0) > ON_ITS_WAY_TICKS_MAX;
+            if (cell && !lost && ((at - cell.held) | 0) > 0)
                 continue;
             const member = cell && find(cell.members, track.member);
             // A cell that publishes rarely may have listed it all along and need not say that it came back.
@@ -573,6 +575,7 @@ function copied(transient) {
 const PART = { base: 1, sum: 2, changes: 4, leaves: 8, enters: 16 };
 const PARTS_ALL = 31;
 const GONE = -1;
+const ON_ITS_WAY_TICKS_MAX = 16;
 const SLOTS = 2 ** 24;
 const CELLS_MAX = 16 * 1024;
 const MEMBERS_MAX = 128 * 1024;

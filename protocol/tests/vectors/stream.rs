@@ -34,7 +34,7 @@ fn streams_of_tick_messages_are_the_golden_ones() {
             "scripts": [
                 begin(), publications(), modes(), by_hand(), crossings(), crossings_at_different_ages(), there_and_back(),
                 leaving_the_view(),
-                generations(), catching_up(), sums(), checks(), broken_members(), misread(), reliable_messages(), other_blocks(), wraps(),
+                generations(), catching_up(), sums(), checks(), broken_members(), misread(), never_arrives(), reliable_messages(), other_blocks(), wraps(),
             ],
             "malformed": malformed(),
         }),
@@ -856,6 +856,27 @@ fn misread() -> Value {
             .counts(at as u64 + 1, 0);
     }
     script.end()
+}
+
+fn never_arrives() -> Value {
+    let mut script = Script::new("on its way to a cell that never says so");
+    let (coin, none) = (members([thing(1, 0, 1, &[7], "")]), members([]));
+    script.hear("two cells", 100, |out| {
+        view(out, &[1, 2]);
+        snapshot(out, CellId(1), &coin);
+        snapshot(out, CellId(2), &none);
+    });
+    script
+        .hear("it leaves for cell 2, which is silent", 101, |out| {
+            change(out, 1, 100, 101, &coin, &none, &[(1, 2)]);
+        })
+        .shows(&[1]);
+    script.hear_with("16 ticks later", header(117, 0, 0, VIEW_COMPLETE), |_| ()).shows(&[1]);
+    script.hear("longer, but the view is not complete", 118, |_| ()).shows(&[1]);
+    script
+        .hear_with("all is current, and it has not arrived", header(119, 0, 0, VIEW_COMPLETE), |_| ())
+        .shows(&[]);
+    script.counts(0, 0).end()
 }
 
 fn reliable_messages() -> Value {
