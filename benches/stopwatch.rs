@@ -33,7 +33,7 @@ fn step(watch: &mut Stopwatch) {
         Stage::Encode,
         Stage::HandOut,
     ];
-    watch.enter_room(Stage::Drain, ROOM);
+    watch.enter_room(Stage::Drain, Some(ROOM));
     STAGES.into_iter().for_each(|stage| watch.enter(stage));
     watch.rest();
 }

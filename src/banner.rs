@@ -24,10 +24,12 @@ pub fn banner(config: &Config, listen: SocketAddr, admin: Option<SocketAddr>) ->
         Some(admin) => line("metrics", format!("http://{}/metrics", reachable(admin))),
         None => line("metrics", "off".to_owned()),
     }
-    line(
-        "room",
-        format!("{} ticks a second, {} seats, seed {}", config.tick_rate, config.capacity, config.seed),
-    );
+    let Config { rooms, tick_rate, capacity, seed, .. } = config;
+    let each = format!("{tick_rate} ticks a second, {capacity} seats, seed {seed}");
+    match rooms {
+        1 => line("room", each),
+        _ => line("rooms", format!("up to {rooms}, each with {each}")),
+    }
     for note in notes(http, listen, admin) {
         let _ = write!(text, "\n{note}\n");
     }
@@ -101,6 +103,16 @@ Ctrl-C stops it.
         assert!(text.contains("metrics  http://[::1]:7071/metrics\n"), "{text}");
         assert!(text.contains("http://<this machine's address>:7070/\n"), "{text}");
         assert!(text.contains("The admin port [::]:7071 is not on loopback"), "{text}");
+    }
+
+    #[test]
+    fn several_rooms_are_told_with_what_each_holds() {
+        let config = Config { rooms: 100, capacity: 50, ..Config::default() };
+        let text = banner(&config, ([127, 0, 0, 1], 7070).into(), None);
+        assert!(
+            text.contains("  rooms    up to 100, each with 20 ticks a second, 50 seats, seed 1\n"),
+            "{text}"
+        );
     }
 
     #[test]

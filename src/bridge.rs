@@ -1,8 +1,8 @@
 //! All that crosses threads: commands from the io threads to the simulation, batches back.
 //!
 //! ```text
-//! io thread ──CommandList──▶ bounded channel, one send per poll turn ──▶ ticker ──▶ rooms
-//! io thread ◀──Delivery, one wake── bounded channel, one per io thread ◀──── ticker ◀── rooms
+//! io thread ──CommandList──▶ bounded channel, one send per poll turn ──▶ simulation thread ──▶ rooms
+//! io thread ◀──Delivery, one wake── bounded channel, one send per phase ◀── simulation thread ◀── rooms
 //! ```
 //! A command is addressed to a room and comes from a connection; a batch is what one room has to say at one publication, shared by
 //! all io threads. Neither side ever waits for the other; `docs/architecture.md` says what happens when a channel is full.
@@ -229,6 +229,14 @@ pub struct Refusal {
     pub retry_after_millis: Option<u32>,
 }
 
+impl Refusal {
+    /// The room's game failed, or did not even begin.
+    pub fn of_failed_room(conn: ConnId) -> Refusal {
+        let text = "this room has ended: its game failed".to_owned();
+        Refusal { conn, code: RefusalCode::Game, text, retry_after_millis: None }
+    }
+}
+
 /// A player whose seat the room took away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Removed {
@@ -252,6 +260,14 @@ impl Batch {
     pub fn parts_of(&self, thread: u16) -> &[Part] {
         let span = self.threads.get(thread as usize).copied().unwrap_or_default();
         &self.parts[span.range()]
+    }
+
+    /// Whether it has anything for an io thread.
+    pub fn concerns(&self, thread: u16) -> bool {
+        !self.parts_of(thread).is_empty()
+            || self.joined.iter().any(|joined| joined.conn.thread == thread)
+            || self.refused.iter().any(|refusal| refusal.conn.thread == thread)
+            || self.removed.iter().any(|removed| removed.conn.thread == thread)
     }
 
     /// The tick that is published.
@@ -312,20 +328,20 @@ const BYTES_KEPT_MIN: usize = 16 * 1024;
 /// A batch that others read as well.
 pub type SharedBatch = Arc<Batch>;
 
-/// A batch on its way to an io thread.
+/// What the rooms of a phase say, on its way to an io thread.
 #[derive(Debug)]
 pub struct Delivery {
     /// When the simulation handed it out.
     pub handed_out: Time,
-    /// What the room says.
-    pub batch: SharedBatch,
+    /// In the order in which they are to be sent.
+    pub batches: Vec<SharedBatch>,
 }
 
-/// Poll turns' worth of commands that may wait for the simulation. The ticker drains once per tick, and a busy io thread takes
+/// Poll turns' worth of commands that may wait for a simulation thread. It drains once per phase, and a busy io thread takes
 /// ten thousand turns a second: this is room for a tick of 60 Hz to 4 Hz. Beyond it inputs wait with their sessions.
 pub const COMMAND_LISTS_MAX: usize = 4096;
 
-/// Batches that may wait for an io thread. A thread that is further behind is served later from the room's state.
+/// Batches of a room that may wait for an io thread. A thread that is further behind is served later from the room's state.
 pub const BATCHES_MAX: usize = 16;
 
 /// A room's batches whose segments an io thread keeps, to catch clients up without a snapshot.

@@ -27,8 +27,8 @@ pub use explain::{explain, unknown_variables};
 pub use flags::{Flags, command};
 use limits::{Budget, Limits};
 use values::{
-    Connections, Deflate, FrameRate, IoThreads, LogFilter, MessageBytes, Origin, Players, Speed, TickRate,
-    Timeout,
+    Connections, Deflate, FrameRate, LogFilter, MessageBytes, Origin, Phases, Players, Rooms, Speed, Threads,
+    TickRate, Timeout,
 };
 
 /// What a server runs with. Start from [`Config::default`] or [`Config::from_args`].
@@ -40,6 +40,11 @@ pub struct Config {
     pub admin: Option<SocketAddr>,
     /// Ticks a second, 1 to 60. 20 is what a walking game needs; twice the rate costs twice the bytes.
     pub tick_rate: u16,
+    /// Over how many phases of the tick period rooms are spread. Rooms that all tick at once leave the last player waiting for everybody else's update; ten
+    /// phases of 5 ms are what is left of that, and each wakes every thread once.
+    pub phases: u32,
+    /// Threads that simulate. Rooms are dealt out to them, so more pay only with several rooms and idle cores.
+    pub sim_threads: usize,
     /// Threads that serve sockets. One carries thousands of players; more only pay where there are idle cores.
     pub io_threads: usize,
     /// Whether `GET /echo` is there, a WebSocket that returns each message. For conformance suites, so off.
@@ -58,8 +63,12 @@ pub struct Config {
     pub trusted_proxies: Vec<IpNet>,
     /// Players the arena is laid out for: its cell size follows, so that a view holds about 50 entities.
     pub players: u32,
-    /// Seats in a room. More than `players`, since an arena that is fuller than planned is better than a closed one.
+    /// Seats in a room. With one room more than `players`, since an arena that is fuller than planned is better than a closed one; with
+    /// several as many, since then the next one opens.
     pub capacity: u32,
+    /// Rooms of a game that may be open. One by default: whoever comes meets everybody. The first opens with the server, another one whenever
+    /// all are full.
+    pub rooms: u32,
     /// Seed of a room's random source. Fixed, so that two runs with the same commands are the same run.
     pub seed: u64,
     /// A connection which sends nothing for this long is closed.
@@ -120,11 +129,14 @@ impl Config {
         let wrong = |name: &str, why: String| Err(Error::Config(format!("{name}: {why}")));
         let ranges = [
             ("tick_rate", TickRate::check(self.tick_rate.into())),
-            ("io_threads", IoThreads::check(self.io_threads as u64)),
+            ("io_threads", Threads::check(self.io_threads as u64)),
+            ("phases", Phases::check(self.phases.into())),
+            ("sim_threads", Threads::check(self.sim_threads as u64)),
             ("connections_max", Connections::check(self.connections_max as u64)),
             ("connections_per_address_max", Connections::check(self.connections_per_address_max as u64)),
             ("players", Players::check(self.players.into())),
             ("capacity", Players::check(self.capacity.into())),
+            ("rooms", Rooms::check(self.rooms.into())),
             ("idle_timeout", Timeout::check(self.idle_timeout)),
             ("slow_timeout", Timeout::check(self.slow_timeout)),
             ("ping_interval", self.ping_interval.map_or(Ok(()), Timeout::check)),
@@ -182,6 +194,8 @@ impl Default for Config {
             listen: SocketAddr::from(([127, 0, 0, 1], 7070)),
             admin: Some(SocketAddr::from(([127, 0, 0, 1], 7071))),
             tick_rate: 20,
+            phases: 10,
+            sim_threads: 1,
             io_threads: 1,
             echo: false,
             deflate: Compression::Off,
@@ -191,6 +205,7 @@ impl Default for Config {
             trusted_proxies: Vec::new(),
             players: 1_000,
             capacity: 10_000,
+            rooms: 1,
             seed: 1,
             idle_timeout: limits::IDLE_TIMEOUT,
             ping_interval: Some(limits::PING_INTERVAL),

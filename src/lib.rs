@@ -17,6 +17,7 @@ pub mod error;
 pub mod flight;
 pub mod game;
 pub mod http;
+pub mod lobby;
 pub mod metrics;
 pub mod net;
 mod pages;

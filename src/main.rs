@@ -43,8 +43,8 @@ fn run() -> Result<(), Error> {
 }
 
 fn serve(config: Config) -> Result<(), Error> {
-    let arena = Arena::new(config.tick_rate, config.players);
-    Server::bind(config)?.game("arena", |_| arena).run()
+    let (tick_rate, players) = (config.tick_rate, config.players);
+    Server::bind(config)?.game("arena", move |_| Arena::new(tick_rate, players)).run()
 }
 
 fn command() -> clap::Command {

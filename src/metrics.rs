@@ -58,6 +58,10 @@ pub struct Metrics {
     pub batches_undelivered: Counter,
     /// From when a tick was due to the last of its messages, by io thread.
     pub fanout: Histogram,
+    /// Rooms open now, those whose game failed included.
+    pub rooms: Gauge,
+    /// Rooms that tick: an empty one sleeps.
+    pub rooms_awake: Gauge,
     /// Rooms whose game failed.
     pub rooms_failed: Gauge,
     /// Clients who found that their world was not the room's, by how.
@@ -144,6 +148,8 @@ impl Metrics {
                 "fanout",
                 "From when a tick was due until an io thread had sent the last of its messages",
             ),
+            rooms: list.add("rooms", "Rooms open now, those that ended because their game failed included"),
+            rooms_awake: list.add("rooms_awake", "Rooms that tick now; those that nobody is in sleep, unless their game does not let them"),
             rooms_failed: list.add("rooms_failed", "Rooms that ended because their game failed"),
             desyncs: list.add(
                 "desyncs",

@@ -2,7 +2,7 @@
 //!
 //! [`Server`] is the plan, [`Running`] the thing itself. Everything else in this crate knows at most its neighbours; this is
 //! the only file that knows everyone. Shutting down goes with the stream of the data: the io threads say goodbye to their
-//! peers and end, then the simulation thread, then the admin port closes.
+//! peers and end, then the simulation threads, then the admin port closes.
 
 // A shell: it owns threads and looks at the clock.
 #![allow(clippy::disallowed_types)]
@@ -24,20 +24,21 @@ use tickyard_protocol::fields::Fields;
 use crate::addresses::Addresses;
 use crate::admin::Admin;
 use crate::banner::banner;
-use crate::bridge::{COMMAND_LISTS_MAX, RoomId};
+use crate::bridge::{BATCHES_MAX, COMMAND_LISTS_MAX, RoomId};
 use crate::config::Config;
 use crate::descriptors;
 use crate::error::Error;
 use crate::flight::files::Files;
 use crate::game::Game;
+use crate::lobby::{Hosted, Lobby, Opening};
 use crate::metrics::{Metrics, ReloadResult};
 use crate::net::tls::Identity;
-use crate::net::{Entrance, IoThread, Shared};
+use crate::net::{Arrivals, Entrance, IoThread, Shared};
 use crate::pages::PAGES;
 use crate::session::origins::Origins;
-use crate::session::site::{Place, Site};
+use crate::session::site::Site;
 use crate::sim::{AnyRoom, Room, RoomConfig};
-use crate::ticker::{self, Ticker};
+use crate::ticker::{self, Opener, Rooms, Ticker};
 use crate::watchdog::Watchdog;
 
 /// A server that listens, but does not serve yet.
@@ -47,8 +48,8 @@ use crate::watchdog::Watchdog;
 ///
 /// fn main() -> Result<(), tickyard::Error> {
 ///     let config = Config::from_args()?;
-///     let arena = Arena::new(config.tick_rate, config.players);
-///     Server::bind(config)?.game("arena", |_| arena).run()
+///     let (tick_rate, players) = (config.tick_rate, config.players);
+///     Server::bind(config)?.game("arena", move |_| Arena::new(tick_rate, players)).run()
 /// }
 /// ```
 pub struct Server {
@@ -57,9 +58,15 @@ pub struct Server {
     address: SocketAddr,
     tls: Option<Identity>,
     files: Option<Files>,
-    places: Vec<Place>,
+    lobby: Lobby,
+    /// By game.
+    openers: Vec<GameOpener>,
+    /// The first one of each game.
     rooms: Vec<Box<dyn AnyRoom>>,
 }
+
+/// Opens a room of a game.
+type GameOpener = Box<dyn FnMut(RoomConfig) -> Box<dyn AnyRoom> + Send>;
 
 /// A server that serves, until [`Running::stop`] or until this is dropped.
 pub struct Running {
@@ -67,7 +74,7 @@ pub struct Running {
     admin: Option<Admin>,
     shared: Arc<Shared>,
     entrances: Vec<Entrance>,
-    io_threads: Vec<JoinHandle<()>>,
+    io_threads: Vec<JoinHandle<Option<Arrivals>>>,
     ticker: Option<Ticker>,
     watchdog: Option<Watchdog>,
 }
@@ -86,7 +93,16 @@ impl Server {
         let listener = listen(config.listen).map_err(not_listening)?;
         let address = listener.local_addr().map_err(not_listening)?;
         let address = address.as_socket().unwrap_or(config.listen);
-        Ok(Server { config, listener, address, tls, files, places: Vec::new(), rooms: Vec::new() })
+        Ok(Server {
+            config,
+            listener,
+            address,
+            tls,
+            files,
+            lobby: Lobby::default(),
+            openers: Vec::new(),
+            rooms: Vec::new(),
+        })
     }
 
     /// Where it listens, with the real port.
@@ -94,40 +110,39 @@ impl Server {
         self.address
     }
 
-    /// Adds a game under the name by which clients ask for it. It is played in one room, which `make` opens.
+    /// Adds a game under the name by which clients ask for it. `make` is called for each room that opens: for the first one now, for
+    /// others while the server runs, when all are full, as long as there may be more ([`Config::rooms`]).
     ///
     /// # Panics
     /// If the game's schema cannot be used: too many fields, a step that is no number.
-    pub fn game<G: Game>(self, name: &str, make: impl FnOnce(RoomId) -> G) -> Server {
-        self.room::<G::Input>(name, |config| {
+    pub fn game<G: Game>(self, name: &str, mut make: impl FnMut(RoomId) -> G + Send + 'static) -> Server {
+        let named = name.to_owned();
+        self.room::<G::Input>(name, move |config| {
             let game = make(config.id);
             match Room::new(config, game) {
                 Ok(room) => Box::new(room),
-                Err(error) => panic!("the schema of the game {name:?}: {error}"),
+                Err(error) => panic!("the schema of the game {named:?}: {error}"),
             }
         })
     }
 
-    /// Adds a room that `open` opens, under the name of its game; `I` is what its players may ask for.
+    /// Adds a game whose rooms `open` opens; `I` is what its players may ask for.
     ///
     /// [`Server::game`] is this with a [`Room`]. Who wraps one sees all that goes in and comes out: a recorder of journals,
     /// a test.
     pub fn room<I: Fields>(
         mut self,
         game: &str,
-        open: impl FnOnce(RoomConfig) -> Box<dyn AnyRoom>,
+        open: impl FnMut(RoomConfig) -> Box<dyn AnyRoom> + Send + 'static,
     ) -> Server {
-        let room = RoomId(self.rooms.len() as u32);
-        let id = format!("{game}-1");
-        self.rooms.push(open(RoomConfig {
-            id: room,
-            name: id.clone(),
-            game: game.to_owned(),
-            tick_rate: self.config.tick_rate,
-            capacity: self.config.capacity,
-            seed: self.config.seed,
-        }));
-        self.places.push(Place { room, game: game.to_owned(), id, input: I::fields() });
+        let Config { rooms: rooms_max, capacity: seats, .. } = self.config;
+        let hosted = Hosted { name: game.to_owned(), input: I::fields(), rooms_max, seats };
+        let first = self.lobby.add(hosted);
+        let mut open: GameOpener = Box::new(open);
+        if let Some((_, config)) = room_config(&self.config, &self.lobby, first) {
+            self.rooms.push(open(config));
+        }
+        self.openers.push(open);
         self
     }
 
@@ -170,7 +185,8 @@ impl Server {
 
     /// Serves on threads of its own from now on.
     pub fn start(self) -> Result<Running, Error> {
-        let Server { config, listener, address, tls, files, places, rooms } = self;
+        let Server { config, listener, address, tls, files, lobby, openers, rooms } = self;
+        let lobby = Arc::new(lobby);
         let system = |doing| move |source| Error::System { doing, source };
         let reserved = descriptors::reserved(config.io_threads, config.admin.is_some());
         if let Some(warning) = descriptors::shortage(descriptors::raise(), reserved, config.connections_max) {
@@ -179,30 +195,38 @@ impl Server {
         for warning in config.warnings() {
             tracing::warn!("{warning}");
         }
-        let shared = Arc::new(Shared::new(&config, site(&config, address, places), tls, files));
+        let shared = Arc::new(Shared::new(&config, site(&config, address, Arc::clone(&lobby)), tls, files));
         let metrics = Arc::clone(&shared.metrics);
         shared.tls.iter().for_each(|tls| note_expiry(tls, &metrics));
         let admin = config.admin.map(|address| Admin::start(address, &shared.flight)).transpose()?;
 
-        let (commands, drained) = crossbeam_channel::bounded(COMMAND_LISTS_MAX);
+        let (commands, drained): (Vec<_>, Vec<_>) =
+            (0..config.sim_threads).map(|_| crossbeam_channel::bounded(COMMAND_LISTS_MAX)).unzip();
+        // More than one room each has no use for.
+        let phases = config.phases.min(lobby.rooms_max().div_ceil(config.sim_threads as u32)).max(1);
+        let deliveries_max = BATCHES_MAX * phases as usize * config.sim_threads;
         let mut threads = Vec::new();
         let mut entrances = Vec::new();
         for index in 0..config.io_threads as u16 {
-            let (thread, entrance) = IoThread::new(index, Arc::clone(&shared), commands.clone())
-                .map_err(system("set up an io thread"))?;
+            let (thread, entrance) =
+                IoThread::new(index, Arc::clone(&shared), commands.clone(), deliveries_max)
+                    .map_err(system("set up an io thread"))?;
             threads.push(thread);
             entrances.push(entrance);
         }
         let listener = TcpListener::from_std(listener.into());
         threads[0].listen(listener, entrances.clone()).map_err(system("watch the listening socket"))?;
 
-        let outputs = entrances.iter().map(output).collect();
+        let outputs: Vec<_> = entrances.iter().map(output).collect();
         let (flight, io_threads) = (Arc::clone(&shared.flight), Vec::new());
         // From here on an early return drops it, and so ends the threads that have started.
         let mut running =
             Running { address, admin, shared, entrances, io_threads, ticker: None, watchdog: None };
-        let ticker = Ticker::spawn(rooms, drained, outputs, &flight);
-        running.ticker = Some(ticker.map_err(system("start the simulation thread"))?);
+        let tick_rate = config.tick_rate;
+        let opener = opener(config, Arc::clone(&lobby), openers);
+        let rooms = Rooms { open: rooms, opener, lobby, phases, tick_rate };
+        let ticker = Ticker::spawn(rooms, drained, &outputs, &flight);
+        running.ticker = Some(ticker.map_err(system("start a simulation thread"))?);
         for (index, thread) in threads.into_iter().enumerate() {
             let spawned = thread::Builder::new().name(format!("io-{index}")).spawn(|| thread.run());
             running.io_threads.push(spawned.map_err(system("start an io thread"))?);
@@ -256,8 +280,7 @@ impl Running {
         if !ticks || self.io_threads.iter().any(JoinHandle::is_finished) {
             return Some("one of its threads has ended");
         }
-        let failed = self.shared.metrics.rooms_failed.get() as usize;
-        (failed > 0 && failed == self.shared.site.places.len()).then_some("every room's game has failed")
+        self.shared.site.lobby.is_over().then_some("every room's game has failed")
     }
 
     /// Writes into `--flight-dir` what all threads did in the last half minute; `reason` stands in the record.
@@ -277,14 +300,29 @@ impl Drop for Running {
         for entrance in &self.entrances {
             let _ = entrance.waker.wake();
         }
-        for thread in self.io_threads.drain(..) {
-            // A panic in there was printed when it happened.
-            let _ = thread.join();
-        }
+        // A panic in there was printed when it happened.
+        let ended = self.io_threads.drain(..).map(JoinHandle::join).collect::<Vec<_>>();
+        ended.into_iter().flatten().flatten().for_each(|arrivals| arrivals.end(&self.shared));
         if let Some(ticker) = self.ticker.take() {
             ticker.stop();
         }
     }
+}
+
+/// How a room is opened, and which game it is of; `None`: the lobby knows no such room.
+fn room_config(config: &Config, lobby: &Lobby, room: RoomId) -> Option<(usize, RoomConfig)> {
+    let Opening { game, game_name, number, name } = lobby.opening(room)?;
+    let &Config { tick_rate, capacity, seed, .. } = config;
+    // The rooms of a game are alike and not the same.
+    let seed = seed.wrapping_add(number as u64 - 1);
+    Some((game, RoomConfig { id: room, name, game: game_name, tick_rate, capacity, seed }))
+}
+
+fn opener(config: Config, lobby: Arc<Lobby>, mut openers: Vec<GameOpener>) -> Opener {
+    Box::new(move |room| {
+        let (game, config) = room_config(&config, &lobby, room)?;
+        Some(openers[game](config))
+    })
 }
 
 fn note_expiry(tls: &Identity, metrics: &Metrics) {
@@ -296,7 +334,7 @@ fn note_expiry(tls: &Identity, metrics: &Metrics) {
     }
 }
 
-fn site(config: &Config, address: SocketAddr, places: Vec<Place>) -> Site {
+fn site(config: &Config, address: SocketAddr, lobby: Arc<Lobby>) -> Site {
     let origins = Origins {
         any: config.allow_origin.iter().any(|origin| origin == "*"),
         listed: config.allow_origin.clone(),
@@ -304,7 +342,7 @@ fn site(config: &Config, address: SocketAddr, places: Vec<Place>) -> Site {
     };
     let per_address_max = config.connections_per_address_max;
     Site {
-        places,
+        lobby,
         pages: PAGES,
         echo: config.echo,
         deflate: config.deflate,
@@ -332,7 +370,7 @@ fn output(entrance: &Entrance) -> ticker::Output {
             tracing::error!(%error, "cannot wake an io thread");
         }
     };
-    ticker::Output { sender: entrance.batches.clone(), wake: Box::new(wake) }
+    ticker::Output { sender: entrance.batches.clone(), wake: Arc::new(wake) }
 }
 
 fn print(text: &str) {

@@ -11,9 +11,10 @@ use tickyard::bridge::{Ask, Command, ConnId, Join, RoomId};
 use tickyard::flight::Flight;
 use tickyard::game::Random;
 use tickyard::game::arena::Arena;
+use tickyard::lobby::{Hosted, Lobby};
 use tickyard::metrics::{Metrics, Role};
 use tickyard::net::fanout::{Hearing, History, Missing, compose};
-use tickyard::session::site::{Place, Site};
+use tickyard::session::site::Site;
 use tickyard::session::{Pulse, Session, Turn};
 use tickyard::sim::{AnyRoom, Room, RoomConfig};
 use tickyard::stage::{Stage, Stages};
@@ -111,8 +112,8 @@ fn a_tick_with_300_messages_allocates_less_than_once() {
 #[test]
 fn an_input_on_its_way_to_the_simulation_allocates_nothing() {
     let fields = vec![Field::integer("dx", -127, 127), Field::integer("dy", -127, 127)];
-    let place = Place { room: ROOM, game: "arena".into(), id: "arena-1".into(), input: fields.clone() };
-    let site = Site { places: vec![place], ..Site::default() };
+    let game = Hosted { name: "arena".into(), input: fields.clone(), rooms_max: 1, seats: 1 };
+    let site = Site { lobby: Arc::new(Lobby::hosting(game)), ..Site::default() };
     let mut session = Session::new(Time::ZERO, Peer::new(([192, 0, 2, 1], 40_000).into()));
     let mut out = Vec::new();
     let mut say = |session: &mut Session, at: u64, bytes: &mut [u8]| {
@@ -123,6 +124,7 @@ fn an_input_on_its_way_to_the_simulation_allocates_nothing() {
         session.handle_bytes(&mut turn, &mut input);
     };
     say(&mut session, 0, &mut [upgrade(), hello()].concat());
+    session.sit(ROOM);
     assert!(matches!(session.take_ask(), Some((ROOM, Ask::Join(_)))));
 
     let mut allocations = 0;
@@ -147,7 +149,7 @@ fn what_a_thread_does_is_measured_and_recorded_without_an_allocation() {
     let flight = Flight::new(Instant::now(), Arc::new(Metrics::new()), Box::new(|_| None), None);
     let mut watch = Arc::new(flight).stopwatch("ticker".into(), Role::Simulation);
     let mut step = || {
-        watch.enter_room(Stage::Drain, ROOM);
+        watch.enter_room(Stage::Drain, Some(ROOM));
         watch.enter(Stage::Game);
         // Long enough to be recorded.
         while watch.instant().elapsed() < Duration::from_micros(20) {}

@@ -29,6 +29,8 @@ mod playing;
 mod reloading;
 #[path = "server/repairing.rs"]
 mod repairing;
+#[path = "server/rooms.rs"]
+mod rooms;
 #[path = "server/serving.rs"]
 mod serving;
 #[path = "server/sharing.rs"]

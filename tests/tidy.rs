@@ -39,6 +39,7 @@ const CORES: &[&str] = &[
     "src/stage.rs",
     "src/time.rs",
     "src/addresses.rs",
+    "src/lobby.rs",
     "src/proxy_header.rs",
     "src/config/limits.rs",
     "protocol/src/",

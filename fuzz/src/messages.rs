@@ -145,7 +145,7 @@ fn shapes() -> Shapes {
         number("vy").velocity_of(1),
         number("score"),
     ];
-    let rocket = vec![number("height"), number("speed").velocity_of(0), number("thrust").velocity_of(1)];
+    let rocket = vec![number("height"), number("speed").velocity_of(0), number("wind").velocity_of(0)];
     Shapes::new(&[
         kind("mover", mover),
         kind("coin", vec![number("value")]),

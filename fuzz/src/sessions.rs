@@ -1,5 +1,6 @@
 //! A whole connection of a server without its socket: request, hello, play or echo, goodbye.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tickyard::addresses::Addresses;
@@ -7,12 +8,13 @@ use tickyard::bridge::{Ask, Leave, RemovedWhy, RoomId};
 use tickyard::close_reason::CloseReason;
 use tickyard::config::limits::{INPUTS_MAX, REPLIES_BYTES_MAX};
 use tickyard::http::ResponseHead;
+use tickyard::lobby::{Hosted, Lobby};
 use tickyard::protocol::fields::Field;
 use tickyard::protocol::message::{
     ClientControl, Hello, Input, SUBPROTOCOL, Seek, VERSION, encode_client_control,
 };
 use tickyard::session::origins::Origins;
-use tickyard::session::site::{Compression, Page, Place, Site};
+use tickyard::session::site::{Compression, Page, Site};
 use tickyard::session::{Pulse, Session, Turn};
 use tickyard::time::Time;
 use tickyard::websocket::frame::{Header, Opcode, write_frame};
@@ -156,6 +158,9 @@ impl Stage {
 
     /// Takes what the session has to say to the room. Returns whether there was anything.
     fn settle(&mut self) -> bool {
+        if self.session.seeks().is_some() {
+            self.session.sit(RoomId(7));
+        }
         let ask = self.session.take_ask();
         if let Some((_, Ask::Join(_))) = &ask {
             self.session.joined(&[1, 0], &mut self.out);
@@ -254,7 +259,7 @@ fn site() -> Site {
     const PAGES: &[Page] = &[Page { path: "/", content_type: "text/html", body: b"<p>hello" }];
     let input = vec![Field::integer("dx", -127, 127), Field::integer("dy", -127, 127)];
     Site {
-        places: vec![Place { room: RoomId(7), game: "arena".into(), id: "arena-1".into(), input }],
+        lobby: Arc::new(Lobby::hosting(Hosted { name: "arena".into(), input, rooms_max: 1, seats: 1 })),
         pages: PAGES,
         echo: true,
         deflate: Compression::On,

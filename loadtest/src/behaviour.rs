@@ -21,7 +21,7 @@ pub enum Way {
     Crowd,
     /// Has a small receive buffer and stops reading now and then.
     SlowReader,
-    /// Has a small receive buffer and reads half of what others do.
+    /// Goes where the crowd would be, has a small receive buffer and reads half of what others do.
     HalfReader,
 }
 

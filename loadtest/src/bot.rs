@@ -354,7 +354,9 @@ impl Talk {
                 tally.welcomed(self.connect_at, now, welcome.tick_rate);
                 let Part { number, way, checked, guest, .. } = self.part;
                 let random = Random::new(self.settings.seed, self.part.stream() | 1 << 32);
-                let mut player = Player::new(number, way, welcome, checked, random, now);
+                let step = Duration::from_micros(u64::from(welcome.step_micros));
+                let game = (tally.rules.of(welcome.schema), step);
+                let mut player = Player::new(number, way, game, checked, random, now);
                 if guest || tally.is_over() {
                     player.stop();
                 }

@@ -5,9 +5,10 @@
 //! What is inside of deltas and snapshots is for bots that keep a replica: all who see a cell are told the same bytes.
 
 use crate::measure::Violations;
+use crate::rules::Rules;
+use std::rc::Rc;
 use tickyard_protocol::bytes::{Malformed, Reader, whole_varint};
-use tickyard_protocol::delta::{ReadDelta, SnapshotHead, read_entity_head, view_sum};
-use tickyard_protocol::fields::Shapes;
+use tickyard_protocol::delta::{DeltaHead, SnapshotHead, read_entity_head, view_sum};
 use tickyard_protocol::repair::{Mismatch, RepairWhy};
 use tickyard_protocol::replica::Own;
 use tickyard_protocol::tick::{Blocks, Header, Reliable, SKIPPED, VIEW_COMPLETE, block};
@@ -18,20 +19,26 @@ use tickyard_protocol::types::{CellId, Seq, Tick};
 pub struct Ear {
     /// Whose ear it is, for the texts of violations.
     bot: u32,
-    shapes: Shapes,
+    rules: Rc<Rules>,
     /// The newest header, once there was one.
     header: Option<Header>,
     /// The view, in the order in which the server told it.
     view: Vec<InView>,
-    /// The player's own entity.
-    own: Option<Own>,
+    /// The player's own entity, as of the message that told it, and the tick of that one.
+    own: Option<(Own, Tick)>,
     reliable_heard: u32,
     mismatch: Option<Mismatch>,
     /// The newest message said the view.
     view_was_told: bool,
-    /// The cells of the deltas and snapshots of the newest message.
-    deltas: Vec<CellId>,
-    snapshots: Vec<CellId>,
+}
+
+/// The cells that one message spoke of. One of these serves all ears.
+#[derive(Clone, Debug, Default)]
+pub struct News {
+    /// Those of its deltas.
+    pub deltas: Vec<CellId>,
+    /// Those of its snapshots.
+    pub snapshots: Vec<CellId>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -58,16 +65,18 @@ pub struct Heard {
     /// of what the message proves:
     ///
     /// - each age that a delta or snapshot comes under is a tick that came late;
-    /// - the flag *skipped*, or a snapshot of a cell that was held: all ticks since the message before;
-    /// - the player's own entity was moving in the message before, so the next tick had news: the same.
+    /// - the flag *skipped*, or a snapshot of a cell that was held: all ticks since the message before.
+    ///
+    /// Silence proves nothing: while all goes on as predicted there is no news.
     pub missed: u32,
     /// Blocks and reliable classes that this version does not know.
     pub unknown: u64,
 }
 
 /// What is found while a message is read.
-struct Pass {
+struct Pass<'a> {
     header: Header,
+    news: &'a mut News,
     /// As of when the blocks are.
     at: Tick,
     heard: Heard,
@@ -82,30 +91,33 @@ struct Pass {
 
 impl Ear {
     /// Hears nothing yet.
-    pub fn new(bot: u32, shapes: Shapes) -> Self {
+    pub fn new(bot: u32, rules: Rc<Rules>) -> Self {
         Ear {
             bot,
-            shapes,
+            rules,
             header: None,
             view: Vec::new(),
             own: None,
             reliable_heard: 0,
             mismatch: None,
             view_was_told: false,
-            deltas: Vec::new(),
-            snapshots: Vec::new(),
         }
     }
 
     /// Takes a tick message without its type byte; `sent` is the last input. An error means: close with 1002.
-    pub fn hear(&mut self, message: &[u8], sent: Seq, wrong: &mut Violations) -> Result<Heard, Malformed> {
+    pub fn hear(
+        &mut self,
+        message: &[u8],
+        sent: Seq,
+        news: &mut News,
+        wrong: &mut Violations,
+    ) -> Result<Heard, Malformed> {
         let mut reader = Reader::new(message);
         let header = Header::read(&mut reader)?;
         self.check_header(header, sent, wrong);
-        self.deltas.clear();
-        self.snapshots.clear();
-        let was_moving = self.is_moving();
-        let mut pass = Pass::new(header);
+        news.deltas.clear();
+        news.snapshots.clear();
+        let mut pass = Pass::new(header, news);
         for block in Blocks::new(reader.rest()) {
             let (kind, bytes) = block?;
             pass.check_once(kind, self.bot, wrong);
@@ -117,7 +129,7 @@ impl Ear {
             self.check_view(sum, wrong);
         }
         self.view_was_told = pass.kinds & 1 << block::VIEW != 0;
-        Ok(Heard { missed: pass.missed(was_moving, silent), ..pass.heard })
+        Ok(Heard { missed: pass.missed(silent), ..pass.heard })
     }
 
     /// The newest header.
@@ -130,14 +142,11 @@ impl Ear {
         self.header.is_some_and(|header| header.flags & VIEW_COMPLETE != 0)
     }
 
-    /// Whether the player's own entity was moving in the newest message.
-    pub fn is_moving(&self) -> bool {
-        self.own.is_some_and(|own| self.shapes[own.kind].moves(&own.row))
-    }
-
-    /// The player's own entity, as it was told last.
-    pub fn own(&self) -> Option<&Own> {
-        self.own.as_ref()
+    /// The player's own entity, as of the newest message.
+    pub fn own(&self) -> Option<Own> {
+        let (mut own, at) = self.own?;
+        self.rules.shapes[own.kind].predict(&mut own.row, self.header?.tick.since(at));
+        Some(own)
     }
 
     /// The number of the last reliable message: what to acknowledge.
@@ -153,16 +162,6 @@ impl Ear {
     /// What did not fit since the last call.
     pub fn take_mismatch(&mut self) -> Option<Mismatch> {
         self.mismatch.take()
-    }
-
-    /// The cells of the newest message's deltas.
-    pub fn deltas(&self) -> &[CellId] {
-        &self.deltas
-    }
-
-    /// The cells of the newest message's snapshots.
-    pub fn snapshots(&self) -> &[CellId] {
-        &self.snapshots
     }
 
     fn check_header(&self, header: Header, sent: Seq, wrong: &mut Violations) {
@@ -193,7 +192,7 @@ impl Ear {
             block::DELTA => self.hear_delta(bytes, pass, wrong)?,
             block::SNAPSHOT => self.hear_snapshot(bytes, pass, wrong)?,
             block::AGE => pass.at = pass.header.tick.before(whole_varint(bytes)?),
-            block::SELF => self.hear_self(bytes)?,
+            block::SELF => self.hear_self(bytes, pass.header.tick)?,
             block::RELIABLE => pass.heard.unknown += self.hear_reliable(bytes, wrong)?,
             block::HEARD => self.hear_heard(bytes, wrong)?,
             block::TRANSIENT => hear_transient(bytes)?,
@@ -232,9 +231,9 @@ impl Ear {
     }
 
     fn hear_delta(&mut self, bytes: &[u8], pass: &mut Pass, wrong: &mut Violations) -> Result<(), Malformed> {
-        let ReadDelta { cell, base, .. } = ReadDelta::read(bytes)?;
-        pass.news();
-        self.deltas.push(cell);
+        let DeltaHead { cell, base, .. } = DeltaHead::read(bytes)?;
+        pass.told_the_world();
+        pass.news.deltas.push(cell);
         let (bot, at) = (self.bot, pass.at);
         let known = self.view.iter_mut().find(|known| known.cell == cell);
         let Some(known) = known else {
@@ -271,8 +270,8 @@ impl Ear {
         wrong: &mut Violations,
     ) -> Result<(), Malformed> {
         let head = SnapshotHead::read(bytes)?;
-        pass.news();
-        self.snapshots.push(head.cell);
+        pass.told_the_world();
+        pass.news.snapshots.push(head.cell);
         let (bot, at) = (self.bot, pass.at);
         match self.view.iter_mut().find(|known| known.cell == head.cell) {
             Some(known) => {
@@ -292,15 +291,15 @@ impl Ear {
         Ok(())
     }
 
-    fn hear_self(&mut self, bytes: &[u8]) -> Result<(), Malformed> {
+    fn hear_self(&mut self, bytes: &[u8], at: Tick) -> Result<(), Malformed> {
         // No bytes: there is no own entity.
         if bytes.is_empty() {
             self.own = None;
             return Ok(());
         }
         let mut reader = Reader::new(bytes);
-        let own = read_entity_head(&mut reader, &self.shapes)?;
-        self.own = Some(Own { id: own.id, kind: own.kind, row: own.row });
+        let own = read_entity_head(&mut reader, &self.rules.shapes)?;
+        self.own = Some((Own { id: own.id, kind: own.kind, row: own.row }, at));
         reader.finish()
     }
 
@@ -328,10 +327,10 @@ impl Ear {
     }
 }
 
-impl Pass {
-    fn new(header: Header) -> Self {
+impl<'a> Pass<'a> {
+    fn new(header: Header, news: &'a mut News) -> Self {
         let heard = Heard::default();
-        Pass { header, at: header.tick, heard, late: 0, replaced: false, kinds: 0, check: None }
+        Pass { header, news, at: header.tick, heard, late: 0, replaced: false, kinds: 0, check: None }
     }
 
     /// PROTOCOL.md, section 4: `view`, `self` and `heard` come at most once in a message.
@@ -346,7 +345,7 @@ impl Pass {
     }
 
     /// A delta or a snapshot came.
-    fn news(&mut self) {
+    fn told_the_world(&mut self) {
         self.heard.world = true;
         let age = self.header.tick.since(self.at);
         if age > 0 {
@@ -354,11 +353,10 @@ impl Pass {
         }
     }
 
-    fn missed(&self, was_moving: bool, silent: u32) -> u32 {
+    fn missed(&self, silent: u32) -> u32 {
         let replaced = self.replaced || self.header.flags & SKIPPED != 0;
         let proven = if replaced { silent.max(1) } else { 0 };
-        let due = if was_moving { silent } else { 0 };
-        self.late.count_ones().max(proven).max(due)
+        self.late.count_ones().max(proven)
     }
 }
 

@@ -28,7 +28,9 @@ mod random;
 mod reading;
 mod record;
 mod report;
+mod rules;
 mod run;
+mod socket;
 mod swarm;
 mod target;
 #[cfg(test)]
@@ -128,9 +130,8 @@ What is measured, after the ramp:
                    heard of once a second, and seems that old.
   delivered        of the ticks at which a bot's view had news, the share that it heard in time. Missed are: a tick that
                    comes later under an age; all ticks since the message before, when the server says that it skipped
-                   or sends a snapshot of a cell that was held; the same when the bot's own entity was moving, for then
-                   each tick has news. Silence while nothing changes is no miss. Told for all bots together, and of each
-                   one's own share the least, the 1st percentile and the median.
+                   or sends a snapshot of a cell that was held. Silence while all goes on as predicted is no miss. Told for
+                   all bots together, and of each one's own share the least, the 1st percentile and the median.
   bytes per change all bytes that the checked bots received, frame headers and all, for each row that changed before their
                    eyes, summed up over ticks
   own loop lag     how late the swarm was with what was due; at p99 more than 5 ms make a run invalid
@@ -138,8 +139,8 @@ What is measured, after the ramp:
 At the end the bots stop, and each checked world is compared with fresh snapshots and with newcomers' worlds.
 
 Slow bots have receive buffers of 4 KiB and send as often as the others; they are checked first. Who stops does so for 5 to
-25 s, seeded, reads for 3 to 10 s, and has to agree with the room again within 1 s. A half reader may read half of the bytes
-that one who reads all reads. Each has to be told that updates were skipped, or the run is invalid. Their figures stand apart
+25 s, seeded, reads for 3 to 10 s, and has to agree with the room again within 1 s. A half reader goes to the middle, where no
+stream is thin, and may read half of the bytes that one who reads all reads. Each has to be told that updates were skipped, or the run is invalid. Their figures stand apart
 from those of the others.
 
 With --behaviour hostile, what is reported is how the server ended each kind of peer. Who was ended is back within some

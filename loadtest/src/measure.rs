@@ -4,8 +4,10 @@
 //! which belong to the ramp, and from what is wrong, which counts always.
 
 use crate::check::Agreement;
+use crate::ear::News;
 use crate::group::Groups;
 use crate::record::Recording;
+use crate::rules::RuleBook;
 use hdrhistogram::Histogram;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -63,6 +65,10 @@ pub struct Tally {
     pub changed_at: Time,
     /// The comparison at the end.
     pub agreement: Agreement,
+    /// What bots were told of the game.
+    pub rules: RuleBook,
+    /// The cells of the message that is being heard.
+    pub news: News,
     /// What [`crate::record::RECORDED_BOT`] hears, if that was asked for.
     pub recording: Option<Recording>,
 }
@@ -144,6 +150,8 @@ impl Tally {
             read_all_at: Time::ZERO,
             changed_at: Time::ZERO,
             agreement: Agreement::default(),
+            rules: RuleBook::default(),
+            news: News::default(),
             recording: None,
         }
     }

@@ -4,6 +4,8 @@
 //! moves at a time. Kinds and fields are found by name, so that any game with the arena's words can be played.
 
 use crate::random::Random;
+use crate::rules::Rules;
+use std::rc::Rc;
 use std::time::Duration;
 use tickyard::time::Time;
 use tickyard_protocol::fields::{FIELDS_MAX, Field, Kind, Schema};
@@ -15,7 +17,7 @@ const TURN_EVERY: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug)]
 pub struct Mind {
     random: Random,
-    senses: Senses,
+    rules: Rc<Rules>,
     aim: Aim,
     turn_at: Time,
     /// Where to: the components of a direction, at most 1 long.
@@ -38,7 +40,7 @@ const CROWD: f64 = 1.0 / 64.0;
 
 /// Where in the rows to find what a bot needs.
 #[derive(Clone, Debug, Default)]
-struct Senses {
+pub struct Senses {
     /// The input's `dx` and `dy`, with their bounds.
     input: Vec<Field>,
     dx: Option<usize>,
@@ -58,9 +60,9 @@ struct Place {
 
 impl Mind {
     /// A mind for this game.
-    pub fn new(schema: &Schema, mut random: Random, aim: Aim, now: Time) -> Self {
+    pub fn new(rules: Rc<Rules>, mut random: Random, aim: Aim, now: Time) -> Self {
         let turn_at = now + Duration::from_micros(random.below(TURN_EVERY.as_micros() as u64));
-        Mind { random, senses: Senses::new(schema), aim, turn_at, heading: [0.0; 2] }
+        Mind { random, rules, aim, turn_at, heading: [0.0; 2] }
     }
 
     /// The row of the next input. `own`: the bot's entity; `world`: if it keeps one.
@@ -69,12 +71,13 @@ impl Mind {
             self.turn_at = self.turn_at + TURN_EVERY;
             self.heading = self.wander();
         }
+        let senses = &self.rules.senses;
         let goal = match self.aim {
             Aim::Wander => None,
-            Aim::Chase => world.and_then(|world| self.senses.to_nearest_coin(own?, world)),
-            Aim::Crowd => own.and_then(|own| self.senses.to_crowd(own)),
+            Aim::Chase => world.and_then(|world| senses.to_nearest_coin(own?, world)),
+            Aim::Crowd => own.and_then(|own| senses.to_crowd(own)),
         };
-        self.senses.row(goal.unwrap_or(self.heading))
+        senses.row(goal.unwrap_or(self.heading))
     }
 
     fn wander(&mut self) -> [f64; 2] {
@@ -87,7 +90,8 @@ impl Mind {
 pub const REST: [i32; FIELDS_MAX] = [0; FIELDS_MAX];
 
 impl Senses {
-    fn new(schema: &Schema) -> Self {
+    /// For this game.
+    pub fn new(schema: &Schema) -> Self {
         Senses {
             dx: find(&schema.input, "dx"),
             dy: find(&schema.input, "dy"),
@@ -176,7 +180,8 @@ mod tests {
     }
 
     fn mind(aim: Aim) -> Mind {
-        Mind::new(&schema(), Random::new(3, 4), aim, Time::ZERO)
+        let rules = crate::rules::RuleBook::default().of(schema());
+        Mind::new(rules, Random::new(3, 4), aim, Time::ZERO)
     }
 
     #[test]
@@ -205,6 +210,7 @@ mod tests {
         world.apply(&message[1..], &mut ()).unwrap();
 
         let own = world.own();
+        let own = own.as_ref();
         assert_eq!(mind(Aim::Chase).decide(Time::ZERO, own, Some(&world))[..2], [0, -127]);
         assert_eq!(mind(Aim::Wander).decide(Time::ZERO, own, Some(&world))[..2], [0, 0]);
     }

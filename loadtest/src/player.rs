@@ -11,13 +11,14 @@ use crate::measure::Tally;
 use crate::mind::{Aim, Mind, REST};
 use crate::random::Random;
 use crate::reading::{Reading, Turn};
+use crate::rules::Rules;
 use crate::world::World;
 use std::collections::VecDeque;
+use std::rc::Rc;
 use std::time::Duration;
 use tickyard::time::Time;
 use tickyard_protocol::bytes::Malformed;
-use tickyard_protocol::fields::Shapes;
-use tickyard_protocol::message::{Input, Pong, WANT_CELLS_MAX, Welcome};
+use tickyard_protocol::message::{Input, Pong, WANT_CELLS_MAX};
 use tickyard_protocol::message::{encode_ack, encode_ping, encode_want, from_server};
 use tickyard_protocol::repair::{Mender, Repair, Told};
 use tickyard_protocol::tick::{Header, SKIPPED, VIEW_COMPLETE};
@@ -37,11 +38,11 @@ pub struct Player {
     bot: u32,
     ear: Ear,
     mind: Mind,
-    world: Option<World>,
+    world: Option<Box<World>>,
     mender: Mender,
     /// To be sent.
     repair: Option<Repair>,
-    input_fields: usize,
+    rules: Rc<Rules>,
     /// The last input sent.
     seq: Seq,
     acked: u32,
@@ -78,14 +79,20 @@ enum Stopping {
 }
 
 impl Player {
-    /// A player that has just been welcomed. Only a `checked` one keeps a world.
-    pub fn new(bot: u32, way: Way, welcome: Welcome, checked: bool, mut random: Random, now: Time) -> Self {
-        let shapes = Shapes::new(&welcome.schema.kinds);
-        let shapes = shapes.expect("a welcome with an unusable schema is not decoded");
+    /// A player that has just been welcomed to a game with ticks of `step`. Only a `checked` one keeps a world.
+    pub fn new(
+        bot: u32,
+        way: Way,
+        (rules, step): (Rc<Rules>, Duration),
+        checked: bool,
+        mut random: Random,
+        now: Time,
+    ) -> Self {
         // One in ten of those that keep a world chases coins: the others would not find any.
         let chases = checked && random.below(10) == 0;
         let aim = match (way, chases) {
-            (Way::Crowd, _) => Aim::Crowd,
+            // In a corner, half of what others read may be all that there is.
+            (Way::Crowd | Way::HalfReader, _) => Aim::Crowd,
             (_, true) => Aim::Chase,
             (_, false) => Aim::Wander,
         };
@@ -93,18 +100,18 @@ impl Player {
         Player {
             bot,
             reading: Reading::new(way, random.branch()),
-            mind: Mind::new(&welcome.schema, random, aim, now),
-            world: checked.then(|| World::new(bot, welcome.schema.kinds, shapes.clone())),
-            ear: Ear::new(bot, shapes),
+            mind: Mind::new(Rc::clone(&rules), random, aim, now),
+            world: checked.then(|| Box::new(World::new(bot, Rc::clone(&rules)))),
+            ear: Ear::new(bot, Rc::clone(&rules)),
             mender: Mender::default(),
             repair: None,
-            input_fields: welcome.schema.input.len(),
+            rules,
             seq: Seq(0),
             acked: 0,
             waiting: VecDeque::new(),
             ping_at,
             pinged: None,
-            clock: RoomClock::new(Duration::from_micros(u64::from(welcome.step_micros))),
+            clock: RoomClock::new(step),
             current: None,
             heard_at: now,
             way,
@@ -162,7 +169,7 @@ impl Player {
 
     /// Whether nothing of the view is missing, as the server says and, with a world, as we see it.
     pub fn is_complete(&self) -> bool {
-        self.ear.view_is_complete() && self.world.as_ref().is_none_or(World::is_complete)
+        self.ear.view_is_complete() && self.world.as_ref().is_none_or(|world| world.is_complete())
     }
 
     /// The newest tick heard.
@@ -172,12 +179,12 @@ impl Player {
 
     /// The world, if one is kept.
     pub fn world(&self) -> Option<&World> {
-        self.world.as_ref()
+        self.world.as_deref()
     }
 
     /// The world, if one is kept.
     pub fn world_mut(&mut self) -> Option<&mut World> {
-        self.world.as_mut()
+        self.world.as_deref_mut()
     }
 
     /// How many bytes it may read now.
@@ -193,8 +200,8 @@ impl Player {
     /// The measurement is over; `newest` is the newest tick that anybody heard. Counts what never came.
     pub fn end_window(&mut self, newest: Tick, tally: &mut Tally) {
         let behind = self.newest().map_or(0, |last| newest.since(last));
-        // Messages may be on their way: only who is half a second behind counts as having missed something.
-        if self.ear.is_moving() && behind as i32 > (tally.tick_rate / 2).max(2) as i32 {
+        // There is a message each second at least, and it may be on its way for half a second.
+        if behind as i32 > (tally.tick_rate + tally.tick_rate / 2).max(3) as i32 {
             self.life.delivery.missed += u64::from(behind);
         }
     }
@@ -236,7 +243,7 @@ impl Player {
     fn hear_tick(&mut self, now: Time, message: &[u8], tally: &mut Tally) -> Result<(), Malformed> {
         self.heard_at = now;
         let found_before = tally.violations.count;
-        let heard = self.ear.hear(message, self.seq, &mut tally.violations)?;
+        let heard = self.ear.hear(message, self.seq, &mut tally.news, &mut tally.violations)?;
         tally.unknown += heard.unknown;
         if tally.is_open() {
             self.life.delivery.heard += u64::from(heard.world);
@@ -245,7 +252,7 @@ impl Player {
         self.answer_inputs(now, tally);
         let found = tally.violations.count - found_before;
         if let Some(world) = &mut self.world {
-            world.hear(&self.ear, now, message, found, tally)?;
+            world.hear(now, message, found, tally)?;
         }
         self.mend(tally);
         self.hold(now, tally);
@@ -274,7 +281,7 @@ impl Player {
         let complete = flags & VIEW_COMPLETE != 0;
         let told = Told { tick, view: self.ear.view_was_told(), complete };
         let heard = self.ear.take_mismatch();
-        let found = self.world.as_mut().and_then(World::take_mismatch).or(heard);
+        let found = self.world.as_mut().and_then(|world| world.take_mismatch()).or(heard);
         if let Some(repair) = self.mender.heard(told, found) {
             tally.repairs += 1;
             self.repair = Some(repair);
@@ -310,7 +317,11 @@ impl Player {
 
     fn send_input(&mut self, now: Time, due: Time, out: &mut Frames) {
         let row = match self.stopping {
-            Stopping::No => self.mind.decide(now, self.ear.own(), self.world.as_ref().map(World::replica)),
+            Stopping::No => self.mind.decide(
+                now,
+                self.ear.own().as_ref(),
+                self.world.as_ref().map(|world| world.replica()),
+            ),
             Stopping::Asked => REST,
             Stopping::Done => return self.send_ack(out),
         };
@@ -324,7 +335,8 @@ impl Player {
         self.acked = self.ear.reliable_heard();
         let shown = self.newest().map_or(0, |tick| tick.0 << 4);
         let input = Input { seq: self.seq, ack: self.acked, render_tick: shown, row };
-        out.binary(|out| input.encode(self.input_fields, out));
+        let fields = self.rules.schema.input.len();
+        out.binary(|out| input.encode(fields, out));
     }
 
     fn send_ack(&mut self, out: &mut Frames) {
@@ -338,7 +350,7 @@ impl Player {
         if let Some(repair) = self.repair.take() {
             out.binary(|out| repair.encode(out));
         }
-        let wants = self.world.as_mut().map(World::take_wants).unwrap_or_default();
+        let wants = self.world.as_mut().map(|world| world.take_wants()).unwrap_or_default();
         for cells in wants.chunks(WANT_CELLS_MAX) {
             out.binary(|out| encode_want(cells, out));
         }

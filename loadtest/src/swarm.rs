@@ -10,13 +10,14 @@ use crate::bot::{Bot, Part, Settings};
 use crate::frames::Frames;
 use crate::link::Link;
 use crate::measure::Tally;
+use crate::socket::{connect, in_words, is_connected, send};
 use crate::target::Target;
 use crate::wheel::Wheel;
 use mio::event::Event;
 use mio::net::TcpStream;
-use mio::{Events, Interest, Poll, Token};
+use mio::{Events, Poll, Token};
 use std::collections::VecDeque;
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 use tickyard::time::Time;
@@ -243,18 +244,10 @@ impl Swarm {
 
     fn connect(&mut self, who: u32) {
         let is_slow = self.connections[who as usize].bot.part().way.is_slow();
-        let stream = self
-            .target
-            .connect(who, is_slow.then_some(RECEIVE_BYTES_SLOW))
-            .map(TcpStream::from_std)
-            .and_then(|mut stream| {
-                let interest = Interest::READABLE | Interest::WRITABLE;
-                self.poll.registry().register(&mut stream, Token(who as usize), interest)?;
-                Ok(stream)
-            });
-        match stream {
-            Ok(stream) => self.connections[who as usize].stream = Some(stream),
-            Err(error) => self.end(who as usize, Some(error)),
+        let (who, buffer) = (who as usize, is_slow.then_some(RECEIVE_BYTES_SLOW));
+        match connect(&self.target, self.poll.registry(), who, buffer) {
+            Ok(stream) => self.connections[who].stream = Some(stream),
+            Err(error) => self.end(who, Some(error)),
         }
     }
 
@@ -263,11 +256,10 @@ impl Swarm {
         let connection = &mut self.connections[who];
         let Some(stream) = &connection.stream else { return };
         if !connection.connected {
-            match stream.take_error().and_then(|error| error.map_or(Ok(()), Err)) {
+            match is_connected(stream) {
                 Err(error) => return self.end(who, Some(error)),
-                // Not yet: a spurious event.
-                Ok(()) if stream.peer_addr().is_err() => return,
-                Ok(()) => {}
+                Ok(false) => return,
+                Ok(true) => {}
             }
             connection.connected = true;
             self.reached = true;
@@ -418,27 +410,5 @@ impl Connection {
             return Err(io::Error::other("the server asks and does not read the answers"));
         }
         Ok(())
-    }
-}
-
-/// How many bytes the socket took.
-fn send(stream: &mut TcpStream, bytes: &[u8]) -> io::Result<usize> {
-    loop {
-        match stream.write(bytes) {
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(0),
-            result => return result,
-        }
-    }
-}
-
-/// What the system says, without the numbers that only it knows.
-pub fn in_words(error: &io::Error) -> String {
-    match error.kind() {
-        ErrorKind::ConnectionRefused => "connection refused".to_string(),
-        ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => "connection reset".to_string(),
-        ErrorKind::TimedOut => "timed out".to_string(),
-        ErrorKind::AddrNotAvailable | ErrorKind::AddrInUse => "no free port to connect from".to_string(),
-        _ => error.to_string(),
     }
 }

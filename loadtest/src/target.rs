@@ -4,7 +4,7 @@
 //! several addresses; against any other destination it has the one that the system chooses.
 
 use crate::link::Route;
-use crate::swarm::in_words;
+use crate::socket::in_words;
 use crate::tls;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io::{self, ErrorKind};

@@ -1,11 +1,12 @@
 //! The world of a bot that is checked: kept from tick messages, summed up, and compared at the end.
 //!
-//! A [`World`] takes what an [`Ear`] has heard already. At rest it is frozen: each cell is copied and asked for again, and the
+//! A [`World`] takes what an [`Ear`](crate::ear::Ear) has heard already. At rest it is frozen: each cell is copied and asked for again, and the
 //! snapshot that comes is compared with the copy.
 
 use crate::check::Pair;
-use crate::ear::Ear;
 use crate::measure::Tally;
+use crate::rules::Rules;
+use std::rc::Rc;
 use tickyard::time::Time;
 use tickyard_protocol::bytes::Malformed;
 use tickyard_protocol::fields::{Kind, Shapes};
@@ -18,8 +19,7 @@ pub struct World {
     bot: u32,
     replica: Replica,
     counts: Counts,
-    kinds: Vec<Kind>,
-    shapes: Shapes,
+    rules: Rc<Rules>,
     /// Copies of the cells of which a snapshot is awaited.
     frozen: Vec<HeldCell>,
     wants: Vec<CellId>,
@@ -27,9 +27,9 @@ pub struct World {
 
 impl World {
     /// Nothing is known yet.
-    pub fn new(bot: u32, kinds: Vec<Kind>, shapes: Shapes) -> Self {
-        let (replica, counts) = (Replica::new(shapes.clone()), Counts::default());
-        World { bot, replica, counts, kinds, shapes, frozen: Vec::new(), wants: Vec::new() }
+    pub fn new(bot: u32, rules: Rc<Rules>) -> Self {
+        let (replica, counts) = (Replica::new(rules.shapes.clone()), Counts::default());
+        World { bot, replica, counts, rules, frozen: Vec::new(), wants: Vec::new() }
     }
 
     /// The world itself.
@@ -39,12 +39,12 @@ impl World {
 
     /// How long the rows in it are.
     pub fn shapes(&self) -> &Shapes {
-        &self.shapes
+        &self.rules.shapes
     }
 
     /// How to speak of what is in it.
     pub fn kinds(&self) -> &[Kind] {
-        &self.kinds
+        &self.rules.schema.kinds
     }
 
     /// Whether each cell of the view is held.
@@ -84,7 +84,6 @@ impl World {
     /// Takes what the ear has heard already; `found` is how many violations it found in it.
     pub fn hear(
         &mut self,
-        ear: &Ear,
         now: Time,
         message: &[u8],
         found: u64,
@@ -111,29 +110,31 @@ impl World {
             tally.traffic.in_view += in_view.sum::<u64>();
             tally.traffic.views += 1;
         }
-        if !ear.deltas().is_empty() {
+        if !tally.news.deltas.is_empty() {
             tally.changed_at = now;
         }
-        self.agree(ear, tick, tally);
+        self.agree(tick, tally);
         Ok(())
     }
 
     /// Compares what was asked for with the copies, and renews the copies of what went on.
-    fn agree(&mut self, ear: &Ear, tick: Tick, tally: &mut Tally) {
-        for &cell in ear.deltas() {
-            tally.agreement.saw_change(cell, tick);
+    fn agree(&mut self, tick: Tick, tally: &mut Tally) {
+        let Tally { agreement, news, .. } = tally;
+        for &cell in &news.deltas {
+            agreement.saw_change(cell, tick);
         }
         if self.frozen.is_empty() {
             return;
         }
         let who = format_args!("bot {}", self.bot);
-        for &cell in ear.snapshots() {
+        for &cell in &news.snapshots {
             let Some(at) = self.frozen.iter().position(|held| held.cell == cell) else { continue };
-            let held = self.frozen.swap_remove(at);
+            let mut held = self.frozen.swap_remove(at);
             let Some(told) = self.replica.cell(cell) else { continue };
-            tally.agreement.compare(&Pair { who: &who, held: &held, told, kinds: &self.kinds });
+            held.predict_to(told.held, &self.rules.shapes);
+            agreement.compare(&Pair { who: &who, held: &held, told, kinds: &self.rules.schema.kinds });
         }
-        for held in self.frozen.iter_mut().filter(|held| ear.deltas().contains(&held.cell)) {
+        for held in self.frozen.iter_mut().filter(|held| news.deltas.contains(&held.cell)) {
             if let Some(now) = self.replica.cell(held.cell) {
                 held.clone_from(now);
             }

@@ -61,8 +61,8 @@ fn arena() -> tickyard::Running {
 fn arena_with(config: Config) -> tickyard::Running {
     let local = SocketAddr::from(([127, 0, 0, 1], 0));
     let config = Config { listen: local, admin: None, ..config };
-    let arena = Arena::new(config.tick_rate, config.players);
-    let server = Server::bind(config).unwrap().game("arena", |_| arena);
+    let (tick_rate, players) = (config.tick_rate, config.players);
+    let server = Server::bind(config).unwrap().game("arena", move |_| Arena::new(tick_rate, players));
     server.start().unwrap()
 }
 
@@ -121,12 +121,50 @@ fn an_honest_server_passes_and_all_worlds_are_compared() {
 }
 
 #[test]
+fn bots_come_and_go_and_their_worlds_are_compared_all_the_same() {
+    let server = arena();
+    let run = run_with(server.address(), "churn", "40", &["--churn", "20/s", "--behaviour", "crowd"]);
+    server.stop();
+    assert_clean(&run);
+    let report = run.1;
+    let left = report["left"].as_u64().unwrap();
+    assert!((20..=60).contains(&left), "{report:#}");
+    assert!(report["handshake_ms"]["count"].as_u64() >= Some(40 + left / 2), "{report:#}");
+    assert_eq!(report["agreement"]["bots"], 40);
+    assert_eq!(report["slow_readers"], Value::Null);
+    let staleness = &report["staleness_ms"];
+    assert!(
+        staleness["count"].as_u64() > Some(100) && staleness["p50"].as_f64() < Some(500.0),
+        "{staleness:#}"
+    );
+    assert!(report["entities_in_view"].as_f64() > Some(1.0), "{report:#}");
+}
+
+#[test]
+fn slow_readers_that_were_never_skipped_prove_nothing() {
+    let server = Fake::start(Fault::None);
+    let flags = ["--behaviour", "slow-reader=5%", "--for", "10s"];
+    let url = format!("ws://{}/play", server.address);
+    let output =
+        swarm(&[&["--url", &url, "--bots", "40", "--ramp", "200ms", "--json", "-"], &flags[..]].concat());
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((output.status.code(), &report["violations"]), (Some(1), &0.into()), "{report:#}");
+    let slow = &report["slow_readers"];
+    assert_eq!([&slow["bots"], &slow["never_skipped"]], [&Value::from(2), &Value::from(2)]);
+    assert!(slow["stops"].as_u64() >= Some(2), "{slow:#}");
+    let why = report["invalid_reasons"][0].as_str().unwrap();
+    assert!(why.starts_with("2 of 2 of the slow-readers were never skipped"), "{why}");
+}
+
+#[test]
 fn ticks_that_come_late_lower_the_delivered_ratio_and_nothing_else() {
     let run = run(Fault::SkipsTicks, "20");
     assert_clean(&run);
     let report = run.1;
-    let delivered = report["delivered_ratio"].as_f64().unwrap();
-    assert!((0.70..0.80).contains(&delivered), "{delivered}");
+    let each = &report["delivered_per_bot"];
+    for delivered in [&report["delivered_ratio"], &each["min"], &each["p50"]] {
+        assert!((0.70..0.80).contains(&delivered.as_f64().unwrap()), "{delivered}");
+    }
 }
 
 #[test]
@@ -225,8 +263,9 @@ fn each_kind_of_hostile_peer_is_answered_as_the_protocol_says() {
     let short = Duration::from_secs(2);
     let config =
         Config { listen: local, admin: None, hello_timeout: short, slow_timeout: short, ..Config::default() };
-    let arena = Arena::new(config.tick_rate, 20);
-    let server = Server::bind(config).unwrap().game("arena", |_| arena).start().unwrap();
+    let tick_rate = config.tick_rate;
+    let server =
+        Server::bind(config).unwrap().game("arena", move |_| Arena::new(tick_rate, 20)).start().unwrap();
 
     let (code, report) = run_hostile(server.address(), "hostile", &["--bots", "48", "--for", "17s"]);
     server.stop();
@@ -273,7 +312,10 @@ fn bad_usage_exits_with_2_and_says_what_is_wrong() {
         (["--for", "10"], "a time is like 10s"),
         (["--url", "http://127.0.0.1"], "a URL begins with ws://"),
         (["--bots", "1000000"], "descriptors"),
-        (["--behaviour", "rude"], "there are play, hostile (a mix of all that follow), bad-hellos, "),
+        (["--behaviour", "rude"], "and hostile (a mix of all that follow), bad-hellos, "),
+        (["--behaviour", "slow-reader=150%"], "a share is like 5%"),
+        (["--behaviour", "half-reader"], "let some others play"),
+        (["--churn", "50"], "a rate is like 50/s"),
     ] {
         let output = swarm(&flags);
         let error = String::from_utf8(output.stderr).unwrap();

@@ -32,8 +32,8 @@ fn arena(folder: &Path) -> (Running, PathBuf) {
         tls_key: Some(key),
         ..Config::default()
     };
-    let arena = Arena::new(config.tick_rate, 20);
-    (Server::bind(config).unwrap().game("arena", |_| arena).start().unwrap(), chain)
+    let tick_rate = config.tick_rate;
+    (Server::bind(config).unwrap().game("arena", move |_| Arena::new(tick_rate, 20)).start().unwrap(), chain)
 }
 
 /// A listener each of whose connections goes to `serve`, until the test is over.

@@ -137,14 +137,15 @@ impl<'a> SnapshotHead<'a> {
     }
 }
 
-/// The parts that a delta says it has.
+/// What stands in the byte behind a delta's cell: its parts, and the base if it is small.
 mod part {
-    pub const BASE: u8 = 1;
-    pub const SUM: u8 = 2;
-    pub const CHANGES: u8 = 4;
-    pub const LEAVES: u8 = 8;
-    pub const ENTERS: u8 = 16;
-    pub const ALL: u8 = 31;
+    pub const SUM: u8 = 1;
+    pub const LEAVES: u8 = 2;
+    pub const ENTERS: u8 = 4;
+    pub const CHANGES: u8 = 8;
+    /// Where the base begins; 0 there says that it follows as a varint.
+    pub const BASE_SHIFT: u32 = 4;
+    pub const BASE_MAX: u32 = 15;
 }
 
 /// An entity that left a cell.
@@ -180,25 +181,22 @@ pub fn put_delta<'a>(
     delta: &Delta,
     enters: impl ExactSizeIterator<Item = Entity<'a>>,
 ) {
-    let mut parts = 0;
+    let short_base = if delta.base <= part::BASE_MAX { delta.base as u8 } else { 0 };
+    let mut parts = short_base << part::BASE_SHIFT;
     let mut add = |there: bool, part: u8| parts |= if there { part } else { 0 };
-    add(delta.base != 1, part::BASE);
     add(delta.sum.is_some(), part::SUM);
-    add(!delta.changes.is_empty(), part::CHANGES);
     add(!delta.leaves.is_empty(), part::LEAVES);
     add(enters.len() > 0, part::ENTERS);
+    add(!delta.changes.is_empty(), part::CHANGES);
 
     put_block(out, block::DELTA, |out| {
         put_varint(out, delta.cell.0);
         out.push(parts);
-        if parts & part::BASE != 0 {
+        if short_base == 0 {
             put_varint(out, delta.base);
         }
         if let Some(sum) = delta.sum {
             out.extend_from_slice(&sum.to_le_bytes());
-        }
-        if parts & part::CHANGES != 0 {
-            put_sized(out, |out| delta.changes.put(out, shapes, delta.members));
         }
         if parts & part::LEAVES != 0 {
             put_varint(out, delta.leaves.len() as u32);
@@ -211,15 +209,37 @@ pub fn put_delta<'a>(
             put_varint(out, enters.len() as u32);
             enters.for_each(|entity| put_entity(out, &entity));
         }
+        if parts & part::CHANGES != 0 {
+            delta.changes.put(out, shapes, delta.members);
+        }
     });
 }
 
-fn put_sized(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
-    let start = out.len();
-    write(out);
-    let len = (out.len() - start) as u32;
-    put_varint(out, len);
-    out[start..].rotate_right(crate::bytes::varint_len(len));
+/// What a delta block begins with: all that is needed to tell whether it applies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeltaHead {
+    /// Which cell.
+    pub cell: CellId,
+    /// How many ticks before the block's the stream published last; at least 1.
+    pub base: u32,
+    parts: u8,
+}
+
+impl DeltaHead {
+    /// Reads the beginning of a block's content, and nothing behind it.
+    pub fn read(bytes: &[u8]) -> Result<DeltaHead, Malformed> {
+        DeltaHead::take(&mut Reader::new(bytes))
+    }
+
+    fn take(reader: &mut Reader) -> Result<DeltaHead, Malformed> {
+        let cell = CellId(reader.varint()?);
+        let parts = reader.u8()?;
+        let base = match (parts >> part::BASE_SHIFT) as u32 {
+            0 => reader.varint()?,
+            base => base,
+        };
+        if base == 0 { Err(Malformed::Range) } else { Ok(DeltaHead { cell, base, parts }) }
+    }
 }
 
 /// What a delta block says, as it is read.
@@ -233,63 +253,51 @@ pub struct ReadDelta<'a> {
     pub sum: Option<u32>,
     /// The bits of [`Changes`].
     pub changes: Option<&'a [u8]>,
-    /// Who left and who entered: [`ReadDelta::leaves`] first.
-    rest: Reader<'a>,
-    parts: u8,
+    leaves: Reader<'a>,
+    leaves_count: u32,
+    enters: Reader<'a>,
+    enters_count: u32,
 }
 
 impl<'a> ReadDelta<'a> {
-    /// Reads a block's content up to the leaves.
-    pub fn read(bytes: &'a [u8]) -> Result<Self, Malformed> {
+    /// Reads a block's content: all but the bits of the changes, which mean nothing without the members.
+    pub fn read(bytes: &'a [u8], shapes: &Shapes) -> Result<Self, Malformed> {
         let mut reader = Reader::new(bytes);
-        let cell = CellId(reader.varint()?);
-        let parts = reader.u8()?;
-        if parts & !part::ALL != 0 {
-            return Err(Malformed::Invalid);
-        }
-        let base = if parts & part::BASE != 0 { reader.varint()? } else { 1 };
-        if base == 0 {
-            return Err(Malformed::Range);
-        }
+        let DeltaHead { cell, base, parts } = DeltaHead::take(&mut reader)?;
         let sum = if parts & part::SUM != 0 { Some(reader.u32()?) } else { None };
-        let mut changes = None;
-        if parts & part::CHANGES != 0 {
-            let len = reader.varint()? as usize;
-            changes = Some(reader.take(len)?);
-        }
-        Ok(ReadDelta { cell, base, sum, changes, rest: reader, parts })
-    }
 
-    /// Hands on each entity that left, by slot ascending. Call once, before [`ReadDelta::enters`].
-    pub fn leaves(&mut self, mut leave: impl FnMut(Leave) -> Result<(), Malformed>) -> Result<(), Malformed> {
-        if self.parts & part::LEAVES == 0 {
-            return Ok(());
-        }
+        let leaves_count = if parts & part::LEAVES != 0 { reader.varint()? } else { 0 };
+        let leaves = reader.clone();
         let mut slots = Ascending::default();
-        for _ in 0..self.rest.varint()? {
-            let slot = slots.next(self.rest.varint()?)?;
-            let to = self.rest.varint()?.checked_sub(1).map(CellId);
-            leave(Leave { slot, to })?;
+        for _ in 0..leaves_count {
+            slots.next(read_leave(&mut reader)?.slot)?;
         }
-        Ok(())
+        let enters_count = if parts & part::ENTERS != 0 { reader.varint()? } else { 0 };
+        let enters = reader.clone();
+        let mut slots = Ascending::default();
+        for _ in 0..enters_count {
+            slots.next(read_entity(&mut reader, shapes)?.id.slot)?;
+        }
+        let changes = (parts & part::CHANGES != 0).then(|| reader.take_rest());
+        reader.finish()?;
+        Ok(ReadDelta { cell, base, sum, changes, leaves, leaves_count, enters, enters_count })
     }
 
-    /// Hands on each entity that entered, by slot ascending, to the end of the block.
-    pub fn enters(
-        mut self,
-        shapes: &Shapes,
-        mut enter: impl FnMut(ReadEntity<'a>) -> Result<(), Malformed>,
-    ) -> Result<(), Malformed> {
-        if self.parts & part::ENTERS != 0 {
-            let mut slots = Ascending::default();
-            for _ in 0..self.rest.varint()? {
-                let entity = read_entity(&mut self.rest, shapes)?;
-                slots.next(entity.id.slot)?;
-                enter(entity)?;
-            }
-        }
-        self.rest.finish()
+    /// Who left, by slot ascending.
+    pub fn leaves(&self) -> impl Iterator<Item = Leave> + use<'a> {
+        let mut leaves = self.leaves.clone();
+        (0..self.leaves_count).map_while(move |_| read_leave(&mut leaves).ok())
     }
+
+    /// Who entered, by slot ascending. `shapes` are those that it was read with.
+    pub fn enters<'s>(&self, shapes: &'s Shapes) -> impl Iterator<Item = ReadEntity<'a>> + use<'a, 's> {
+        let mut enters = self.enters.clone();
+        (0..self.enters_count).map_while(move |_| read_entity(&mut enters, shapes).ok())
+    }
+}
+
+fn read_leave(reader: &mut Reader) -> Result<Leave, Malformed> {
+    Ok(Leave { slot: reader.varint()?, to: reader.varint()?.checked_sub(1).map(CellId) })
 }
 
 /// Checks that slots come ascending, each once.

@@ -105,14 +105,18 @@ pub struct Shape {
 }
 
 impl Shape {
-    /// Moves a row on by `ticks` (PROTOCOL.md, section 5, step 1). All velocities are the old ones.
+    /// Moves a row on by `ticks` (PROTOCOL.md, section 5). No velocity is moved itself, so it does not matter whether that is
+    /// done in one go or in several.
     pub fn predict(&self, row: &mut [i32], ticks: u32) {
-        let mut moved = [0i32; FIELDS_MAX];
-        for (at, &(velocity, _)) in self.velocities.iter().enumerate() {
-            moved[at] = row[velocity].wrapping_mul(ticks as i32);
+        for &(velocity, field) in &self.velocities {
+            row[field] = row[field].wrapping_add(row[velocity].wrapping_mul(ticks as i32));
         }
-        for (at, &(_, field)) in self.velocities.iter().enumerate() {
-            row[field] = row[field].wrapping_add(moved[at]);
+    }
+
+    /// Moves a row back by one tick, with the velocities that it has.
+    pub fn predict_back(&self, row: &mut [i32]) {
+        for &(velocity, field) in &self.velocities {
+            row[field] = row[field].wrapping_sub(row[velocity]);
         }
     }
 
@@ -166,7 +170,7 @@ impl std::ops::Index<u8> for Shapes {
 pub enum SchemaError {
     /// A step or offset that is not a usable number.
     BadNumber,
-    /// A velocity of a field that is not in the row, or of itself.
+    /// A velocity of a field that is not in the row, of itself, or of another velocity.
     BadVelocity,
     /// A welcome with this schema is longer than a client takes.
     TooLong,
@@ -182,7 +186,9 @@ impl std::fmt::Display for SchemaError {
             SchemaError::BadNumber => {
                 f.write_str("a field's step must be finite and above 0, its offset finite, min <= max")
             }
-            SchemaError::BadVelocity => f.write_str("velocity_of must name another field of the same row"),
+            SchemaError::BadVelocity => f.write_str(
+                "velocity_of must name another field of the same row, which is no velocity itself",
+            ),
             SchemaError::TooLong => write!(
                 f,
                 "its welcome is longer than the {SERVER_CONTROL_BYTES_MAX} bytes that clients take; use shorter names"
@@ -211,7 +217,8 @@ pub fn check_fields(fields: &[Field]) -> Result<(), SchemaError> {
         if !usable || field.min > field.max {
             return Err(SchemaError::BadNumber);
         }
-        if field.velocity_of.is_some_and(|of| of as usize >= fields.len() || of as usize == at) {
+        let Some(of) = field.velocity_of else { continue };
+        if of as usize == at || fields.get(of as usize).is_none_or(|moved| moved.velocity_of.is_some()) {
             return Err(SchemaError::BadVelocity);
         }
     }
@@ -246,16 +253,18 @@ mod tests {
     }
 
     #[test]
-    fn a_chain_of_velocities_uses_the_old_values() {
+    fn a_field_may_have_two_velocities_and_in_steps_it_is_where_it_is_at_once() {
         let fields = vec![
             Field::integer("x", 0, 9),
             Field::integer("v", 0, 9).velocity_of(0),
-            Field::integer("a", 0, 9).velocity_of(1),
+            Field::integer("wind", 0, 9).velocity_of(0),
         ];
         let shapes = Shapes::new(&[Kind { name: "k".into(), fields }]).unwrap();
-        let mut row = [0, 2, 5];
-        shapes[0].predict(&mut row, 1);
-        assert_eq!(row, [2, 7, 5]);
+        let (mut row, mut steps) = ([7, i32::MAX, -5], [7, i32::MAX, -5]);
+        shapes[0].predict(&mut row, 5);
+        [1, 0, 3, 1].iter().for_each(|&ticks| shapes[0].predict(&mut steps, ticks));
+        assert_eq!(row, [7i32.wrapping_add(i32::MAX.wrapping_mul(5)).wrapping_sub(25), i32::MAX, -5]);
+        assert_eq!(steps, row);
     }
 
     #[test]
@@ -268,6 +277,8 @@ mod tests {
             Err(SchemaError::BadNumber)
         );
         assert_eq!(check_fields(&[field.clone().velocity_of(0)]), Err(SchemaError::BadVelocity));
+        let chain = [field.clone(), field.clone().velocity_of(0), field.clone().velocity_of(1)];
+        assert_eq!(check_fields(&chain), Err(SchemaError::BadVelocity));
         assert_eq!(check_fields(&[field.clone().velocity_of(1)]), Err(SchemaError::BadVelocity));
         assert_eq!(check_fields(&vec![field; FIELDS_MAX + 1]), Err(SchemaError::TooManyFields));
     }

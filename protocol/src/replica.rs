@@ -29,7 +29,8 @@ pub struct Replica {
     homes: BTreeMap<u32, Home>,
     /// Slot → an entity that left its home in this message, or is on its way to another cell.
     leaving: BTreeMap<u32, Leaving>,
-    own: Option<Own>,
+    /// As of the message that carried it, and the tick of that one.
+    own: Option<(Own, Tick)>,
     reliable_heard: u32,
     message_heard: u32,
     /// What was found to differ, and has not been told anew: how it was found first, and which cells of the view.
@@ -45,11 +46,11 @@ struct Scratch {
     changes: ChangesReader,
     /// The kind of each member.
     kinds: Vec<u8>,
-    /// Whether each member's row has changed.
-    changed: Vec<bool>,
+    /// At how many ticks each member's row has changed.
+    changed: Vec<u32>,
 }
 
-/// A cell as of a tick.
+/// A cell as of a tick. While it is silent its members go on as predicted: see [`HeldCell::predict_to`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct HeldCell {
     /// Which cell.
@@ -67,13 +68,13 @@ pub struct Member {
     pub id: EntityId,
     /// Its kind.
     pub kind: u8,
-    /// Its row; zeros behind the fields of its kind.
+    /// Its row as of when the cell is held; zeros behind the fields of its kind.
     pub row: Row,
     /// Text that never changes.
     pub statics: Box<str>,
 }
 
-/// The player's own entity, as of the newest message that carried it.
+/// The player's own entity, as of the newest message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Own {
     /// Slot and generation.
@@ -99,7 +100,7 @@ pub struct Counts {
     pub blocks_unknown: u64,
     /// Unknown classes of reliable messages that were skipped.
     pub reliable_unknown: u64,
-    /// Rows that changed in cells that were held, over all deltas.
+    /// Rows that changed in cells that were held, tick by tick, as deltas told or left to the prediction.
     pub rows_changed: u64,
 }
 
@@ -201,17 +202,29 @@ impl Replica {
     }
 
     /// The player's own entity.
-    pub fn own(&self) -> Option<&Own> {
-        self.own.as_ref()
+    pub fn own(&self) -> Option<Own> {
+        let (mut own, at) = self.own?;
+        self.shapes[own.kind].predict(&mut own.row, self.header.tick.since(at));
+        Some(own)
     }
 
-    /// All that a client shows: each entity once, those on their way between two cells too.
-    pub fn entities(&self) -> impl Iterator<Item = &Member> {
-        let at_home = self
-            .cells
-            .iter()
-            .flat_map(|held| held.members.iter().filter(|member| is_home(&self.homes, member.id, held.cell)));
-        at_home.chain(self.leaving.values().map(|leaving| &leaving.member))
+    /// All that a client shows as of the newest message: each entity once, those on their way between two cells too.
+    pub fn entities(&self) -> impl Iterator<Item = ReadEntity<'_>> {
+        self.entities_at(self.header.tick)
+    }
+
+    /// The same as of a later tick, if the server has nothing to say until then.
+    pub fn entities_at(&self, tick: Tick) -> impl Iterator<Item = ReadEntity<'_>> {
+        let at_home = self.cells.iter().flat_map(|held| {
+            let members = held.members.iter().filter(|member| is_home(&self.homes, member.id, held.cell));
+            members.map(|member| (member, held.held))
+        });
+        let leaving = self.leaving.values().map(|leaving| (&leaving.member, leaving.at));
+        at_home.chain(leaving).map(move |(member, at)| {
+            let mut row = member.row;
+            self.shapes[member.kind].predict(&mut row, tick.since(at));
+            ReadEntity { id: member.id, kind: member.kind, row, statics: &member.statics }
+        })
     }
 
     /// What was counted so far.
@@ -347,7 +360,7 @@ impl Replica {
     }
 
     fn apply_delta(&mut self, bytes: &[u8], at: Tick) -> Result<(), Malformed> {
-        let mut delta = ReadDelta::read(bytes)?;
+        let delta = ReadDelta::read(bytes, &self.shapes)?;
         let cell = delta.cell;
         let Ok(index) = self.find(cell) else {
             self.violation(cell);
@@ -361,25 +374,20 @@ impl Replica {
         match self.cells[index].advance(&self.shapes, behind, delta.changes, &mut self.scratch) {
             Ok(changed) => self.counts.rows_changed += changed,
             Err(_) => {
-                delta.leaves(|_| Ok(()))?;
-                delta.enters(&self.shapes, |_| Ok(()))?;
                 self.lose(index, at);
                 return Ok(());
             }
         }
 
         let mut broken = false;
-        delta.leaves(|leave| {
+        for leave in delta.leaves() {
             broken |= !self.leave(index, leave, at);
-            Ok(())
-        })?;
+        }
         let shapes = std::mem::take(&mut self.shapes);
-        let entered = delta.clone().enters(&shapes, |entity| {
+        for entity in delta.enters(&shapes) {
             broken |= !self.enter(index, &entity, at);
-            Ok(())
-        });
+        }
         self.shapes = shapes;
-        entered?;
         self.cells[index].held = at;
         if broken {
             self.violation(cell);
@@ -434,7 +442,7 @@ impl Replica {
         let mut reader = Reader::new(bytes);
         let entity = read_entity_head(&mut reader, &self.shapes)?;
         reader.finish()?;
-        self.own = Some(Own { id: entity.id, kind: entity.kind, row: entity.row });
+        self.own = Some((Own { id: entity.id, kind: entity.kind, row: entity.row }, self.header.tick));
         Ok(())
     }
 
@@ -511,7 +519,16 @@ impl HeldCell {
         })
     }
 
-    /// Steps 1 and 2 of a delta: prediction, then residuals. Returns how many rows changed.
+    /// Moves the members on to a tick before which the cell has nothing to say.
+    pub fn predict_to(&mut self, tick: Tick, shapes: &Shapes) {
+        let ticks = tick.since(self.held);
+        for member in &mut self.members {
+            shapes[member.kind].predict(&mut member.row, ticks);
+        }
+        self.held = tick;
+    }
+
+    /// Steps 1 to 3 of a delta: prediction and residuals. Returns how many rows changed, tick by tick.
     fn advance(
         &mut self,
         shapes: &Shapes,
@@ -525,8 +542,8 @@ impl HeldCell {
         for member in &mut self.members {
             let shape = &shapes[member.kind];
             kinds.push(member.kind);
-            changed.push(shape.moves(&member.row));
-            shape.predict(&mut member.row, ticks);
+            changed.push(if shape.moves(&member.row) { ticks } else { 0 });
+            shape.predict(&mut member.row, ticks - 1);
         }
         if let Some(bytes) = changes {
             let members = &mut self.members;
@@ -536,12 +553,17 @@ impl HeldCell {
                 kinds.len(),
                 |at| kinds[at],
                 |at, field, residual| {
-                    changed[at] |= residual != 0;
+                    if residual != 0 {
+                        changed[at] = changed[at].max(1);
+                    }
                     members[at].row[field] = members[at].row[field].wrapping_add(residual);
                 },
             )?;
         }
-        Ok(changed.iter().filter(|&&changed| changed).count() as u64)
+        for member in &mut self.members {
+            shapes[member.kind].predict(&mut member.row, 1);
+        }
+        Ok(changed.iter().map(|&ticks| ticks as u64).sum())
     }
 }
 

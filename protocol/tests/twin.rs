@@ -6,6 +6,7 @@ mod naive;
 use naive::{Members, Step, Thing, delta, kinds, predict, shapes, snapshot, thing};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
+use tickyard_protocol::delta::ReadEntity;
 use tickyard_protocol::message::{
     Input, Pong, decode_ack, decode_client_control, decode_server_control, decode_want,
 };
@@ -220,12 +221,16 @@ impl Run {
         let now = self.history.len();
         let random = &mut self.random;
         let mut cells: Cells = (0..CELLS).map(|cell| (CellId(cell), Members::new())).collect();
-        // Some ticks pass in which nobody does anything.
-        let quiet = random.percent(20);
+        // Some ticks pass in which nobody does anything, or all go on as they were.
+        let quiet = random.percent(40);
+        let glides = random.percent(50);
         for (&cell, members) in self.history.last().expect("never empty") {
             for thing in members.values() {
                 let mut thing = thing.clone();
                 let mut cell = cell;
+                if quiet && glides {
+                    predict(thing.kind, &mut thing.row, 1);
+                }
                 if !quiet {
                     if random.percent(3) {
                         self.freed.insert(thing.id.slot, (now, thing.id.generation.wrapping_add(1)));
@@ -259,12 +264,9 @@ impl Run {
         for cell in (0..CELLS).map(CellId) {
             let last = self.published.iter().rev().find(|one| one.cell == cell).map_or(0, |one| one.at);
             let (before, after) = (&self.history[last][&cell], &self.history[now][&cell]);
-            let moves = after.values().chain(before.values()).any(|thing| {
-                let mut row = thing.row;
-                predict(thing.kind, &mut row, 1);
-                row != thing.row
-            });
-            if before == after && !moves && !self.random.percent(25) {
+            let mut predicted = before.clone();
+            predicted.values_mut().for_each(|thing| predict(thing.kind, &mut thing.row, (now - last) as u32));
+            if predicted == *after && !self.random.percent(25) {
                 continue;
             }
             let everywhere = &self.history[now];
@@ -428,8 +430,12 @@ fn as_thing(member: &tickyard_protocol::replica::Member) -> Thing {
     Thing { id: member.id, kind: member.kind, row: member.row, statics: member.statics.to_string() }
 }
 
+fn as_shown(entity: ReadEntity) -> Thing {
+    Thing { id: entity.id, kind: entity.kind, row: entity.row, statics: entity.statics.into() }
+}
+
 fn visible(replica: &Replica) -> Vec<Thing> {
-    let mut visible: Vec<_> = replica.entities().map(as_thing).collect();
+    let mut visible: Vec<_> = replica.entities().map(as_shown).collect();
     visible.sort_by_key(|thing| thing.id);
     visible
 }

@@ -10,8 +10,8 @@ use serde::Deserialize;
 use super::Config;
 use super::explain::explain_file;
 use super::values::{
-    Address, Admin, Connections, Deflate, FrameRate, Interval, IoThreads, LogFilter, MessageBytes, Origin,
-    Players, Proxy, Seed, Speed, Switch, TickRate, Timeout,
+    Address, Admin, Connections, Deflate, FrameRate, Interval, LogFilter, MessageBytes, Origin, Phases,
+    Players, Proxy, Rooms, Seed, Speed, Switch, Threads, TickRate, Timeout,
 };
 use crate::error::Error;
 
@@ -43,6 +43,7 @@ pub fn command(name: &'static str, usage: &str) -> clap::Command {
   {usage} --listen 0.0.0.0:7070             let others in
   {usage} --listen 0.0.0.0:443 --tls-cert chain.pem --tls-key key.pem
   {usage} --tick-rate 30 --players 2000     finer ticks, laid out for 2,000
+  {usage} --rooms 100 --players 50          up to 100 rooms of 50
   {usage} --config tickyard.toml --log debug"
     );
     let command = clap::Command::new(name)
@@ -80,7 +81,13 @@ struct Knobs {
     tick_rate: Option<TickRate>,
     /// Threads that serve sockets [default: 1]
     #[arg(long, env = "TICKYARD_IO_THREADS", help_heading = PROCESS, hide_env = true, value_name = "COUNT")]
-    io_threads: Option<IoThreads>,
+    io_threads: Option<Threads>,
+    /// Threads that simulate; rooms are dealt out to them [default: 1]
+    #[arg(long, env = "TICKYARD_SIM_THREADS", help_heading = PROCESS, hide_env = true, value_name = "COUNT")]
+    sim_threads: Option<Threads>,
+    /// Spread rooms over so many phases of the tick period [default: 10]
+    #[arg(long, env = "TICKYARD_PHASES", help_heading = PROCESS, hide_env = true, value_name = "COUNT")]
+    phases: Option<Phases>,
     /// Add GET /echo, a WebSocket that returns each message
     #[arg(long, env = "TICKYARD_ECHO", help_heading = PROCESS, hide_env = true, value_name = "BOOL", num_args = 0..=1, require_equals = true)]
     #[arg(default_missing_value = "true", hide_possible_values = true)]
@@ -101,12 +108,15 @@ struct Knobs {
     /// Believe this proxy, or network of proxies, whose connection it passes on; repeatable
     #[arg(long, env = "TICKYARD_TRUSTED_PROXY", help_heading = DOOR, hide_env = true, value_name = "CIDR", value_delimiter = ',')]
     trusted_proxy: Option<Vec<Proxy>>,
-    /// Players the arena is laid out for; cell size follows [default: 1000]
+    /// Players that a room is laid out for; cell size follows [default: 1000]
     #[arg(long, env = "TICKYARD_PLAYERS", help_heading = GAME, hide_env = true, value_name = "COUNT")]
     players: Option<Players>,
-    /// Seats in a room [default: 10000]
+    /// Seats in a room; with several --rooms as many as --players [default: 10000]
     #[arg(long, env = "TICKYARD_CAPACITY", help_heading = GAME, hide_env = true, value_name = "COUNT")]
     capacity: Option<Players>,
+    /// Rooms that may be open; another one opens when all are full [default: 1]
+    #[arg(long, env = "TICKYARD_ROOMS", help_heading = GAME, hide_env = true, value_name = "COUNT")]
+    rooms: Option<Rooms>,
     /// Seed of the rooms' random source [default: 1]
     #[arg(long, env = "TICKYARD_SEED", help_heading = GAME, hide_env = true, value_name = "NUMBER")]
     seed: Option<Seed>,
@@ -173,6 +183,8 @@ impl Knobs {
             admin: self.admin.or(below.admin),
             tick_rate: self.tick_rate.or(below.tick_rate),
             io_threads: self.io_threads.or(below.io_threads),
+            sim_threads: self.sim_threads.or(below.sim_threads),
+            phases: self.phases.or(below.phases),
             echo: self.echo.or(below.echo),
             deflate: self.deflate.or(below.deflate),
             max_connections: self.max_connections.or(below.max_connections),
@@ -183,6 +195,7 @@ impl Knobs {
             trusted_proxy: self.trusted_proxy.or(below.trusted_proxy),
             players: self.players.or(below.players),
             capacity: self.capacity.or(below.capacity),
+            rooms: self.rooms.or(below.rooms),
             seed: self.seed.or(below.seed),
             idle_timeout: self.idle_timeout.or(below.idle_timeout),
             ping_interval: self.ping_interval.or(below.ping_interval),
@@ -206,11 +219,17 @@ impl Knobs {
     fn over(self, config: Config) -> Config {
         let proxies = self.trusted_proxy.map(|list| list.into_iter().map(|proxy| proxy.0).collect());
         let origins = self.allow_origin.map(|list| list.into_iter().map(|origin| origin.0).collect());
+        let players = self.players.map_or(config.players, |it| it.0 as u32);
+        let rooms = self.rooms.map_or(config.rooms, |it| it.0 as u32);
+        let has_several = self.rooms.is_some_and(|it| it.0 > 1);
+        let capacity = if has_several { players } else { config.capacity };
         Config {
             listen: self.listen.map_or(config.listen, |it| it.0),
             admin: self.admin.map_or(config.admin, |it| it.0),
             tick_rate: self.tick_rate.map_or(config.tick_rate, |it| it.0 as u16),
             io_threads: self.io_threads.map_or(config.io_threads, |it| it.0 as usize),
+            sim_threads: self.sim_threads.map_or(config.sim_threads, |it| it.0 as usize),
+            phases: self.phases.map_or(config.phases, |it| it.0 as u32),
             echo: self.echo.map_or(config.echo, |it| it.0),
             deflate: self.deflate.map_or(config.deflate, |it| it.0),
             connections_max: self.max_connections.map_or(config.connections_max, |it| it.0 as usize),
@@ -219,8 +238,9 @@ impl Knobs {
                 .map_or(config.connections_per_address_max, |it| it.0 as usize),
             limit_loopback: self.limit_loopback.map_or(config.limit_loopback, |it| it.0),
             trusted_proxies: proxies.unwrap_or(config.trusted_proxies),
-            players: self.players.map_or(config.players, |it| it.0 as u32),
-            capacity: self.capacity.map_or(config.capacity, |it| it.0 as u32),
+            players,
+            capacity: self.capacity.map_or(capacity, |it| it.0 as u32),
+            rooms,
             seed: self.seed.map_or(config.seed, |it| it.0),
             idle_timeout: self.idle_timeout.map_or(config.idle_timeout, |it| it.0),
             ping_interval: self.ping_interval.map_or(config.ping_interval, |it| it.0),

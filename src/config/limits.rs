@@ -129,6 +129,9 @@ pub const REPLIES_BYTES_MAX: usize = 16 * 1024;
 /// Answers that may wait for who is not a player (an echo, a page) before nothing more is read from it.
 pub const ANSWERS_BYTES_MAX: usize = 256 * 1024;
 
+/// When a player who found every seat taken should try again.
+pub const FULL_RETRY_MILLIS: u32 = 5000;
+
 // ------------------------------------------------------------------------------------------------------------- a turn
 
 /// Connections that are accepted in one turn of the loop: a storm of them must not hold up those who play.

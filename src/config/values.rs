@@ -17,9 +17,11 @@ use crate::session::site::Compression;
 use crate::websocket::deflate::IS_BUILT_IN;
 
 pub(super) type TickRate = Whole<1, 60>;
-pub(super) type IoThreads = Whole<1, 64>;
+pub(super) type Threads = Whole<1, 64>;
+pub(super) type Phases = Whole<1, 100>;
 pub(super) type Connections = Whole<1, 1_000_000>;
 pub(super) type Players = Whole<1, 100_000>;
+pub(super) type Rooms = Whole<1, 100_000>;
 pub(super) type Seed = Whole<0, { u64::MAX }>;
 /// Below, no hello fits; above, it is no longer a game's message.
 pub(super) type MessageBytes = Whole<{ MESSAGE_BYTES_MIN as u64 }, { 1024 * 1024 }>;

@@ -136,7 +136,7 @@ mod tests {
         };
         flight.tracks()[0].keep(&mut span(Stage::Drain, 0, 0));
         flight.tracks()[1].keep(&mut span(Stage::Send, 9, 3));
-        ticker.enter_room(Stage::Game, RoomId(0));
+        ticker.enter_room(Stage::Game, Some(RoomId(0)));
 
         let record: serde_json::Value = serde_json::from_str(&flight.render("asked \\ for")).unwrap();
         let events = record["traceEvents"].as_array().unwrap();

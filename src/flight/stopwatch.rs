@@ -60,10 +60,10 @@ impl Stopwatch {
         }
     }
 
-    /// As [`Stages::enter`], for a room: what is entered next is for that room too, until the thread rests.
-    pub fn enter_room(&mut self, stage: Stage, room: RoomId) {
+    /// As [`Stages::enter`], for a room or for none: what is entered next is for that room too, until the thread rests.
+    pub fn enter_room(&mut self, stage: Stage, room: Option<RoomId>) {
         self.close();
-        self.begin(stage, Some(room));
+        self.begin(stage, room);
     }
 
     /// When the clock was read last.
@@ -268,7 +268,7 @@ mod tests {
     #[test]
     fn stages_are_observed_once_a_report_however_often_they_were_entered() {
         let mut watch = stopwatch();
-        watch.enter_room(Stage::Drain, RoomId(0));
+        watch.enter_room(Stage::Drain, Some(RoomId(0)));
         for _ in 0..3 {
             watch.enter(Stage::Apply);
             watch.enter(Stage::Game);
@@ -283,7 +283,7 @@ mod tests {
     #[test]
     fn stages_follow_each_other_without_a_gap_and_know_their_room() {
         let mut watch = stopwatch();
-        watch.enter_room(Stage::Drain, RoomId(0));
+        watch.enter_room(Stage::Drain, Some(RoomId(0)));
         [Stage::Apply, Stage::Game, Stage::Collect].into_iter().for_each(|stage| watch.enter(stage));
         watch.close();
         let ends = |span: &Span| span.start + span.nanos;

@@ -61,6 +61,13 @@ pub trait Game: Send + 'static {
     /// A step of the simulation.
     fn tick(&mut self, world: &mut World<Self::Thing>, tick: Tick);
 
+    /// Whether the room sleeps while nobody is in it: no tick, and timers wait, from the tick in which the last player left to
+    /// the one in which somebody comes. Asked after each tick of an empty room, and when it opens. An empty room that does not sleep costs as much as
+    /// its ticks do.
+    fn sleeps(&self) -> bool {
+        true
+    }
+
     /// Where a thing is, which decides who sees it. Asked when a thing has been touched, so the answer must follow from
     /// the thing alone.
     fn place(&self, _thing: &Self::Thing) -> Place {

@@ -4,10 +4,9 @@ use std::io;
 use std::sync::Arc;
 
 use super::Shared;
-use super::commands::Commands;
-use super::fanout::{Hearing, History, Missing, compose};
+use super::desk::Desk;
+use super::fanout::{Hearing, History, compose};
 use super::outbox::{Flushed, Outbox};
-use super::tally::Tally;
 use super::tls::TlsError;
 use super::transport::{Buffers, Received, Socket, Transport};
 use crate::addresses::Peer;
@@ -17,13 +16,13 @@ use crate::config::limits::{
     ANSWERS_BYTES_MAX, CLOSE_TIMEOUT, DEFLATE_COST_PER_TURN, DISCARD_BYTES_MAX, LINGER, READ_BYTES_PER_TURN,
     READ_COST_BYTES, USER_TIMEOUT_BEYOND_SLOW,
 };
-use crate::flight::Stopwatch;
 use crate::http::{Response, Status};
 use crate::proxy_header::BadProxyHeader;
 use crate::session::{Pulse, Session, Turn};
 use crate::time::Time;
-use crate::websocket::deflate::SharedWriter;
 use crate::websocket::frame::SERVER_HEADER_BYTES_MAX;
+
+mod seat;
 
 /// A socket with its session.
 #[derive(Debug)]
@@ -38,6 +37,8 @@ pub struct Connection<S> {
     outbox: Outbox,
     /// From the welcome to the last word.
     hearing: Option<Box<Hearing>>,
+    /// Its seat in the lobby, to be given back.
+    seat: Option<RoomId>,
     /// What the tally knows of the outbox.
     outbox_counted: usize,
     /// Received, but not read yet: the session waits for room for an ask.
@@ -67,39 +68,6 @@ struct Goodbye {
     discarded: usize,
 }
 
-/// What an io thread's connections share.
-#[derive(Debug)]
-pub struct Desk {
-    /// Now, as of this poll turn.
-    pub now: Time,
-    /// What all io threads share.
-    pub shared: Arc<Shared>,
-    /// The way to the simulation.
-    pub commands: Commands,
-    /// Connections with inputs for the simulation.
-    pub with_inputs: Vec<ConnId>,
-    /// Connections that wait for room for an ask.
-    pub with_asks: Vec<ConnId>,
-    /// How many of them are here only to be told that there is no room.
-    pub turned_away: usize,
-    /// What was counted since the last report.
-    pub tally: Tally,
-    /// Where bytes come in, and where TLS works.
-    pub buffers: Buffers,
-    /// Where messages are composed.
-    pub compose: Vec<u8>,
-    /// Compresses what was composed, where `--deflate` says so.
-    pub deflate: SharedWriter,
-    /// What compression has cost in this turn of the loop.
-    pub deflate_cost: usize,
-    /// What composing found missing.
-    pub missing: Missing,
-    /// Pings that this sweep may still send.
-    pub pings_left: usize,
-    /// Measures where the time goes.
-    pub watch: Stopwatch,
-}
-
 /// What becomes of a connection after its turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -125,6 +93,7 @@ impl<S: Socket> Connection<S> {
             transport,
             outbox: Outbox::default(),
             hearing: None,
+            seat: None,
             outbox_counted: 0,
             held_back: Vec::new(),
             goodbye: None,
@@ -404,9 +373,10 @@ impl<S: Socket> Connection<S> {
         if !self.session.has_ask() {
             return true;
         }
-        if !desk.commands.have_room() {
+        if !desk.commands.have_room(self.session.room()) {
             return false;
         }
+        self.find_seat(desk);
         if let Some((room, ask)) = self.session.take_ask() {
             self.note_ask(desk, room, &ask);
             desk.commands.push(self.id, room, ask);
@@ -432,7 +402,7 @@ impl<S: Socket> Connection<S> {
         self.hand_on(desk);
         if self.session.has_input() && !self.listed {
             self.listed = true;
-            desk.commands.note();
+            self.session.room().into_iter().for_each(|room| desk.commands.note(room));
             desk.with_inputs.push(self.id);
         }
         self.tune(desk);
@@ -482,6 +452,7 @@ impl<S: Socket> Connection<S> {
         if let Some((room, leave)) = self.session.take_leave() {
             desk.commands.push_leave(self.id, room, leave);
         }
+        self.give_up_seat(desk);
     }
 
     /// Shuts down our side once all is said on both, and is over once the peer has shut down its own.
@@ -529,11 +500,12 @@ impl<S: Socket> Connection<S> {
 
     fn ask_for_missing(&mut self, desk: &mut Desk, room: RoomId) {
         // When there is no room they are found missing again with the next batch.
-        if !desk.missing.cells.is_empty() && desk.commands.have_room() {
+        let have_room = desk.commands.have_room(Some(room));
+        if !desk.missing.cells.is_empty() && have_room {
             desk.commands.push(self.id, room, Ask::Want(desk.missing.cells.as_slice().into()));
         }
         if let Some(from) = desk.missing.reliable_from
-            && desk.commands.have_room()
+            && have_room
         {
             desk.commands.push(self.id, room, Ask::Reoffer(from));
         }

@@ -15,7 +15,8 @@ use crossbeam_channel::Sender;
 
 use super::Shared;
 use super::commands::Commands;
-use super::connection::{Connection, Desk, Verdict};
+use super::connection::{Connection, Verdict};
+use super::desk::Desk;
 use super::fanout::{History, Missing};
 use super::table::Table;
 use super::tally::Tally;
@@ -43,8 +44,8 @@ pub struct Hub<S> {
     handshakes: VecDeque<ConnId>,
     /// By room: they are numbered from 0.
     rooms: Vec<RoomSide>,
-    /// The room whose turn it is to be sent first.
-    first_room: usize,
+    /// Rooms with something to send, in the order in which their batches came; each once.
+    sending: VecDeque<RoomId>,
     swept: Time,
     sweep_from: usize,
     stopping: Option<Time>,
@@ -57,13 +58,15 @@ struct RoomSide {
     /// The next part of the newest batch to be sent, and how many are left; it wraps, so that who was last is first.
     next: usize,
     left: usize,
+    /// Stands in the queue of those with something to send.
+    is_queued: bool,
     /// What sending it has cost so far.
     spent: Fanout,
 }
 
 impl<S: Socket> Hub<S> {
-    /// Nobody there yet; `commands` is the way to the simulation.
-    pub fn new(index: u16, shared: Arc<Shared>, commands: Sender<CommandList>, now: Time) -> Hub<S> {
+    /// Nobody there yet; `commands` are the ways to the threads of the simulation.
+    pub fn new(index: u16, shared: Arc<Shared>, commands: Vec<Sender<CommandList>>, now: Time) -> Hub<S> {
         let watch = shared.flight.stopwatch(format!("io-{index}"), Role::Io);
         let desk = Desk {
             now,
@@ -88,7 +91,7 @@ impl<S: Socket> Hub<S> {
             run_queue: VecDeque::new(),
             handshakes: VecDeque::new(),
             rooms: Vec::new(),
-            first_room: 0,
+            sending: VecDeque::new(),
             swept: now,
             sweep_from: 0,
             stopping: None,
@@ -151,12 +154,6 @@ impl<S: Socket> Hub<S> {
         self.desk.turned_away
     }
 
-    /// Takes a connection that was to be admitted out of the counts.
-    pub fn uncount(&self, peer: &mut Peer) {
-        self.desk.shared.metrics.connections.dec();
-        self.desk.shared.site.addresses.leave(peer);
-    }
-
     /// The poller reported something about a slot.
     pub fn wake(&mut self, slot: usize, readable: bool, writable: bool, ended: bool) {
         if let Some(connection) = self.connections.at(slot) {
@@ -177,7 +174,7 @@ impl<S: Socket> Hub<S> {
     }
 
     fn is_fanning_out(&self) -> bool {
-        self.rooms.iter().any(|room| room.left > 0)
+        !self.sending.is_empty()
     }
 
     /// Whether the simulation did not take everything: try again soon.
@@ -242,23 +239,16 @@ impl<S: Socket> Hub<S> {
 
     /// Sends a slice of what is to be sent, so that reading goes on in between; `out_of_time` ends it early.
     pub fn fan_out(&mut self, out_of_time: impl Fn(Instant) -> bool) {
-        let mut sent = 0u32;
-        // In turns: a room that is never done must not keep the others waiting.
-        let Some(first) = (self.first_room + 1).checked_rem(self.rooms.len()) else { return };
-        self.first_room = first;
         if !self.is_fanning_out() {
             return;
         }
+        let mut sent = 0u32;
         self.desk.watch.enter(Stage::Compose);
         let started = self.desk.watch.instant();
-        for at in (first..self.rooms.len()).chain(0..first) {
-            let side = &mut self.rooms[at];
-            if side.left == 0 {
-                continue;
-            }
-            let Some(batch) = side.history.newest().cloned() else { continue };
+        while let Some(&room) = self.sending.front() {
+            let side = &mut self.rooms[room.0 as usize];
+            let Some(batch) = side.history.newest().cloned() else { return };
             let parts = batch.parts_of(self.index);
-            let room = RoomId(at as u32);
             let sent_before = sent;
             self.desk.watch.begin_fanout(room);
             while side.left > 0 {
@@ -275,6 +265,8 @@ impl<S: Socket> Hub<S> {
                     remove(&mut self.connections, &mut self.desk, part.conn, reason);
                 }
             }
+            side.is_queued = false;
+            self.sending.pop_front();
             side.spent += self.desk.watch.end_fanout(sent - sent_before);
             self.desk.shared.metrics.fanout.observe(self.desk.watch.now().since(batch.due));
             self.desk.watch.report_fanout(&mut side.spent);
@@ -305,23 +297,30 @@ impl<S: Socket> Hub<S> {
     /// One send per turn: inputs are collected last, so that the newest ones go.
     pub fn send_commands(&mut self) {
         self.desk.watch.enter(Stage::HandIn);
-        if !self.desk.commands.unblock() {
-            return;
-        }
+        self.desk.commands.unblock();
         for conn in std::mem::take(&mut self.desk.with_asks) {
             let Some(connection) = self.connections.find(conn) else { continue };
+            if !self.desk.commands.have_room(connection.session.room()) {
+                self.desk.with_asks.push(conn);
+                continue;
+            }
             let pulse = pulse(&self.rooms, connection);
             let verdict = connection.resume(&mut self.desk, pulse);
             self.carry_out(conn, verdict);
         }
         let mut with_inputs = std::mem::take(&mut self.desk.with_inputs);
-        for conn in with_inputs.drain(..) {
-            let Some(connection) = self.connections.find(conn) else { continue };
+        with_inputs.retain(|&conn| {
+            let Some(connection) = self.connections.find(conn) else { return false };
+            // What does not go waits with its session.
+            if !self.desk.commands.have_room(connection.session.room()) {
+                return true;
+            }
             connection.listed = false;
             while let Some((room, input)) = connection.session.take_input() {
                 self.desk.commands.push(connection.id, room, Ask::Input(input));
             }
-        }
+            false
+        });
         self.desk.with_inputs = with_inputs;
         self.desk.commands.send();
         if self.desk.commands.take_lost() {
@@ -357,6 +356,16 @@ impl<S: Socket> Hub<S> {
         self.tell_all(Session::going_away);
     }
 
+    /// Cuts off those who are still there when the time to stop is over.
+    pub fn end_all(&mut self) {
+        for slot in 0..self.connections.slots() {
+            let Some(connection) = self.connections.at(slot) else { continue };
+            let reason = connection.session.closing().unwrap_or(CloseReason::GoingAway);
+            let conn = connection.id;
+            remove(&mut self.connections, &mut self.desk, conn, reason);
+        }
+    }
+
     /// Adds what was counted and measured in this turn to the metrics.
     pub fn report(&mut self) {
         self.desk.tally.report(&self.desk.shared);
@@ -390,6 +399,10 @@ impl<S: Socket> Hub<S> {
         if let Some(last) = side.history.newest() {
             let parts = last.parts_of(self.index);
             self.desk.watch.report_fanout(&mut side.spent);
+            if (1..parts.len()).contains(&side.left) && self.sending.front() == Some(&room) {
+                // A room that is never done must not keep the others waiting.
+                self.sending.rotate_left(1);
+            }
             let mut missed = 0;
             for at in 0..side.left {
                 let part = &parts[(side.next + at) % parts.len()];
@@ -403,6 +416,9 @@ impl<S: Socket> Hub<S> {
         side.next = if side.left == 0 || parts == 0 { 0 } else { side.next % parts };
         side.left = parts;
         side.history.push(batch);
+        if parts > 0 && !std::mem::replace(&mut side.is_queued, true) {
+            self.sending.push_back(room);
+        }
     }
 
     fn carry_out(&mut self, conn: ConnId, verdict: Verdict) {
@@ -477,8 +493,7 @@ fn remove<S: Socket>(
     if connection.turned_away {
         desk.turned_away -= 1;
     } else {
-        shared.metrics.connections.dec();
-        shared.site.addresses.leave(&mut session.peer);
+        shared.uncount(&mut session.peer);
     }
     shared.note_end(desk.now, reason, &session.peer, session.cause());
 }

@@ -10,6 +10,7 @@
 mod acceptor;
 mod commands;
 mod connection;
+mod desk;
 mod desyncs;
 mod ends;
 pub mod fanout;
@@ -35,7 +36,7 @@ use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token, Waker};
 
 use crate::addresses::{Peer, TooMany};
-use crate::bridge::{BATCHES_MAX, CommandList, Delivery, RoomId};
+use crate::bridge::{CommandList, Delivery, RoomId};
 use crate::close_reason::CloseReason;
 use crate::config::Config;
 use crate::config::limits::ACCEPTS_PER_TURN;
@@ -76,8 +77,8 @@ impl Shared {
     /// What a configuration says of all io threads. [`Time`] begins now.
     pub fn new(config: &Config, site: Site, tls: Option<tls::Identity>, files: Option<Files>) -> Shared {
         let metrics = Arc::<Metrics>::default();
-        let names: Vec<String> = site.places.iter().map(|place| place.id.clone()).collect();
-        let namer = Box::new(move |room: RoomId| names.get(room.0 as usize).cloned());
+        let lobby = Arc::clone(&site.lobby);
+        let namer = Box::new(move |room: RoomId| Some(lobby.opening(room)?.name));
         let flight = Flight::new(Instant::now(), Arc::clone(&metrics), namer, files);
         Shared {
             site,
@@ -96,6 +97,12 @@ impl Shared {
     pub fn now(&self) -> Time {
         self.flight.now()
     }
+
+    /// Takes a connection out of the counts of those that are open.
+    fn uncount(&self, peer: &mut Peer) {
+        self.metrics.connections.dec();
+        self.site.addresses.leave(peer);
+    }
 }
 
 /// The way into an io thread, for the acceptor and the simulation.
@@ -105,7 +112,7 @@ pub struct Entrance {
     streams: Sender<Arrival>,
     /// Batches of rooms.
     pub batches: Sender<Delivery>,
-    /// Wakes the thread, once per batch.
+    /// Wakes the thread, once per delivery.
     pub waker: Arc<Waker>,
 }
 
@@ -114,6 +121,21 @@ pub struct Entrance {
 struct Arrival {
     stream: TcpStream,
     peer: Peer,
+}
+
+/// The connections that were on their way to a thread that has ended.
+#[derive(Debug)]
+pub struct Arrivals(Receiver<Arrival>);
+
+impl Arrivals {
+    /// Ends them. When all threads have ended, no more can come.
+    pub fn end(self, shared: &Shared) {
+        for Arrival { stream, mut peer } in self.0.try_iter() {
+            drop(stream);
+            shared.uncount(&mut peer);
+            shared.note_end(shared.now(), CloseReason::GoingAway, &peer, None);
+        }
+    }
 }
 
 /// A thread that owns sockets.
@@ -131,16 +153,17 @@ pub struct IoThread {
 }
 
 impl IoThread {
-    /// A thread's state and the way into it.
+    /// A thread's state and the way into it; so many deliveries may wait for it.
     pub fn new(
         index: u16,
         shared: Arc<Shared>,
-        commands: Sender<CommandList>,
+        commands: Vec<Sender<CommandList>>,
+        deliveries_max: usize,
     ) -> io::Result<(IoThread, Entrance)> {
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
         let (streams_in, streams) = crossbeam_channel::bounded(STREAMS_MAX);
-        let (batches_in, batches) = crossbeam_channel::bounded(BATCHES_MAX);
+        let (batches_in, batches) = crossbeam_channel::bounded(deliveries_max);
         let now = shared.now();
         let hub = Hub::new(index, shared, commands, now);
         let entrance = Entrance { streams: streams_in, batches: batches_in, waker };
@@ -158,8 +181,9 @@ impl IoThread {
         Ok(())
     }
 
-    /// Serves until the server stops and every connection is closed.
-    pub fn run(mut self) {
+    /// Serves until the server stops and every connection is closed. What is returned stays open for a thread that accepts a moment
+    /// longer; `None` after a fault.
+    pub fn run(mut self) -> Option<Arrivals> {
         let mut events = Events::with_capacity(EVENTS_PER_TURN);
         while !self.is_done() {
             let patience = self.patience();
@@ -170,11 +194,14 @@ impl IoThread {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => {
                     tracing::error!(%error, "cannot poll: this io thread ends");
-                    return;
+                    return None;
                 }
             }
             self.turn(&events);
         }
+        self.hub.end_all();
+        self.hub.report();
+        Some(Arrivals(self.streams))
     }
 
     fn turn(&mut self, events: &Events) {
@@ -219,9 +246,11 @@ impl IoThread {
         }
         self.hub.watch().enter(Stage::Take);
         let now = self.hub.watch().now();
-        for Delivery { handed_out, batch } in self.batches.try_iter().take(BATCHES_MAX) {
-            self.hub.shared().metrics.queue_age.observe(Queue::Batches, now.since(handed_out));
-            self.hub.take_batch(batch);
+        for _ in 0..self.batches.len() {
+            let Ok(Delivery { handed_out, batches }) = self.batches.try_recv() else { break };
+            let (age, count) = (now.since(handed_out), batches.len() as u64);
+            self.hub.shared().metrics.queue_age.observe_each(Queue::Batches, age, count);
+            batches.into_iter().for_each(|batch| self.hub.take_batch(batch));
         }
         self.hub.watch().enter(Stage::Accept);
     }
@@ -281,7 +310,7 @@ impl IoThread {
             }
             Err(error) => {
                 let Arrival { stream, mut peer } = error.into_inner();
-                self.hub.uncount(&mut peer);
+                self.hub.shared().uncount(&mut peer);
                 self.turn_away(acceptor, stream, peer, CloseReason::Full);
             }
         }
@@ -292,7 +321,7 @@ impl IoThread {
             Ok(()) => self.hub.admit(stream, peer),
             Err(error) => {
                 tracing::error!(%error, "cannot register a socket");
-                self.hub.uncount(&mut peer);
+                self.hub.shared().uncount(&mut peer);
                 self.note_end(CloseReason::Internal, &peer);
             }
         }
@@ -346,3 +375,6 @@ const SLICE: Duration = Duration::from_millis(2);
 const BLOCKED_RETRY: Duration = Duration::from_millis(5);
 /// Closing handshakes may take this long when the server stops.
 const STOP_TIME: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,7 @@
 //! ([`crate::net`]) calls it like this:
 //!
 //! ```text
-//! handle_bytes   some bytes came      ─▶ then take_ask, take_input, closing
+//! handle_bytes   some bytes came      ─▶ then seeks, take_ask, take_input, closing
 //! handle_end     the peer sent FIN    ─▶ then closing, take_leave
 //! handle_timeout poll_timeout is over ─▶ then closing, take_leave
 //! ping           from time to time, to find peers that are gone
@@ -39,6 +39,7 @@ use crate::config::limits::{
     DEFLATE_COST_PER_CONNECTION, FRAGMENTS_MAX, HELLO_BYTES_MAX, INPUTS_MAX, REPLIES_BYTES_MAX,
 };
 use crate::http::HeadScan;
+use crate::lobby::{NoSeat, Sought};
 use crate::time::Time;
 use crate::websocket::deflate::{Agreement, Writer};
 use crate::websocket::frame::{Opcode, write_close, write_frame};
@@ -112,9 +113,10 @@ struct Greeting {
 struct Play {
     socket: Metered,
     writer: Writer,
-    room: RoomId,
-    /// Index into the site's directory.
-    place: usize,
+    /// What the hello asked for, if it is here.
+    sought: Option<Sought>,
+    /// Where it has a seat, or has asked for it.
+    room: Option<RoomId>,
     /// The newest inputs, oldest first. Who sends none holds no memory for them.
     inputs: Vec<Input>,
 }
@@ -259,11 +261,28 @@ impl Session {
 
     /// What the session asks of its room.
     pub fn take_ask(&mut self) -> Option<(RoomId, Ask)> {
-        let ask = *self.ask.take()?;
+        let room = self.room()?;
+        Some((room, *self.ask.take()?))
+    }
+
+    /// What a player without a room looks for: find a seat, and say so with [`Session::sit`] or [`Session::no_seat`], before the ask is taken.
+    pub fn seeks(&self) -> Option<Sought> {
         match &self.phase {
-            Phase::Play(play) => Some((play.room, ask)),
+            Phase::Play(play) if play.room.is_none() => play.sought,
             _ => None,
         }
+    }
+
+    /// There is a seat in this room.
+    pub fn sit(&mut self, room: RoomId) {
+        if let Phase::Play(play) = &mut self.phase {
+            play.room = Some(room);
+        }
+    }
+
+    /// There is no seat.
+    pub fn no_seat(&mut self, turn: &mut Turn, why: &NoSeat) {
+        self.refused(turn, why.code, &why.text, why.retry_after_millis);
     }
 
     /// Whether an ask waits to be taken.
@@ -274,10 +293,8 @@ impl Session {
     /// The oldest input that waits.
     pub fn take_input(&mut self) -> Option<(RoomId, Input)> {
         let Phase::Play(play) = &mut self.phase else { return None };
-        if play.inputs.is_empty() {
-            return None;
-        }
-        Some((play.room, play.inputs.remove(0)))
+        let room = play.room.filter(|_| !play.inputs.is_empty())?;
+        Some((room, play.inputs.remove(0)))
     }
 
     /// Whether an input waits to be taken.
@@ -340,10 +357,10 @@ impl Session {
         matches!(self.phase, Phase::Hello(_) | Phase::Echo(_) | Phase::Play(_))
     }
 
-    /// The room in which the session has or wants a seat.
+    /// The room in which the session has a seat, or has asked for it.
     pub fn room(&self) -> Option<RoomId> {
         match &self.phase {
-            Phase::Play(play) => Some(play.room),
+            Phase::Play(play) => play.room,
             _ => None,
         }
     }
@@ -485,7 +502,7 @@ fn read_hello(
             Ok(None)
         }
         Some(Event::Text(_)) => Err(play::text_message()),
-        Some(Event::Binary(bytes)) => play::Hello::read(bytes).map(Some),
+        Some(Event::Binary(bytes)) => play::Hello::read(bytes, turn.site).map(Some),
     }
 }
 

@@ -3,29 +3,29 @@
 use tickyard_protocol::bytes::Malformed;
 use tickyard_protocol::message::{
     self, ClientControl, Input, MESSAGE_KIND_BYTES_MAX, MESSAGE_PAYLOAD_BYTES_MAX, OPTIONS_BYTES_MAX,
-    RefusalCode, Seek, VERSION, from_client,
+    RefusalCode, VERSION, from_client,
 };
 use tickyard_protocol::name::is_name;
 use tickyard_protocol::repair::Repair;
 
-use super::site::{Site, Whither};
+use super::site::Site;
 use super::{Counts, End, Greeting, INPUTS_MAX, Phase, Play, Session, Turn, write_game_pong};
 use crate::bridge::{Ask, Join, Message};
 use crate::close_reason::CloseReason;
+use crate::lobby::{NoSeat, Sought};
 use crate::websocket::{CloseCode, Event};
 
 /// What a hello says that we use.
 #[derive(Debug)]
 pub(super) struct Hello {
-    version: u16,
-    whither: Whither,
+    sought: Result<Sought, NoSeat>,
     name: String,
     options: Vec<u8>,
 }
 
 impl Hello {
     /// Reads the first message of a connection.
-    pub(super) fn read(bytes: &[u8]) -> Result<Hello, End> {
+    pub(super) fn read(bytes: &[u8], site: &Site) -> Result<Hello, End> {
         let bad = |_| End::policy(CloseReason::BadHello, "the first message must be a hello");
         let Some((&from_client::CONTROL, rest)) = bytes.split_first() else {
             return Err(bad(Malformed::Invalid));
@@ -36,34 +36,27 @@ impl Hello {
         if hello.options.len() > OPTIONS_BYTES_MAX {
             return Err(bad(Malformed::Range));
         }
-        let whither = match hello.seek {
-            Seek::JoinOrCreate(game) | Seek::Join(game) => Whither::Game(game.to_owned()),
-            Seek::Create(_) => Whither::New,
-            Seek::Room(id) => Whither::Room(id.to_owned()),
-        };
-        let name = hello.name.to_owned();
-        Ok(Hello { version: hello.version, whither, name, options: hello.options.to_vec() })
-    }
-
-    /// The place in the site's directory, or what to tell the player.
-    fn place(&self, site: &Site) -> Result<usize, (RefusalCode, String)> {
-        if self.version != VERSION {
-            let text = format!("this server speaks version {VERSION} of the protocol, not {}", self.version);
-            return Err((RefusalCode::Outdated, text));
-        }
-        if !is_name(&self.name) {
-            return Err((
-                RefusalCode::BadName,
-                "a name is at most 32 bytes, shows something, and has no invisible or control characters"
-                    .to_owned(),
-            ));
-        }
-        site.find(&self.whither)
+        let sought = seek(&hello, site);
+        Ok(Hello { sought, name: hello.name.to_owned(), options: hello.options.to_vec() })
     }
 }
 
+/// What the hello asks for, or what to tell the player.
+fn seek(hello: &message::Hello, site: &Site) -> Result<Sought, NoSeat> {
+    let refused = |code, text| Err(NoSeat { code, text, retry_after_millis: None });
+    if hello.version != VERSION {
+        let text = format!("this server speaks version {VERSION} of the protocol, not {}", hello.version);
+        return refused(RefusalCode::Outdated, text);
+    }
+    if !is_name(hello.name) {
+        let text = "a name is at most 32 bytes, shows something, and has no invisible or control characters";
+        return refused(RefusalCode::BadName, text.to_owned());
+    }
+    site.lobby.find(&hello.seek)
+}
+
 impl Session {
-    /// Asks the room that the hello seeks for a seat.
+    /// Asks for a seat.
     pub(super) fn start_play(&mut self, turn: &mut Turn, hello: Hello) {
         self.counts.messages_in += 1;
         let Phase::Hello(greeting) =
@@ -72,21 +65,15 @@ impl Session {
             unreachable!("only the hello phase reads a hello");
         };
         let Greeting { socket, writer, .. } = *greeting;
-        let place = hello.place(turn.site);
         self.since = turn.now;
-        self.phase = Phase::Play(Box::new(Play {
-            socket,
-            writer,
-            room: turn.site.room(place.as_ref().copied().unwrap_or_default()),
-            place: place.as_ref().copied().unwrap_or_default(),
-            inputs: Vec::new(),
-        }));
-        match place {
+        let sought = hello.sought.as_ref().ok().copied();
+        self.phase = Phase::Play(Box::new(Play { socket, writer, sought, room: None, inputs: Vec::new() }));
+        match hello.sought {
             Ok(_) => {
                 let join = Join { name: hello.name, options: hello.options };
                 self.ask = Some(Box::new(Ask::Join(Box::new(join))));
             }
-            Err((code, text)) => self.refused(turn, code, &text, None),
+            Err(why) => self.no_seat(turn, &why),
         }
     }
 }
@@ -136,7 +123,8 @@ impl Play {
         let ask = match kind {
             from_client::CONTROL => Some(Ask::Message(Box::new(read_message(rest)?))),
             from_client::INPUT => {
-                let input = Input::decode(rest, turn.site.input_fields(self.place)).map_err(malformed)?;
+                let fields = self.sought.map_or(&[][..], |sought| turn.site.lobby.input_fields(sought));
+                let input = Input::decode(rest, fields).map_err(malformed)?;
                 keep_input(&mut self.inputs, &mut counts.inputs_skipped, input);
                 None
             }

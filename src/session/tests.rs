@@ -1,5 +1,6 @@
 //! A session as a table of what is said and what must be answered.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tickyard_protocol::fields::Field;
@@ -10,10 +11,11 @@ use tickyard_protocol::message::{
 use tickyard_protocol::types::{CellId, Seq};
 
 use super::origins::Origins;
-use super::site::{Page, Place, Warned};
+use super::site::{Page, Warned};
 use super::*;
 use crate::bridge::{Join, Message};
 use crate::config::limits::{HANDSHAKE_TIMEOUT, MESSAGE_BYTES_MAX};
+use crate::lobby::{Hosted, Lobby};
 
 mod closing;
 mod flooding;
@@ -26,12 +28,12 @@ const MASK: [u8; 4] = [1, 2, 3, 4];
 pub(crate) fn site() -> Site {
     const PAGES: &[Page] = &[Page { path: "/", content_type: "text/html", body: b"<p>hello" }];
     Site {
-        places: vec![Place {
-            room: RoomId(7),
-            game: "arena".into(),
-            id: "arena-1".into(),
+        lobby: Arc::new(Lobby::hosting(Hosted {
+            name: "arena".into(),
             input: vec![Field::integer("dx", -127, 127), Field::integer("dy", -127, 127)],
-        }],
+            rooms_max: 1,
+            seats: 100,
+        })),
         pages: PAGES,
         echo: true,
         origins: Origins::LOOPBACK,
@@ -85,10 +87,18 @@ impl Peer {
         let mut peer = Peer::new();
         peer.upgrade("/play");
         peer.send(&hello("arena", "Ada", 1));
+        peer.sit();
         assert!(matches!(peer.session.take_ask(), Some((RoomId(7), Ask::Join(_)))));
         peer.session.joined(&[1, 0], &mut peer.out);
         assert_eq!(peer.answer(), [0x82, 2, 1, 0]);
         peer
+    }
+
+    /// A seat is found.
+    fn sit(&mut self) {
+        assert!(self.session.seeks().is_some());
+        self.session.sit(RoomId(7));
+        assert!(self.session.seeks().is_none());
     }
 
     /// The close code that was sent last, and why the session is over.
@@ -144,6 +154,7 @@ fn a_hello_becomes_a_join_at_every_split_of_the_bytes() {
         peer.send(&all[..cut]);
         peer.send(&all[cut..]);
         let join = Join { name: "Ada".into(), options: b"o".to_vec() };
+        peer.sit();
         assert_eq!(peer.session.take_ask(), Some((RoomId(7), Ask::Join(Box::new(join)))), "cut at {cut}");
         assert!(peer.answer().starts_with(b"HTTP/1.1 101 "));
         assert_eq!((peer.session.take_ask(), peer.session.closing()), (None, None));

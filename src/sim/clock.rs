@@ -42,12 +42,11 @@ impl Clock {
         Clock { origin, rate, next: 1 }
     }
 
-    /// The clock of room number `room` of a process: rooms are spread over the period, so that nobody has to wait for
-    /// everybody else's fan-out. However many there will be, they lie far apart: 0, 1/2, 1/4, 3/4, 1/8 …
-    pub fn in_phase(start: Time, rate: u16, room: u32) -> Clock {
-        let fraction = room.reverse_bits() as u64;
-        let period = 1_000_000 / rate as u64;
-        Clock::new(start + Duration::from_micros((period * fraction) >> 32), rate)
+    /// The clock of one of so many phases, which lie evenly in the period: rooms are spread over them, so that nobody has to wait for
+    /// everybody else's fan-out.
+    pub fn in_phase(start: Time, rate: u16, phase: u32, phases: u32) -> Clock {
+        let behind = 1_000_000 * phase as u64 / (rate as u64 * phases as u64);
+        Clock::new(start + Duration::from_micros(behind), rate)
     }
 
     /// When to come back.
@@ -120,10 +119,10 @@ mod tests {
     }
 
     #[test]
-    fn rooms_are_spread_over_the_period() {
-        let due = |room| Clock::in_phase(Time::ZERO, 20, room).next_due().as_micros();
-        assert_eq!([0, 1, 2, 3, 4].map(due), [50_000, 75_000, 62_500, 87_500, 56_250]);
-        assert!(due(u32::MAX) < 100_000);
+    fn phases_lie_evenly_in_the_period() {
+        let due = |phases, phase| Clock::in_phase(Time::ZERO, 20, phase, phases).next_due().as_micros();
+        assert_eq!([0, 1, 2, 3].map(|phase| due(4, phase)), [50_000, 62_500, 75_000, 87_500]);
+        assert_eq!((due(1, 0), due(1000, 999)), (50_000, 99_950));
     }
 
     proptest! {

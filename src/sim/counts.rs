@@ -1,5 +1,7 @@
 //! What a room counts, and the hash of its state.
 
+use std::ops::AddAssign;
+
 /// What happened in a room, since the counts were taken last.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RoomCounts {
@@ -30,6 +32,24 @@ pub struct RoomCounts {
     pub transients_dropped: u64,
     /// 1 if the game has just failed.
     pub failures: u64,
+}
+
+impl AddAssign for RoomCounts {
+    fn add_assign(&mut self, more: RoomCounts) {
+        self.inputs += more.inputs;
+        self.inputs_skipped += more.inputs_skipped;
+        self.inputs_repeated += more.inputs_repeated;
+        self.commands_stale += more.commands_stale;
+        self.commands_wrong += more.commands_wrong;
+        self.deltas += more.deltas;
+        self.snapshots += more.snapshots;
+        self.wants += more.wants;
+        self.chat_relayed += more.chat_relayed;
+        self.chat_limited += more.chat_limited;
+        self.chat_invalid += more.chat_invalid;
+        self.transients_dropped += more.transients_dropped;
+        self.failures += more.failures;
+    }
 }
 
 /// A hash that is the same on every machine, for comparing states.

@@ -9,7 +9,8 @@
 //! - `players`: seats, their inputs and their reliable messages;
 //! - `interest`: the grid, and what each player's view is;
 //! - `publish`: what changed, as deltas and snapshots;
-//! - [`clock`]: when a tick is due.
+//! - [`clock`]: when a tick is due;
+//! - [`Unopened`]: stands in for a room whose game did not even begin.
 
 pub mod clock;
 mod counts;
@@ -17,7 +18,9 @@ mod interest;
 mod players;
 mod publish;
 pub mod room;
+mod unopened;
 
 pub use clock::Clock;
 pub use counts::RoomCounts;
 pub use room::{AnyRoom, Room, RoomConfig};
+pub use unopened::Unopened;

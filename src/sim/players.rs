@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use tickyard_protocol::delta::Row;
 use tickyard_protocol::message::Input;
 use tickyard_protocol::types::{CellId, EntityId, PlayerId, Seq, Tick};
 
@@ -53,11 +54,15 @@ pub struct Seat {
     at: usize,
 }
 
-/// The `self` block as it was encoded last.
+/// A player's own entity at the last publication.
 #[derive(Debug, Default)]
 pub struct Own {
     pub entity: Option<EntityId>,
+    pub row: Row,
+    /// The `self` block.
     pub bytes: Vec<u8>,
+    pub at: Tick,
+    /// When it was last not as predicted.
     pub changed: Tick,
 }
 

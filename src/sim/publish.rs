@@ -1,24 +1,30 @@
 //! What changed, as streams: one per cell, encoded once for all who hear it (PROTOCOL.md, section 5).
 //!
-//! The [`Publisher`] keeps every entity's row as it was published last. At a publication it looks at what was touched and at what
-//! moves by itself, and at nothing else: a world at rest costs nothing. A cell's rows, members and time of publication go on
-//! whether or not somebody hears the cell; only the bytes are left out while nobody does. So whoever hears
-//! it next gets a snapshot, and the stream goes on from there as if it had been heard all the time.
+//! The [`Publisher`] keeps every entity's row as it was published last. At a publication it looks at what was touched, at what
+//! moves by itself and at what waits for its turn, and at nothing else: a world at rest costs nothing. A cell's rows, members and
+//! time of publication go on whether or not somebody hears the cell; only the bytes are left out while nobody does. So
+//! whoever hears it next gets a snapshot, and the stream goes on from there as if it had been heard all the time.
 //!
-//! A cell with an entity that moves by itself publishes each time. So in a cell that was silent nothing moves, and it does
-//! not matter from which tick within the silence a client predicts.
+//! A cell whose members all go on as predicted is silent. In a crowd who changed waits for its [turn](turns): clients predict on,
+//! and so does the table.
 
 use std::ops::Range;
 
-use tickyard_protocol::delta::{Changes, Delta, Entity, Leave, entity_hash, put_delta, put_snapshot};
-use tickyard_protocol::fields::{FIELDS_MAX, Kinds, Shape, Shapes};
+use tickyard_protocol::delta::{Changes, Delta, Leave, Row, put_delta, put_snapshot};
+use tickyard_protocol::fields::{Kinds, Shapes};
 use tickyard_protocol::tick::put_transient;
 use tickyard_protocol::types::{CellId, EntityId, Tick};
+
+use table::Table;
+use turns::{ENTERS_MAX, ROWS_MAX, Turn};
 
 use super::counts::{Digest, RoomCounts};
 use crate::bridge::{CellEntry, Segments, Span};
 use crate::game::World;
 use crate::stage::{Stage, Stages};
+
+mod table;
+pub mod turns;
 
 /// A cell that is heard says its sum once in so many ticks, if it has changed.
 pub const SUM_TICKS: u32 = 16;
@@ -29,7 +35,6 @@ pub const NOWHERE: CellId = CellId(u32::MAX);
 /// The streams of a room.
 #[derive(Debug)]
 pub struct Publisher {
-    shapes: Shapes,
     table: Table,
     cells: Vec<Cell>,
     /// By cell: what the next batch says of it. The spans are cleared at the next publication.
@@ -40,33 +45,18 @@ pub struct Publisher {
     active: Vec<CellId>,
     /// Cells of which a snapshot is wanted, each once.
     wanted: Vec<CellId>,
-    /// Slots whose rows, as published, move by themselves.
-    moving: Vec<u32>,
-    moving_next: Vec<u32>,
+    /// Slots to look at although nobody touches them: their rows as published move by themselves, or what was published is
+    /// not what is in the world.
+    restless: Vec<u32>,
+    restless_next: Vec<u32>,
     /// Cells that owe their sum, by the tick modulo [`SUM_TICKS`] at which they will say it. A cell has its own such
     /// tick, so that not all say it at once.
     sums_owed: [Vec<CellId>; SUM_TICKS as usize],
     happenings: Vec<Happening>,
     published: Tick,
+    /// Kept for their memory.
     changes: Changes,
-}
-
-/// Every slot as it was published last.
-#[derive(Debug, Default)]
-struct Table {
-    /// How many numbers a slot's row takes.
-    stride: usize,
-    rows: Vec<i32>,
-    slots: Vec<Published>,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Published {
-    home: CellId,
-    generation: u8,
-    kind: u8,
-    /// When the row changed last.
-    changed: Tick,
+    late: Vec<(u32, Row)>,
 }
 
 #[derive(Debug, Default)]
@@ -79,10 +69,13 @@ struct Cell {
     is_wanted: bool,
     owes_sum: bool,
     says_sum: bool,
-    /// Of this publication: members that were touched or move, who leaves and who enters.
+    /// Of this publication: members that were touched or are restless, who leaves and who enters.
     dirty: Vec<u32>,
     leaves: Vec<Leave>,
     enters: Vec<u32>,
+    /// The slots with which the next turns begin.
+    next_row: u32,
+    next_enter: u32,
 }
 
 /// A transient message on its way into its cell's segment.
@@ -96,21 +89,20 @@ struct Happening {
 impl Publisher {
     /// No cells and no entities yet.
     pub fn new(shapes: Shapes) -> Publisher {
-        let table = Table { stride: shapes.fields_most(), ..Table::default() };
         Publisher {
-            shapes,
-            table,
+            table: Table::new(shapes),
             cells: Vec::new(),
             entries: Vec::new(),
             spoken: Vec::new(),
             active: Vec::new(),
             wanted: Vec::new(),
-            moving: Vec::new(),
-            moving_next: Vec::new(),
+            restless: Vec::new(),
+            restless_next: Vec::new(),
             sums_owed: Default::default(),
             happenings: Vec::new(),
             published: Tick(0),
             changes: Changes::default(),
+            late: Vec::new(),
         }
     }
 
@@ -141,7 +133,10 @@ impl Publisher {
     /// The members of a cell are nowhere from now on: who saw them is gone.
     pub fn abandon(&mut self, cell: CellId) {
         let Some(cell) = self.cells.get_mut(cell.0 as usize) else { return };
-        cell.members.drain(..).for_each(|slot| self.table.slots[slot as usize].home = NOWHERE);
+        for slot in cell.members.drain(..) {
+            let published = self.table.slot(slot);
+            (published.home, published.place) = (NOWHERE, NOWHERE);
+        }
     }
 
     /// Publishes what changed since the last time: advances every row and appends the deltas of cells that are heard.
@@ -161,6 +156,7 @@ impl Publisher {
             *entry = CellEntry { published: entry.published, ..CellEntry::default() };
         }
         self.collect(world, place);
+        self.let_in();
         self.collect_sums(tick);
 
         stages.enter(Stage::Encode);
@@ -178,8 +174,8 @@ impl Publisher {
         (self.active, self.happenings) = (active, happenings);
         self.active.clear();
         self.happenings.clear();
-        std::mem::swap(&mut self.moving, &mut self.moving_next);
-        self.moving_next.clear();
+        std::mem::swap(&mut self.restless, &mut self.restless_next);
+        self.restless_next.clear();
         self.published = tick;
     }
 
@@ -194,8 +190,8 @@ impl Publisher {
             put_snapshot(
                 &mut segments.bytes,
                 cell,
-                table.sum(&self.shapes, members),
-                members.iter().map(|&slot| table.entity(&self.shapes, world, slot)),
+                table.sum(members),
+                members.iter().map(|&slot| table.entity(world, slot)),
             );
             self.entries[cell.0 as usize].snapshot = span(start, segments.bytes.len());
             self.spoken.push(cell);
@@ -204,58 +200,86 @@ impl Publisher {
         segments.cells.extend_from_slice(&self.entries);
     }
 
-    /// An entity as it was published, without its text, and when its row changed last.
-    pub fn entity(&self, id: EntityId) -> Option<(Entity<'_>, Tick)> {
-        let slot = self.table.slots.get(id.slot as usize)?;
-        if slot.home == NOWHERE || slot.generation != id.generation {
-            return None;
-        }
-        let row = self.table.row(&self.shapes, id.slot);
-        Some((Entity { id, kind: slot.kind, row, statics: "" }, slot.changed))
+    /// The cell in which an entity is, though it may be published elsewhere yet; `None`: nobody can see it.
+    pub fn place(&self, id: EntityId) -> Option<CellId> {
+        let slot = self.table.get(id.slot)?;
+        (slot.place != NOWHERE && slot.generation == id.generation).then_some(slot.place)
     }
 
-    /// The cell in which an entity was published.
-    pub fn home(&self, id: EntityId) -> Option<CellId> {
-        let slot = self.table.slots.get(id.slot as usize)?;
-        (slot.home != NOWHERE && slot.generation == id.generation).then_some(slot.home)
+    /// The shapes of all rows.
+    pub fn shapes(&self) -> &Shapes {
+        &self.table.shapes
     }
 
     /// Adds all that was published to a digest.
     pub fn digest(&self, digest: &mut Digest) {
-        for (at, slot) in self.table.slots.iter().enumerate() {
-            if slot.home == NOWHERE {
-                continue;
-            }
-            let id = EntityId { slot: at as u32, generation: slot.generation };
-            digest.add(id.word() as u64);
-            digest.add((slot.home.0 as u64) << 8 | slot.kind as u64);
-            self.table.row(&self.shapes, id.slot).iter().for_each(|&value| digest.add(value as u32 as u64));
+        for (slot, published) in self.table.iter().filter(|(_, published)| published.home != NOWHERE) {
+            digest.add(EntityId { slot, generation: published.generation }.word() as u64);
+            digest.add((published.home.0 as u64) << 8 | published.kind as u64);
+            self.table.row(slot).iter().for_each(|&value| digest.add(value as u32 as u64));
         }
     }
 
-    /// Looks at what was touched or moves by itself, and sorts it into its cells.
-    fn collect<T>(&mut self, world: &World<T>, mut place: impl FnMut(&T) -> CellId) {
+    /// Looks at what was touched or is restless, and sorts it into its cells.
+    fn collect<T: Kinds>(&mut self, world: &World<T>, mut place: impl FnMut(&T) -> CellId) {
         self.table.grow(world.slots());
-        let moving = std::mem::take(&mut self.moving);
-        let untouched = moving.iter().filter(|&&slot| !world.is_touched(slot));
+        let restless = std::mem::take(&mut self.restless);
+        let untouched = restless.iter().filter(|&&slot| !world.is_touched(slot));
         for &slot in world.touched().iter().chain(untouched) {
-            let to = world.at(slot).map_or(NOWHERE, |(_, thing)| place(thing));
-            let from = std::mem::replace(&mut self.table.slots[slot as usize].home, to);
+            let here = world.at(slot);
+            let to = here.map_or(NOWHERE, |(_, thing)| place(thing));
+            let published = self.table.slot(slot);
+            published.place = to;
+            let from = published.home;
             if from == to {
                 if to != NOWHERE {
                     self.activate(to).dirty.push(slot);
                 }
-                continue;
-            }
-            if from != NOWHERE {
-                let to = if to == NOWHERE { None } else { Some(to) };
-                self.activate(from).leaves.push(Leave { slot, to });
-            }
-            if to != NOWHERE {
+            } else if to == NOWHERE {
+                published.home = NOWHERE;
+                self.activate(from).leaves.push(Leave { slot, to: None });
+            } else {
+                if let (NOWHERE, Some((generation, _))) = (from, here) {
+                    published.generation = generation;
+                }
                 self.activate(to).enters.push(slot);
             }
         }
-        self.moving = moving;
+        self.restless = restless;
+    }
+
+    /// Lets into each cell those who come, in a crowd those whose turn it is. The others stay where they were published.
+    fn let_in(&mut self) {
+        for at in 0..self.active.len() {
+            let to = self.active[at];
+            let cell = &mut self.cells[to.0 as usize];
+            if cell.enters.is_empty() {
+                continue;
+            }
+            let mut come = std::mem::take(&mut cell.enters);
+            come.sort_unstable();
+            let turn = match cell.listeners {
+                0 => Turn::of_all(come.len()),
+                _ => Turn::take(&mut cell.next_enter, ENTERS_MAX, come.len(), |at| come[at]),
+            };
+            let mut at = 0;
+            come.retain(|&slot| {
+                let enters = turn.has(at);
+                at += 1;
+                let from = self.table.slot(slot).home;
+                if enters {
+                    self.table.slot(slot).home = to;
+                }
+                match (from, enters) {
+                    (NOWHERE, true) => {}
+                    (NOWHERE, false) => self.restless_next.push(slot),
+                    (_, true) => self.activate(from).leaves.push(Leave { slot, to: Some(to) }),
+                    (_, false) => self.activate(from).dirty.push(slot),
+                }
+                enters
+            });
+            self.cells[to.0 as usize].enters = come;
+        }
     }
 
     /// Finds the cells whose turn it is to say the sum they owe.
@@ -281,41 +305,56 @@ impl Publisher {
         segments: &mut Segments,
         counts: &mut RoomCounts,
     ) {
-        let Publisher { shapes, table, cells, entries, changes, moving_next, .. } = self;
+        let Publisher { table, cells, entries, changes, late, restless_next, .. } = self;
         let (cell, entry) = (&mut cells[id.0 as usize], &mut entries[id.0 as usize]);
-        let ticks = tick.since(entry.published);
+        let is_heard = cell.listeners > 0;
+        // Rows are as of the room's last publication, the stream may have been silent for longer.
+        let (ticks, base) = (tick.since(self.published), tick.since(entry.published));
 
-        changes.clear();
+        late.clear();
         cell.dirty.sort_unstable();
-        let mut moved = false;
-        let mut searched = 0;
         for &slot in &cell.dirty {
-            let step = table.advance(shapes, world, slot, tick, ticks);
-            moved |= step.moved;
-            if step.moves {
-                moving_next.push(slot);
+            if let Some(residual) = table.residual(world, slot, ticks) {
+                late.push((slot, residual));
+                continue;
             }
-            if step.residual != [0; FIELDS_MAX] {
+            table.predict(slot, ticks);
+            if table.moves(slot) || table.slot(slot).place != id {
+                restless_next.push(slot);
+            }
+        }
+        let turn = match is_heard {
+            true => Turn::take(&mut cell.next_row, ROWS_MAX, late.len(), |at| late[at].0),
+            false => Turn::of_all(late.len()),
+        };
+        changes.clear();
+        let mut searched = 0;
+        for (at, &(slot, ref residual)) in late.iter().enumerate() {
+            if turn.has(at) {
                 let found = cell.members[searched..].binary_search(&slot);
                 searched += found.expect("who is dirty here is a member") + 1;
-                changes.push(searched as u32 - 1, table.slots[slot as usize].kind, step.residual);
+                changes.push(searched as u32 - 1, table.slot(slot).kind, *residual);
+                table.correct(slot, ticks, residual);
+            } else {
+                table.predict(slot, ticks);
+            }
+            if !turn.has(at) || table.moves(slot) || table.slot(slot).place != id {
+                restless_next.push(slot);
             }
         }
         let members_before = cell.members.len();
         cell.leaves.sort_unstable_by_key(|leave| leave.slot);
-        cell.enters.sort_unstable();
         remove_sorted(&mut cell.members, &cell.leaves);
         insert_sorted(&mut cell.members, &cell.enters);
         for &slot in &cell.enters {
-            if table.enter(shapes, world, slot, tick) {
-                moving_next.push(slot);
+            table.enter(world, slot);
+            if table.moves(slot) {
+                restless_next.push(slot);
             }
         }
 
-        let is_heard = cell.listeners > 0;
         let says_sum = std::mem::take(&mut cell.says_sum) && is_heard;
-        let changed = moved
-            || says_sum
+        let changed = says_sum
             || !(changes.is_empty()
                 && cell.leaves.is_empty()
                 && cell.enters.is_empty()
@@ -327,20 +366,20 @@ impl Publisher {
             let start = segments.bytes.len();
             let delta = Delta {
                 cell: id,
-                base: ticks,
-                sum: says_sum.then(|| table.sum(shapes, &cell.members)),
+                base,
+                sum: says_sum.then(|| table.sum(&cell.members)),
                 changes,
                 members: members_before,
                 leaves: &cell.leaves,
             };
-            let enters = cell.enters.iter().map(|&slot| table.entity(shapes, world, slot));
-            put_delta(&mut segments.bytes, shapes, &delta, enters);
+            let enters = cell.enters.iter().map(|&slot| table.entity(world, slot));
+            put_delta(&mut segments.bytes, &table.shapes, &delta, enters);
             for Happening { kind, payload, .. } in happened {
                 let (kind, payload) = world.transient_parts(kind, payload);
                 put_transient(&mut segments.bytes, id, kind, payload);
             }
             entry.delta = span(start, segments.bytes.len());
-            entry.base = ticks;
+            entry.base = base;
             self.spoken.push(id);
             counts.deltas += 1;
             if !says_sum && !std::mem::replace(&mut cell.owes_sum, true) {
@@ -369,89 +408,6 @@ impl Publisher {
             self.entries.resize(at + 1, CellEntry::default());
         }
         &mut self.cells[at]
-    }
-}
-
-/// What a member did since the cell's last publication.
-struct Step {
-    /// What the prediction missed.
-    residual: [i32; FIELDS_MAX],
-    /// Whether its row moved by itself.
-    moved: bool,
-    /// Whether its row moves by itself from now on.
-    moves: bool,
-}
-
-impl Table {
-    fn grow(&mut self, slots: usize) {
-        if slots > self.slots.len() {
-            self.slots
-                .resize(slots, Published { home: NOWHERE, generation: 0, kind: 0, changed: Tick::default() });
-            self.rows.resize(slots * self.stride, 0);
-        }
-    }
-
-    fn row(&self, shapes: &Shapes, slot: u32) -> &[i32] {
-        let start = slot as usize * self.stride;
-        &self.rows[start..start + shapes[self.slots[slot as usize].kind].fields]
-    }
-
-    fn entity<'a, T>(&'a self, shapes: &Shapes, world: &'a World<T>, slot: u32) -> Entity<'a> {
-        let Published { generation, kind, .. } = self.slots[slot as usize];
-        let id = EntityId { slot, generation };
-        Entity { id, kind, row: self.row(shapes, slot), statics: world.statics(slot) }
-    }
-
-    /// The sum over some members. Said so rarely that summing up then is cheaper than keeping it with every change.
-    fn sum(&self, shapes: &Shapes, members: &[u32]) -> u32 {
-        members.iter().fold(0, |sum: u32, &slot| {
-            let Published { generation, kind, .. } = self.slots[slot as usize];
-            sum.wrapping_add(entity_hash(EntityId { slot, generation }, kind, self.row(shapes, slot)))
-        })
-    }
-
-    /// Takes over a member's row and says how it differs from what a client predicts.
-    fn advance<T: Kinds>(
-        &mut self,
-        shapes: &Shapes,
-        world: &World<T>,
-        slot: u32,
-        tick: Tick,
-        ticks: u32,
-    ) -> Step {
-        let (_, thing) = world.at(slot).expect("who is gone has left the cell");
-        let published = &mut self.slots[slot as usize];
-        assert!(thing.kind() == published.kind, "an entity's kind must never change");
-        let shape: &Shape = &shapes[published.kind];
-        let old = &mut self.rows[slot as usize * self.stride..][..shape.fields];
-
-        let (mut row, mut residual) = ([0; FIELDS_MAX], [0; FIELDS_MAX]);
-        thing.write(&mut row[..shape.fields]);
-        let (moved, moves) = (shape.moves(old), shape.moves(&row));
-        let mut predicted = [0; FIELDS_MAX];
-        predicted[..shape.fields].copy_from_slice(old);
-        if moved {
-            shape.predict(&mut predicted, ticks);
-        }
-        if *old != row[..shape.fields] {
-            published.changed = tick;
-            old.copy_from_slice(&row[..shape.fields]);
-        }
-        for at in 0..FIELDS_MAX {
-            residual[at] = row[at].wrapping_sub(predicted[at]);
-        }
-        Step { residual, moved, moves }
-    }
-
-    /// Takes in who enters a cell; true if its row moves by itself.
-    fn enter<T: Kinds>(&mut self, shapes: &Shapes, world: &World<T>, slot: u32, tick: Tick) -> bool {
-        let (generation, thing) = world.at(slot).expect("who is gone enters nowhere");
-        let published = &mut self.slots[slot as usize];
-        *published = Published { generation, kind: thing.kind(), changed: tick, home: published.home };
-        let shape = &shapes[published.kind];
-        let row = &mut self.rows[slot as usize * self.stride..][..shape.fields];
-        thing.write(row);
-        shape.moves(row)
     }
 }
 

@@ -11,9 +11,7 @@ use std::sync::Arc;
 
 use tickyard_protocol::SERVER_CONTROL_BYTES_MAX;
 use tickyard_protocol::fields::{Fields, Kinds, Schema, SchemaError, Shapes, check_fields};
-use tickyard_protocol::message::{
-    RefusalCode, ServerControl, Welcome, decode_server_control, encode_server_control,
-};
+use tickyard_protocol::message::{ServerControl, Welcome, decode_server_control, encode_server_control};
 use tickyard_protocol::types::{CellId, PlayerId, Tick};
 
 use pool::Pool;
@@ -53,6 +51,10 @@ pub trait AnyRoom: Send {
 
     /// The last batch did not get to an io thread: what that thread must not miss comes again.
     fn undelivered(&mut self, thread: u16);
+
+    /// Whether nothing will happen here until a command comes: then it is not stepped. Its time stands still meanwhile, so its tick
+    /// still follows from its journal.
+    fn sleeps(&self) -> bool;
 
     /// How many players there are.
     fn players(&self) -> usize;
@@ -240,6 +242,12 @@ impl<G: Game> AnyRoom for Room<G> {
         self.undelivered.push(thread);
     }
 
+    fn sleeps(&self) -> bool {
+        let is_empty = self.seats.len() == 0 && self.commands.is_empty();
+        // A thread that missed the last batch has to be told again.
+        is_empty && self.undelivered.is_empty() && (self.has_failed || self.game.sleeps())
+    }
+
     fn players(&self) -> usize {
         self.seats.len()
     }
@@ -388,8 +396,7 @@ impl<G: Game> Room<G> {
         let later = self.commands.drain(self.obeyed..).filter(|command| matches!(command.ask, Ask::Join(_)));
         for conn in self.joining.take().into_iter().chain(later.map(|command| command.conn)) {
             if seats.of_conn(conn).is_none() {
-                let (code, text) = (RefusalCode::Game, "this room has ended: its game failed".into());
-                self.news.refused.push(Refusal { conn, code, text, retry_after_millis: None });
+                self.news.refused.push(Refusal::of_failed_room(conn));
             }
         }
     }

@@ -7,14 +7,15 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use socket2::SockRef;
+use tickyard_protocol::delta::ReadEntity;
 use tickyard_protocol::fields::{FIELDS_MAX, Shapes};
 use tickyard_protocol::message::{
     self as wire, ClientControl, Hello, Input, Pong, Refused, SUBPROTOCOL, Seek, ServerControl, VERSION,
     Welcome, from_server,
 };
 use tickyard_protocol::repair::{Mender, Repair, Told};
-use tickyard_protocol::replica::{Hears, Member, Replica};
-use tickyard_protocol::tick::{Blocks, HEADER_BYTES, Reliable, block};
+use tickyard_protocol::replica::{Hears, Replica};
+use tickyard_protocol::tick::{Blocks, HEADER_BYTES, Reliable, VIEW_COMPLETE, block};
 use tickyard_protocol::types::{CellId, PlayerId, Seq, Tick};
 use tungstenite::client::IntoClientRequest;
 use tungstenite::protocol::frame::coding::CloseCode;
@@ -297,8 +298,8 @@ impl Client {
     }
 
     /// An entity by its name.
-    pub fn sees(&self, name: &str) -> Option<&Member> {
-        self.replica.entities().find(|member| &*member.statics == name)
+    pub fn sees(&self, name: &str) -> Option<ReadEntity<'_>> {
+        self.replica.entities().find(|entity| entity.statics == name)
     }
 
     /// Lines of chat heard so far.
@@ -383,6 +384,7 @@ impl Client {
     fn take_tick(&mut self, bytes: &[u8]) {
         assert!(self.welcome.is_some(), "a tick before the welcome");
         let before = self.replica.reliable_heard();
+        self.note_silence(bytes);
         self.replica.apply(&bytes[1..], &mut self.ears).unwrap();
         let counts = self.replica.counts();
         let wrong = [counts.violations, counts.desyncs, counts.blocks_unknown, counts.reliable_unknown];
@@ -397,10 +399,10 @@ impl Client {
         let blocks = Blocks::new(&bytes[HEADER_BYTES..]).map(Result::unwrap);
         self.snapshots += blocks.filter(|&(kind, _)| kind == block::SNAPSHOT).count() as u64;
         if self.replica.view_is_complete() {
-            self.worlds.insert(tick.0, self.world());
-            while self.worlds.len() > WORLDS_MAX {
-                self.worlds.pop_first();
-            }
+            self.worlds.insert(tick.0, self.world(tick));
+        }
+        while self.worlds.len() > WORLDS_MAX {
+            self.worlds.pop_first();
         }
         let heard = self.replica.reliable_heard();
         if heard > before && self.acknowledges {
@@ -410,12 +412,25 @@ impl Client {
         }
     }
 
-    /// All that it sees, as one number.
-    fn world(&self) -> u64 {
+    /// In the ticks between two messages all went on as predicted, if the second brings nothing that was missed.
+    fn note_silence(&mut self, bytes: &[u8]) {
+        let mut blocks = Blocks::new(&bytes[HEADER_BYTES..]).map(Result::unwrap);
+        let is_news = blocks.all(|(kind, _)| ![block::VIEW, block::SNAPSHOT, block::AGE].contains(&kind));
+        if !self.replica.view_is_complete() || !is_news || bytes[HEADER_BYTES - 1] != VIEW_COMPLETE {
+            return;
+        }
+        let (last, next) = (self.replica.header().tick, u32::from_le_bytes(bytes[1..5].try_into().unwrap()));
+        for tick in (last.0 + 1)..next {
+            self.worlds.insert(tick, self.world(Tick(tick)));
+        }
+    }
+
+    /// All that it sees at a tick, as one number.
+    fn world(&self, tick: Tick) -> u64 {
         let mut entities: Vec<_> = self
             .replica
-            .entities()
-            .map(|entity| (entity.id, entity.kind, entity.row, &entity.statics))
+            .entities_at(tick)
+            .map(|entity| (entity.id, entity.kind, entity.row, entity.statics))
             .collect();
         entities.sort_by_key(|(id, ..)| id.slot);
         let mut hasher = DefaultHasher::new();

@@ -16,7 +16,7 @@ pub const WATCH: &[u8] = b"watch";
 pub const UNWANTED: &[u8] = b"unwanted";
 
 /// The rules. A row of ten cells; everything begins in the first, and the dots stay there.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Lab {
     dots: u32,
     pub gate: Arc<Gate>,

@@ -35,8 +35,8 @@ impl House {
 
     /// A server with the arena.
     pub fn arena(config: Config) -> House {
-        let arena = Arena::new(config.tick_rate, config.players);
-        House::open(config, |server| server.game("arena", |_| arena))
+        let (tick_rate, players) = (config.tick_rate, config.players);
+        House::open(config, |server| server.game("arena", move |_| Arena::new(tick_rate, players)))
     }
 
     /// Ends it and waits for that.

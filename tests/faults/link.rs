@@ -17,6 +17,7 @@ pub struct Link {
     pub witness: Replica,
     pub victim: Replica,
     mender: Mender,
+    shapes: Shapes,
     random: Random,
     /// Ticks that a message takes, and that a repair takes.
     pub down: u32,
@@ -65,12 +66,13 @@ pub enum Found {
 impl Link {
     pub fn new(shapes: Shapes, seed: u64) -> Link {
         let mut random = Random::new(seed);
-        let replica = Replica::new(shapes);
+        let replica = Replica::new(shapes.clone());
         Link {
             hearing: Hearing::default(),
             witness: replica.clone(),
             victim: replica,
             mender: Mender::default(),
+            shapes,
             down: random.below(3),
             up: random.below(3),
             random,
@@ -136,7 +138,7 @@ impl Link {
         let any = Fault::ALL[self.random.below(Fault::ALL.len() as u32) as usize];
         let faults = if self.random.below(2) == 0 { [seldom, any] } else { [any, any] };
         for fault in faults {
-            if let Some(cell) = fault.apply(message, &mut self.random) {
+            if let Some(cell) = fault.apply(message, &self.shapes, &mut self.random) {
                 self.wound = Some(Wound { fault, cell, done: now, publications: 0, found: None });
                 return;
             }

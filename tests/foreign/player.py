@@ -212,6 +212,7 @@ class Player:
         self._start: list[int] | None = None
         self._last: list[int] | None = None
         self._last_row: list[int] | None = None
+        self._last_tick = 0
         self._speed = 1.0
         self._stamp = b""
         self._leaving = False
@@ -322,10 +323,11 @@ class Player:
         row, kind = world.own.row, world.schema.kinds[world.own.kind]
         at = [row[kind.index("x")], row[kind.index("y")]]
         if self._last and at != self._last:
-            self._speed = max(self._speed, math.dist(at, self._last))
+            ticks = max(1, since(world.tick, self._last_tick))
+            self._speed = max(self._speed, math.dist(at, self._last) / ticks)
         if row != self._last_row:
             self.still_since = world.tick
-        self._last, self._last_row = at, list(row)
+        self._last, self._last_row, self._last_tick = at, list(row), world.tick
         self._start = self._start or at
         self.moved |= at != self._start
         self.scored = max(self.scored, row[kind.index("score")])

@@ -123,25 +123,23 @@ def snapshot(cell: int, *those: tuple[int, list[int], int], wrong: int = 0) -> b
 def delta(
     cell: int,
     *,
-    base: int | None = None,
+    base: int = 1,
     total: int | None = None,
     changes: bytes | None = None,
     leaves: list[tuple[int, int]] | None = None,
     enters: list[bytes] | None = None,
 ) -> bytes:
     """A delta block."""
-    parts, out = 0, b""
-    if base is not None:
-        parts, out = parts | 1, out + put_varint(base)
+    parts, out = (base << 4, b"") if base < 16 else (0, put_varint(base))
     if total is not None:
-        parts, out = parts | 2, out + struct.pack("<I", total)
-    if changes is not None:
-        parts, out = parts | 4, out + put_varint(len(changes)) + changes
+        parts, out = parts | 1, out + struct.pack("<I", total)
     if leaves is not None:
-        parts, out = parts | 8, out + put_varint(len(leaves))
+        parts, out = parts | 2, out + put_varint(len(leaves))
         out += b"".join(put_varint(slot) + put_varint(where) for slot, where in leaves)
     if enters is not None:
-        parts, out = parts | 16, out + put_varint(len(enters)) + b"".join(enters)
+        parts, out = parts | 4, out + put_varint(len(enters)) + b"".join(enters)
+    if changes is not None:
+        parts, out = parts | 8, out + changes
     return block(2, put_varint(cell) + bytes((parts,)) + out)
 
 
@@ -371,14 +369,24 @@ class Ticks(unittest.TestCase):
         self.apply(11, delta(1))
         self.assertEqual(rows(self.world, 1), {1: [-(2**31), 2**31 - 1, 1, -1]})
 
-    def test_velocity_of_velocity(self) -> None:
+    def test_two_velocities(self) -> None:
         kind = Kind(
-            "rocket", tuple(Field(n, 1.0, 0.0, 0, 0, of) for n, of in (("x", None), ("v", 0), ("a", 1)))
+            "kite", tuple(Field(n, 1.0, 0.0, 0, 0, of) for n, of in (("x", None), ("v", 0), ("wind", 0)))
         )
         self.world = World(Schema((kind,), ()))
         self.apply(10, view(1), snapshot(1, (1, [0, 5, 2], 0)))
         self.apply(12, delta(1, base=2))
-        self.assertEqual(rows(self.world, 1), {1: [10, 9, 2]})
+        self.assertEqual(rows(self.world, 1), {1: [14, 5, 2]})
+
+    def test_silence(self) -> None:
+        self.apply(10, view(1), snapshot(1, (1, [0, 0, 2, -3], 0)))
+        self.apply(40)
+        (shown,) = self.world.shown()
+        self.assertEqual((shown.member.row, rows(self.world, 1)), ([60, -90, 2, -3], {1: [0, 0, 2, -3]}))
+        # The last of the ticks is one of the new velocity.
+        turned = bits((0, 2), (0, 2), (0, 2), (1, 2), (1, 5), (3, 2), (0, 2))
+        self.apply(50, delta(1, base=40, changes=turned))
+        self.assertEqual(rows(self.world, 1), {1: [78, -120, 0, -3]})
 
     def start(self) -> None:
         """Three movers and a coin in cell 1 as of tick 10, none moving."""
@@ -408,7 +416,7 @@ class Ticks(unittest.TestCase):
         self.assertEqual(
             rows(self.world, 1),
             {
-                1: [1, 0, -1, 0],
+                1: [0, 0, -1, 0],
                 2: [-4, 0, 0, 0],
                 3: [50 - 2**31],
                 4: [3, 0, 0, 0],
@@ -441,7 +449,7 @@ class Ticks(unittest.TestCase):
             (1, 1),
         )
         self.apply(11, delta(1, changes=changes))
-        self.assertEqual(rows(self.world, 1), {1: [0, 0, 0, -1], 2: [0] * 4, 3: [49], 4: [0] * 4})
+        self.assertEqual(rows(self.world, 1), {1: [0, -1, 0, -1], 2: [0] * 4, 3: [49], 4: [0] * 4})
 
     def test_changes_of_one(self) -> None:
         self.apply(10, view(1), snapshot(1, (3, [50], 1)))
@@ -549,9 +557,9 @@ class Ticks(unittest.TestCase):
             b"\x01\x05\x00",
             block(1, b"\x01"),
             block(1, b"\x00\x00"),
-            block(2, b"\x01\x20"),
+            block(2, b"\x01\x00"),
             block(4, b""),
-            block(2, b"\x01\x01\x00"),
+            block(2, b"\x01\x00\x00"),
             block(3, good[2:-1]),
             block(3, good[2:] + b"\0"),
             block(5, b"\x01\x00\x09"),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Union
 
 SUBPROTOCOL = "tickyard.v1"
@@ -364,7 +364,10 @@ def _fields(reader: Reader) -> tuple[Field, ...]:
             raise Malformed(f"field {this.name} has a step of {this.step}")
         if this.min > this.max:
             raise Malformed(f"field {this.name} is at least {this.min} and at most {this.max}")
-        if this.velocity_of is not None and (this.velocity_of == at or this.velocity_of >= len(fields)):
+        moved = this.velocity_of
+        if moved is None:
+            continue
+        if moved == at or moved >= len(fields) or fields[moved].velocity_of is not None:
             raise Malformed(f"field {this.name} is the velocity of field {this.velocity_of}: no other one")
     return tuple(fields)
 
@@ -660,7 +663,7 @@ class World:
         self.cells: dict[int, Cell] = {}
         self.homes: dict[int, Home] = {}  # by slot
         self.travelling: dict[int, Left] = {}  # by slot: on its way to a cell that is behind
-        self.own: Member | None = None
+        self._said: tuple[Member, int] | None = None  # our own entity, as of a tick
         self.reliable = 0  # the last one heard
         self.heard = 0  # the last of our messages that the room took
         self.wants: set[int] = set()
@@ -718,7 +721,7 @@ class World:
             elif kind == 4:
                 at = (self.tick - block.varint()) & U32
             elif kind == 5:
-                self.own = self._own(block) if length else None
+                self._said = (self._own(block), self.tick) if length else None
             elif kind == 6:
                 self._reliable(block, events)
             elif kind == 7:
@@ -774,24 +777,21 @@ class World:
             raise Malformed("slots are not ascending")
 
     def _read_delta(self, block: Reader, at: int) -> _Delta:
-        cell, parts, back = block.varint(), block.u8(), 1
-        if parts & ~31:
-            raise Malformed(f"a delta has unknown parts {parts:#x}")
-        if parts & 1:
-            back = block.varint()
-            if not back:
-                raise Malformed("a delta on itself")
+        cell, parts = block.varint(), block.u8()
+        back = parts >> 4 or block.varint()
+        if not back:
+            raise Malformed("a delta on itself")
         delta = _Delta(cell, back)
-        if parts & 2:
+        if parts & 1:
             delta.sum = block.u32()
-        if parts & 4:
-            delta.changes = block.raw(block.varint())
-        if parts & 8:
+        if parts & 2:
             # A slot that no entity can have is no member: that is for `_delta` to say.
             delta.leaves = [(block.varint(), block.varint()) for _ in range(block.varint())]
             self._ascending([slot for slot, _ in delta.leaves])
-        if parts & 16:
+        if parts & 4:
             delta.enters = self._entities(block)
+        if parts & 8:
+            delta.changes = block.rest()
         block.finish("a delta")
         return delta
 
@@ -890,14 +890,11 @@ class World:
                 self._leave(member, delta.cell, at, None)
             return self._misfit(delta.cell, f"changes that do not fit: {error}")
         for member in members:
-            pairs = self._predictions[member.kind]
-            if pairs:
-                row = member.row
-                moves = [(f, ticks * row[v]) for v, f in pairs]
-                for f, move in moves:
-                    row[f] = wrap_i32(row[f] + move)
+            self._predict(member, ticks - 1)
         for member, index, residual in residuals:
             member.row[index] = wrap_i32(member.row[index] + residual)
+        for member in members:
+            self._predict(member, 1)
         wrong = []
         for slot, where in delta.leaves:
             if slot in cell.members:
@@ -918,6 +915,11 @@ class World:
         if delta.sum is not None:
             self._check(delta.cell, cell, delta.sum)
         events.append(DeltaApplied(delta.cell, (at - delta.back) & U32, at))
+
+    def _predict(self, member: Member, ticks: int) -> None:
+        """Move a row on; no velocity is moved itself."""
+        for velocity, index in self._predictions[member.kind]:
+            member.row[index] = wrap_i32(member.row[index] + ticks * member.row[velocity])
 
     def _misfit(self, cell: int, what: str) -> None:
         """A block of which something does not fit."""
@@ -1030,14 +1032,25 @@ class World:
 
     # ---- looking at it
 
+    def _now(self, member: Member, held: int) -> Member:
+        """A member as of the last message: what was not said goes on as predicted."""
+        now = replace(member, row=list(member.row))
+        self._predict(now, since(self.tick, held))
+        return now
+
+    @property
+    def own(self) -> Member | None:
+        """Our own entity."""
+        return self._now(*self._said) if self._said else None
+
     def shown(self) -> Iterator[Shown]:
         """What is to be shown, each entity once."""
         for number, cell in self.cells.items():
             for member in cell.members.values():
                 if self._at_home(member, number):
-                    yield Shown(number, member)
+                    yield Shown(number, self._now(member, cell.held))
         for left in self.travelling.values():
-            yield Shown(left.cell, left.member)
+            yield Shown(left.cell, self._now(left.member, left.tick))
 
     def visible(self, kind: int) -> Iterator[Member]:
         """The entities of a kind that are to be shown."""

@@ -37,6 +37,7 @@ SO_TIMESTAMPNS = 35
 # Of a tick message: its type, the tick, the last input applied. No more is read: who keeps 20 worlds in Python takes the time from
 # the others on this machine.
 HEADER = struct.Struct("<xII")
+GOLDEN = 0.6180339887498949
 APART_MAX_MS = 1.0
 OWN_LAG_MAX_MS = 0.3
 
@@ -138,7 +139,8 @@ class Timed:
             self.waiting.append((self.seq, self.due))
             self.lags.append(sent - self.due)
         self.slot += EVERY
-        self.due = self.slot + self.random.uniform(-JITTER, JITTER)
+        # Of all moments alike, and not by chance: what is left of chance is the swarm's.
+        self.due = self.slot + JITTER * (2 * (self.seq * GOLDEN % 1) - 1)
 
     def read(self) -> None:
         """Takes what came, with the kernel's stamp."""

@@ -241,7 +241,7 @@ fn each_broken_frame_is_closed_with_its_code_and_nothing_of_it_is_played() {
 fn a_message_that_no_game_understands_ends_its_sender_and_never_reaches_the_game() {
     let lab = Lab::default();
     let notes = std::sync::Arc::clone(&lab.notes);
-    let house = House::open(config(), |server| server.game("lab", |_| lab));
+    let house = House::open(config(), |server| server.game("lab", move |_| lab.clone()));
     let bystander = Client::join(house.address(), "lab", "Bystander");
     let mut scene = Scene { house, bystander, stamp: 0 };
     // An input of the lab is two numbers from -100 to 100; 255 in a varint is beyond them, a cut off one is none.

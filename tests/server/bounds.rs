@@ -224,7 +224,7 @@ fn a_late_batch_never_reaches_a_stranger_on_any_of_three_threads() {
 fn while_the_simulation_is_stuck_reading_goes_on_and_nothing_reliable_is_lost() {
     let lab = Lab::default();
     let (gate, notes) = (Arc::clone(&lab.gate), Arc::clone(&lab.notes));
-    let house = House::open(config(), |server| server.game("lab", |_| lab));
+    let house = House::open(config(), |server| server.game("lab", move |_| lab.clone()));
     let _opener = Opener(Arc::clone(&gate));
     let mut ada = Client::join(house.address(), "lab", "Ada");
     let mut bystander = Client::join(house.address(), "lab", "Bystander");
@@ -257,7 +257,7 @@ fn while_the_simulation_is_stuck_reading_goes_on_and_nothing_reliable_is_lost() 
 fn when_the_way_to_the_simulation_is_full_only_who_asks_for_something_reliable_waits() {
     let lab = Lab::default();
     let gate = Arc::clone(&lab.gate);
-    let house = House::open(config(), |server| server.game("lab", |_| lab));
+    let house = House::open(config(), |server| server.game("lab", move |_| lab.clone()));
     let _opener = Opener(Arc::clone(&gate));
     let mut ada = Client::join(house.address(), "lab", "Ada");
     let mut crowd: Vec<Client> = (0..20).map(|_| Client::join(house.address(), "lab", "")).collect();

@@ -45,6 +45,10 @@ impl AnyRoom for Faulty {
         self.0.undelivered(thread);
     }
 
+    fn sleeps(&self) -> bool {
+        self.0.sleeps()
+    }
+
     fn players(&self) -> usize {
         self.0.players()
     }
@@ -62,8 +66,8 @@ fn house(config: Config) -> (House, Arc<AtomicBool>) {
     let broken = Arc::new(AtomicBool::new(false));
     let switch = Arc::clone(&broken);
     let house = House::open(config, |server| {
-        server.room::<Walk>("lab", |config| {
-            Box::new(Faulty(Room::new(config, Lab::default()).unwrap(), switch))
+        server.room::<Walk>("lab", move |config| {
+            Box::new(Faulty(Room::new(config, Lab::default()).unwrap(), Arc::clone(&switch)))
         })
     });
     (house, broken)

@@ -85,7 +85,7 @@ fn a_thread_that_hangs_is_counted_once_and_a_record_shows_what_it_is_at() {
     let lab = Lab::with_dots(1);
     let gate = Arc::clone(&lab.gate);
     let config = Config { flight_dir: Some(directory.clone()), ..config() };
-    let house = House::open(config, |server| server.game("lab", |_| lab));
+    let house = House::open(config, |server| server.game("lab", move |_| lab.clone()));
     let _opener = Opener(Arc::clone(&gate));
     let mut ada = Client::join(house.address(), "lab", "Ada");
 

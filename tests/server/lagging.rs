@@ -16,7 +16,7 @@ use crate::common::{House, PATIENCE, config, until};
 fn noisy_house(config: Config) -> (House, Arc<Mutex<Notes>>) {
     let lab = Lab::with_dots(300);
     let notes = Arc::clone(&lab.notes);
-    (House::open(config, |server| server.game("lab", |_| lab)), notes)
+    (House::open(config, |server| server.game("lab", move |_| lab.clone())), notes)
 }
 
 fn join_slowly(house: &House, name: &str) -> Client {

@@ -21,14 +21,14 @@ fn two_players_share_a_world(io_threads: usize) {
         ada.sees("Bob").is_some() && bob.sees("Ada").is_some()
     });
 
-    let before = bob.sees("Ada").unwrap().row;
+    let before = bob.sees_player("Ada");
     let dx = if before[0] < 2048 * STEPS_PER_UNIT { DIRECTION_MAX } else { -DIRECTION_MAX };
     ada.walk(dx, 0);
     until_both("Bob sees Ada run, and Ada sees herself", [&mut ada, &mut bob], |ada, bob| {
-        let (own, seen) = (ada.replica.own().unwrap().row, bob.sees("Ada").unwrap().row);
+        let (own, seen) = (ada.replica.own().unwrap().row, bob.sees_player("Ada"));
         (own[0] - before[0]).abs() > 100 && (seen[0] - before[0]).abs() > 100
     });
-    let seen = bob.sees("Ada").unwrap().row;
+    let seen = bob.sees_player("Ada");
     assert_eq!(seen[2].abs(), SPEED_UNITS * STEPS_PER_UNIT / 60);
     assert_eq!((seen[2].signum(), seen[1], seen[3]), (dx.signum(), before[1], 0));
     assert_eq!(ada.replica.header().seq.0, 1, "the input was applied");
@@ -93,7 +93,7 @@ fn a_coin_that_is_collected_counts_for_its_finder_and_on_everybodys_board() {
 impl Client {
     fn sees_player(&self, name: &str) -> [i32; 16] {
         let mut players = self.replica.entities().filter(|entity| entity.kind == 0);
-        players.find(|player| &*player.statics == name).unwrap().row
+        players.find(|player| player.statics == name).unwrap().row
     }
 }
 

@@ -2,11 +2,12 @@
 
 use tickyard::Config;
 use tickyard::game::Random;
+use tickyard_protocol::fields::{Kinds, Shapes};
 use tickyard_protocol::repair::RepairWhy;
 use tickyard_protocol::replica::Replica;
 
 use crate::common::client::{Client, until_they_agree};
-use crate::common::lab::Lab;
+use crate::common::lab::{Lab, Thing};
 use crate::common::{House, config, until};
 use crate::surgery::Fault;
 
@@ -26,9 +27,11 @@ fn damage_on_the_way_is_found_told_anew_and_counted() {
     for (at, (fault, why)) in cases.into_iter().enumerate() {
         let (done, seed) = (ada.repairs.len(), random.below(1000));
         let mut random = Random::new(seed.into());
+        let shapes = Shapes::new(&Thing::kinds()).unwrap();
         ada.damage = Some(Box::new(move |before, message| {
             let mut damaged = message.clone();
-            if fault.apply(&mut damaged, &mut random).is_none() || is_seen_at_once(before, message, &damaged)
+            if fault.apply(&mut damaged, &shapes, &mut random).is_none()
+                || is_seen_at_once(before, message, &damaged)
             {
                 return false;
             }

@@ -19,7 +19,7 @@ use tungstenite::Message;
 
 use crate::common::client::{Client, End, hello};
 use crate::common::http::{answer, dial, fetch, upgrade_request};
-use crate::common::lab::{Lab, Opener};
+use crate::common::lab::{Lab, Opener, UNWANTED};
 use crate::common::{House, PATIENCE, config, until};
 
 /// The files of a folder with these endings, as they are served: path and bytes.
@@ -130,7 +130,9 @@ fn every_metric_moves_when_that_happens_what_it_counts() {
         hello_timeout: Duration::from_millis(1500),
         ..config()
     };
-    let house = House::open(config, |server| server.game("lab", |_| lab).game("bad", |_| Lab::default()));
+    let house = House::open(config, |server| {
+        server.game("lab", move |_| lab.clone()).game("bad", |_| Lab::default())
+    });
     let _opener = Opener(Arc::clone(&gate));
     let (address, admin) = (house.address(), house.admin_address().unwrap());
     let enter = |name: &str| Client::join(address, "lab", name);
@@ -193,14 +195,20 @@ fn every_metric_moves_when_that_happens_what_it_counts() {
     // Not on a seat: who does not read what happens there may be dropped as slow first.
     let mut silent = Client::over(TcpStream::connect(address).unwrap(), address, "/echo");
 
-    // A full room; what came behind the hello has no seat.
+    // A full room.
     until("seats are free", || house.metrics().players.get() == 0);
     let crowd: Vec<Client> = (0..4).map(|_| enter("")).collect();
     let mut late = Client::knock(address);
     late.say_hello(&hello("lab", "Late"));
-    late.walk(1, 1);
     assert_eq!(late.until_the_end(), End::Close(1013));
     drop(crowd);
+
+    // Who is not wanted has no seat, nor has what came behind the hello.
+    until("seats are free again", || house.metrics().players.get() == 0);
+    let mut uninvited = Client::knock(address);
+    uninvited.say_hello(&Hello { options: UNWANTED, ..hello("lab", "") });
+    uninvited.walk(1, 1);
+    assert_eq!(uninvited.until_the_end(), End::Close(4001));
 
     // A game that fails.
     let mut bad = Client::join(address, "bad", "Bad");

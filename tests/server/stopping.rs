@@ -16,6 +16,16 @@ use crate::common::http::{answer, dial, upgrade_request};
 use crate::common::lab::{Lab, Opener};
 use crate::common::{House, config, until};
 
+/// Ends it, after which each connection that was accepted has ended for a reason, and none is open.
+fn stop(house: House) {
+    let metrics = house.metrics();
+    let (accepted, open) = (metrics.connections_accepted.clone(), metrics.connections.clone());
+    let (closes, outbox) = (metrics.closes.clone(), metrics.outbox_bytes.clone());
+    house.stop();
+    let ended = CloseReason::ALL.iter().map(|&reason| closes.get(reason)).sum::<u64>();
+    assert_eq!((ended, open.get(), outbox.get()), (accepted.get(), 0, 0));
+}
+
 fn everyone_is_told(io_threads: usize) {
     let house = House::open(Config { io_threads, echo: true, ..config() }, |server| {
         server.game("lab", |_| Lab::default())
@@ -31,7 +41,7 @@ fn everyone_is_told(io_threads: usize) {
     until("the half request is read", || house.metrics().messages.get(Direction::In) >= 3);
 
     let began = Instant::now();
-    house.stop();
+    stop(house);
     assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
 
     for client in playing.iter_mut().chain([&mut no_hello, &mut echo]) {
@@ -68,13 +78,14 @@ fn a_server_that_is_dropped_stops() {
 #[test]
 fn a_server_stops_while_its_clients_neither_read_nor_close() {
     let lab = Lab::with_dots(300);
-    let house = House::open(Config { tick_rate: 60, ..config() }, |server| server.game("lab", |_| lab));
+    let house =
+        House::open(Config { tick_rate: 60, ..config() }, |server| server.game("lab", move |_| lab.clone()));
     let mut deaf = Client::knock_with_small_buffer(house.address());
     deaf.say_hello(&hello("lab", "Deaf"));
     until("its buffers are full", || house.metrics().skipped_updates.get() > 3);
 
     let began = Instant::now();
-    house.stop();
+    stop(house);
 
     assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
 }
@@ -83,7 +94,7 @@ fn a_server_stops_while_its_clients_neither_read_nor_close() {
 fn a_server_stops_while_a_game_is_stuck_as_soon_as_it_is_not() {
     let lab = Lab::default();
     let gate = Arc::clone(&lab.gate);
-    let house = House::open(config(), |server| server.game("lab", |_| lab));
+    let house = House::open(config(), |server| server.game("lab", move |_| lab.clone()));
     let opener = Opener(Arc::clone(&gate));
     let mut ada = Client::join(house.address(), "lab", "Ada");
     gate.shut();
@@ -116,7 +127,8 @@ fn the_close_code_survives_what_was_sent_behind_the_mistake() {
 #[test]
 fn the_close_code_survives_also_behind_bytes_that_wait_while_more_is_sent() {
     let lab = Lab::with_dots(300);
-    let house = House::open(Config { tick_rate: 60, ..config() }, |server| server.game("lab", |_| lab));
+    let house =
+        House::open(Config { tick_rate: 60, ..config() }, |server| server.game("lab", move |_| lab.clone()));
     let mut slow = Client::knock_with_small_buffer(house.address());
     slow.say_hello(&hello("lab", "Slow"));
     until("its buffers are full", || house.metrics().skipped_updates.get() > 0);

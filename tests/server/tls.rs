@@ -23,7 +23,7 @@ fn lab(certificate: &Certificate) -> House {
 }
 
 fn lab_with(certificate: &Certificate, config: Config, lab: Lab) -> House {
-    House::open(certificate.configure(config), |server| server.game("lab", |_| lab))
+    House::open(certificate.configure(config), |server| server.game("lab", move |_| lab.clone()))
 }
 
 fn join(house: &House, certificate: &Certificate, versions: &[&'static SupportedProtocolVersion]) -> Client {

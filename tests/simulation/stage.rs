@@ -13,11 +13,12 @@ use tickyard::close_reason::CloseReason;
 use tickyard::config::limits::{ANSWERS_BYTES_MAX, Limits, READ_BYTES_PER_TURN};
 use tickyard::game::Random;
 use tickyard::game::arena::Arena;
+use tickyard::lobby::{Hosted, Lobby};
 use tickyard::net::Shared;
 use tickyard::net::hub::Hub;
 use tickyard::protocol::types::PlayerId;
 use tickyard::session::origins::Origins;
-use tickyard::session::site::{Compression, Page, Place, Site};
+use tickyard::session::site::{Compression, Page, Site};
 use tickyard::sim::{AnyRoom, Room, RoomConfig};
 use tickyard::time::Time;
 
@@ -64,7 +65,7 @@ impl Stage {
         Stage {
             now: START,
             random: Random::new(seed),
-            hub: Hub::new(THREAD, Arc::clone(&shared), sender, START),
+            hub: Hub::new(THREAD, Arc::clone(&shared), vec![sender], START),
             shared,
             room: Room::new(config, Arena::new(20, CAPACITY)).expect("the arena opens"),
             commands,
@@ -326,9 +327,9 @@ fn concerns(batch: &Batch) -> bool {
 
 fn shared() -> Shared {
     const PAGES: &[Page] = &[Page { path: "/", content_type: "text/html", body: b"<p>hello" }];
-    let (game, id) = ("arena".to_owned(), "arena-1".to_owned());
+    let game = Hosted { name: "arena".to_owned(), input: input_fields(), rooms_max: 1, seats: CAPACITY };
     let site = Site {
-        places: vec![Place { room: RoomId(0), game, id, input: input_fields() }],
+        lobby: Arc::new(Lobby::hosting(game)),
         pages: PAGES,
         echo: true,
         deflate: Compression::State,

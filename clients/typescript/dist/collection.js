@@ -23,6 +23,10 @@ export class EntityBase {
     get name() {
         return this.#statics;
     }
+    /** @internal What a field gains each tick while it goes on as predicted; `undefined`: the schema has no velocity of it. */
+    rateOf(_field) {
+        return undefined;
+    }
     /** @internal Your own entity may be known before its text is. */
     learn(statics) {
         this.#statics = statics;
@@ -30,7 +34,11 @@ export class EntityBase {
 }
 /** A class with one getter for each field. A field with a name that every entity has already is in `row` alone. */
 export function entityMaker(kind) {
+    const velocities = velocitiesOf(kind);
     class KindEntity extends EntityBase {
+        rateOf(field) {
+            return velocities.get(field)?.reduce((rate, { index, step }) => rate + this.row[index] * step, 0);
+        }
     }
     kind.fields.forEach((field, index) => {
         if (TAKEN.has(field.name))
@@ -41,6 +49,17 @@ export function entityMaker(kind) {
         Object.defineProperty(KindEntity.prototype, field.name, { get, enumerable: true, configurable: true });
     });
     return KindEntity;
+}
+/** By the names of fields, which numbers of a row move them, and by how much each. */
+function velocitiesOf(kind) {
+    const velocities = new Map();
+    kind.fields.forEach(({ velocityOf }, index) => {
+        if (velocityOf === undefined)
+            return;
+        const { name, step } = kind.fields[velocityOf];
+        velocities.set(name, [...(velocities.get(name) ?? []), { index, step }]);
+    });
+    return velocities;
 }
 /** What the game means by a number of a row. */
 export function decode(field, number) {
@@ -108,4 +127,4 @@ export class Collection {
     }
 }
 /** Names that a field cannot have on an entity. `name` is not among them: there the field wins. */
-const TAKEN = new Set(["id", "kind", "row", "statics", "learn", "constructor", "__proto__", "then"]);
+const TAKEN = new Set(["id", "kind", "row", "statics", "rateOf", "learn", "constructor", "__proto__", "then"]);

@@ -1,8 +1,9 @@
 /**
  * Smooth movement between ticks.
  *
- * Entities are shown a little in the past, between two states that are both known; only when the next one is late are
- * they carried on along their last line, and not for long. It keeps a few samples per entity and reads nothing else.
+ * Entities are shown a little in the past, between two states that are both known. While the server is silent they go on by
+ * their velocities: that is what its silence says. A value without a velocity is carried on along its last line when the
+ * next one is late, and not for long. It keeps a few samples per entity and reads nothing else.
  */
 import type { Collection } from "./collection.js";
 import type { Room } from "./room.js";
@@ -27,7 +28,12 @@ export declare class Interpolator {
 interface Sample {
     readonly tick: number;
     readonly values: readonly number[];
+    /** What each value gains a tick; `undefined`: not known. */
+    readonly rates: readonly (number | undefined)[];
 }
-/** Where a path is at `tick`; `heard` is the newest tick that is known, and silence since the last sample means rest. */
-export declare function valuesAt(path: readonly Sample[], tick: number, heard: number): readonly number[];
+/**
+ * Where a path is at `tick`. `heard` is the newest tick that is known, and silence since the last sample means that it goes on
+ * as it was; for `silence` ticks more that is believed without a message.
+ */
+export declare function valuesAt(path: readonly Sample[], tick: number, heard: number, silence: number): readonly number[];
 export {};

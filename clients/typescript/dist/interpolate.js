@@ -29,7 +29,7 @@ export class Interpolator {
         const tick = clock.tickAt(now - delayMs);
         if (delayMs === this.delayMs)
             this.#room.renderTick = tick;
-        return valuesAt(path, tick, this.#room.tick);
+        return valuesAt(path, tick, this.#room.tick, SILENCE_MS_MAX / this.#room.stepMs);
     }
     /** Lets go of the collection. */
     stop() {
@@ -39,21 +39,27 @@ export class Interpolator {
     }
     #sample(entity, id) {
         const { tick } = this.#room;
-        const sample = { tick, values: this.#fields.map((field) => entity[field]) };
+        const values = this.#fields.map((field) => entity[field]);
+        const rates = this.#fields.map((field) => entity.rateOf?.(field));
+        const sample = { tick, values, rates };
         const path = this.#paths.get(id);
         if (!path)
             return void this.#paths.set(id, [sample]);
         const last = path[path.length - 1];
-        // Silence means that nothing changed: it stood where it was until the tick before this one.
-        if (tick - last.tick > GAP_TICKS_MAX)
-            path.push({ tick: tick - 1, values: last.values });
+        // Silence means that all went on as it was, until the tick before this one.
+        const gap = rates.includes(undefined) ? GAP_TICKS_MAX : 1;
+        if (tick - last.tick > gap)
+            path.push({ ...last, tick: tick - 1, values: movedOn(last, tick - 1 - last.tick) });
         path.push(sample);
         if (path.length > SAMPLES_MAX)
             path.splice(0, path.length - SAMPLES_MAX);
     }
 }
-/** Where a path is at `tick`; `heard` is the newest tick that is known, and silence since the last sample means rest. */
-export function valuesAt(path, tick, heard) {
+/**
+ * Where a path is at `tick`. `heard` is the newest tick that is known, and silence since the last sample means that it goes on
+ * as it was; for `silence` ticks more that is believed without a message.
+ */
+export function valuesAt(path, tick, heard, silence) {
     let next = path.length;
     while (next > 0 && path[next - 1].tick > tick)
         next--;
@@ -62,9 +68,14 @@ export function valuesAt(path, tick, heard) {
     const from = path[next - 1];
     if (next < path.length)
         return between(from, path[next], tick);
+    const ahead = movedOn(from, Math.min(tick, heard + silence) - from.tick);
     if (next === 1 || heard > from.tick)
-        return from.values;
-    return between(path[next - 2], from, Math.min(tick, from.tick + CARRY_TICKS_MAX));
+        return ahead;
+    const line = between(path[next - 2], from, Math.min(tick, from.tick + CARRY_TICKS_MAX));
+    return ahead.map((value, i) => (from.rates[i] === undefined ? line[i] : value));
+}
+function movedOn({ values, rates }, ticks) {
+    return values.map((value, i) => value + (rates[i] ?? 0) * ticks);
 }
 /** On the line through two samples. */
 function between(a, b, tick) {
@@ -75,3 +86,5 @@ const SAMPLES_MAX = 16;
 /** A longer silence was rest; a shorter one may have been a lost turn, and a straight line looks best. */
 const GAP_TICKS_MAX = 3;
 const CARRY_TICKS_MAX = 2;
+/** A server says something once a second at least. */
+const SILENCE_MS_MAX = 1250;

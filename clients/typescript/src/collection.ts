@@ -41,6 +41,11 @@ export class EntityBase {
     return this.#statics;
   }
 
+  /** @internal What a field gains each tick while it goes on as predicted; `undefined`: the schema has no velocity of it. */
+  rateOf(_field: string): number | undefined {
+    return undefined;
+  }
+
   /** @internal Your own entity may be known before its text is. */
   learn(statics: string): void {
     this.#statics = statics;
@@ -52,7 +57,12 @@ export type EntityMaker = new (id: number, kind: string, row: Int32Array, static
 
 /** A class with one getter for each field. A field with a name that every entity has already is in `row` alone. */
 export function entityMaker(kind: Kind): EntityMaker {
-  class KindEntity extends EntityBase {}
+  const velocities = velocitiesOf(kind);
+  class KindEntity extends EntityBase {
+    override rateOf(field: string): number | undefined {
+      return velocities.get(field)?.reduce((rate, { index, step }) => rate + this.row[index] * step, 0);
+    }
+  }
   kind.fields.forEach((field, index) => {
     if (TAKEN.has(field.name)) return;
     const get = function (this: EntityBase): number {
@@ -61,6 +71,17 @@ export function entityMaker(kind: Kind): EntityMaker {
     Object.defineProperty(KindEntity.prototype, field.name, { get, enumerable: true, configurable: true });
   });
   return KindEntity as unknown as EntityMaker;
+}
+
+/** By the names of fields, which numbers of a row move them, and by how much each. */
+function velocitiesOf(kind: Kind): Map<string, { index: number; step: number }[]> {
+  const velocities = new Map<string, { index: number; step: number }[]>();
+  kind.fields.forEach(({ velocityOf }, index) => {
+    if (velocityOf === undefined) return;
+    const { name, step } = kind.fields[velocityOf];
+    velocities.set(name, [...(velocities.get(name) ?? []), { index, step }]);
+  });
+  return velocities;
 }
 
 /** What the game means by a number of a row. */
@@ -143,4 +164,4 @@ export class Collection<V = Values> implements Iterable<Entity<V>> {
 }
 
 /** Names that a field cannot have on an entity. `name` is not among them: there the field wins. */
-const TAKEN = new Set(["id", "kind", "row", "statics", "learn", "constructor", "__proto__", "then"]);
+const TAKEN = new Set(["id", "kind", "row", "statics", "rateOf", "learn", "constructor", "__proto__", "then"]);

@@ -317,8 +317,9 @@ function readFields(reader: Reader): Field[] {
     const { name, step, min, max, velocityOf } = field;
     if (step <= 0) throw new ProtocolError(`field ${name} has steps of ${step}`);
     if (min > max) throw new ProtocolError(`field ${name} has no room between min and max`);
-    if (velocityOf !== undefined && (velocityOf >= fields.length || velocityOf === index)) {
-      throw new ProtocolError(`field ${name} is the velocity of no other field`);
+    if (velocityOf === undefined) return;
+    if (velocityOf >= fields.length || velocityOf === index || fields[velocityOf].velocityOf !== undefined) {
+      throw new ProtocolError(`field ${name} is the velocity of no other field, or of another velocity`);
     }
   });
   return fields;

@@ -4,11 +4,12 @@
  * No socket and no clock. {@link World.apply} reads one message whole; only then do entities show their new values, and
  * {@link World.announce} calls back. What the bytes mean is told in `protocol/PROTOCOL.md`, sections 4 to 7.
  *
- * Two things must not be mixed up. A *member* is what one cell's stream says of an entity; deltas count on its row, so
- * nothing else may touch it. An *entity* is what the game sees; it follows the member of its home, the cell that took
- * it in last. While an entity crosses, both cells may list it.
+ * Two things must not be mixed up. A *member* is what one cell's stream says of an entity, as of the cell's last block;
+ * deltas count on its row, so nothing else may touch it. An *entity* is what the game sees as of the last message: it
+ * follows the member of its home, the cell that took it in last, and goes on as predicted while that cell is silent. While
+ * an entity crosses, both cells may list it.
  */
-import { byKind, type Leave, readLeaves, readSelection, sumOf, sumOfView } from "./cells.js";
+import { type Leave, type Listed, predict, readChanges, readLeaves, type Shape, sumOf, sumOfView } from "./changes.js";
 import { Collection, type Entity, type EntityMaker, entityMaker } from "./collection.js";
 import {
   BLOCK,
@@ -24,7 +25,7 @@ import {
   type Transient,
 } from "./messages.js";
 import { mark } from "./signal.js";
-import { BitReader, ProtocolError, Reader, unzigzag } from "./wire.js";
+import { BitReader, ProtocolError, Reader } from "./wire.js";
 
 /** What went otherwise than planned, counted. */
 export interface WorldStats {
@@ -114,8 +115,10 @@ export class World {
   /** Those that left their home and did not arrive anywhere yet. Never more than there are tracks. */
   readonly #leaving = new Set<Track>();
   #memberCount = 0;
-  /** What was said of your own entity last: newer than its cell can be, and said only when it changed. */
+  /** What was said of your own entity last: newer than its cell can be, and said only when it is not as predicted. */
   #self: Member | undefined;
+  /** The tick of the message that said so. */
+  #selfAt = 0;
 
   constructor(schema: Schema, tick = 0) {
     this.tick = tick;
@@ -262,7 +265,7 @@ export class World {
     if (!this.#view.has(id)) return this.#violation(turn, id);
     const old = this.#cells.get(id);
     this.#count(members.length - (old?.members.length ?? 0));
-    this.#cells.set(id, { held: turn.asOf, members });
+    this.#cells.set(id, { held: turn.asOf, members, moves: members.some((member) => this.#moves(member)) });
     for (const member of members) this.#takeIn(turn, id, member);
     // Whoever was taken in again follows its new member by now, so this removes only those that are not in the list.
     for (const member of old?.members ?? []) this.#leave(id, member, { to: GONE, at: turn.asOf });
@@ -273,56 +276,44 @@ export class World {
   #readDelta(turn: Turn, reader: Reader): void {
     const id = reader.varint();
     const parts = reader.u8();
-    if (parts > PARTS_ALL) throw new ProtocolError(`a delta with parts ${parts}`);
-    const back = parts & PART.base ? reader.varint() : 1;
+    const back = parts >>> 4 || reader.varint();
     if (back === 0) throw new ProtocolError("a delta based on itself");
     const sum = parts & PART.sum ? reader.u32() : undefined;
-    const changes = parts & PART.changes ? reader.take(reader.varint()) : undefined;
     const leaves = parts & PART.leaves ? readLeaves(reader) : [];
     const enters = parts & PART.enters ? this.#readMembers(reader) : [];
+    const changes = parts & PART.changes ? reader.take(reader.left) : undefined;
 
     const cell = this.#cells.get(id);
     if (!cell || !follows(cell.held, turn.asOf, back)) return this.#violation(turn, id);
     turn.work(cell.members.length);
-    this.#predict(turn, cell, (turn.asOf - cell.held) | 0);
-    if (changes && !this.#fits(() => this.#readChanges(turn, cell, new BitReader(changes)))) {
+    // What was not said moved with the old velocities up to the tick before, and into this one with the new ones.
+    this.#predict(cell.members, ((turn.asOf - cell.held) | 0) - 1);
+    if (changes && !this.#fits(turn, cell, changes)) {
       // The members are not those that the server means, and half changed by now.
       this.#forget(turn, id, cell);
       return this.#violation(turn, id);
     }
+    this.#predict(cell.members, 1);
     const left = leaves.length === 0 || this.#applyLeaves(turn, id, cell, leaves);
     const entered = enters.length === 0 || this.#applyEnters(turn, id, cell, enters);
     if (!left || !entered) this.#violation(turn, id);
     cell.held = turn.asOf;
+    cell.moves = cell.members.some((member) => this.#moves(member));
     if (sum !== undefined) this.#compare(turn, id, cell.members, sum);
   }
 
-  #predict(turn: Turn, cell: Cell, ticks: number): void {
-    for (const member of cell.members) {
-      const { row } = member;
-      const { moves, by } = this.#kinds[member.kind];
-      // All moves count with the old velocities, even where a velocity has one itself.
-      for (let i = 0; i < moves.length; i++) by[i] = Math.imul(ticks, row[moves[i].velocity]);
-      let moved = 0;
-      for (let i = 0; i < moves.length; i++) {
-        row[moves[i].field] += by[i];
-        moved |= by[i];
-      }
-      if (moved !== 0) turn.touch(member);
-    }
+  #predict(members: readonly Member[], ticks: number): void {
+    if (ticks === 0) return;
+    for (const { kind, row } of members) predict(row, this.#kinds[kind], ticks);
   }
 
-  #readChanges(turn: Turn, cell: Cell, bits: BitReader): void {
-    const selected = byKind(readSelection(bits, cell.members));
-    for (const [kind, members] of selected) {
-      for (let field = 0; field < this.#kinds[kind].fields; field++) readResiduals(turn, bits, members, field);
-    }
-    bits.end();
+  #moves(member: Member): boolean {
+    return this.#kinds[member.kind].moves.some(({ velocity }) => member.row[velocity] !== 0);
   }
 
-  #fits(read: () => void): boolean {
+  #fits(turn: Turn, cell: Cell, changes: Uint8Array): boolean {
     try {
-      read();
+      readChanges(new BitReader(changes), cell.members, this.#kinds, (member) => turn.touch(member));
       return true;
     } catch (error) {
       if (error instanceof ProtocolError) return false;
@@ -493,10 +484,11 @@ export class World {
   /** Gives entities their new values, once, and sorts out for whom that is news. */
   #show(turn: Turn): [added: Entity[], changed: Entity[]] {
     if (turn.self !== undefined) this.#learnSelf(turn, turn.self === "none" ? undefined : turn.self);
+    this.#touchMoving(turn);
     const [added, changed]: [Entity[], Entity[]] = [[], []];
     for (const track of turn.touched) {
-      const { entity, member } = track;
-      const differs = copyRow(entity === this.me ? this.#self!.row : member.row, entity.row);
+      const { entity } = track;
+      const differs = copyRow(this.#rowNow(track), entity.row);
       if (track.announced) {
         if (differs) changed.push(entity);
         continue;
@@ -505,49 +497,75 @@ export class World {
       this.kind(entity.kind).put(entity);
       added.push(entity);
     }
+    if (this.me && this.#self && !this.#trackOf(this.#self)) copyRow(this.#selfNow(), this.me.row);
     return [added, changed];
+  }
+
+  /** What moves goes on at every tick, whether or not its cell says something. */
+  #touchMoving(turn: Turn): void {
+    for (const cell of this.#cells.values()) {
+      if (!cell.moves) continue;
+      turn.work(cell.members.length);
+      for (const member of cell.members) if (this.#moves(member)) turn.touch(member);
+    }
+    for (const track of this.#leaving) turn.touched.add(track);
+    const own = this.#self && this.#trackOf(this.#self);
+    if (own) turn.touched.add(own);
+  }
+
+  /** The row to show at this tick; good until the next one is asked for. */
+  #rowNow(track: Track): Int32Array {
+    if (this.#self && track.entity === this.me) return this.#selfNow();
+    const held = track.leaving ? track.leaving.at : this.#cells.get(track.home)!.held;
+    return this.#movedOn(track.member, held);
+  }
+
+  #selfNow(): Int32Array {
+    return this.#movedOn(this.#self!, this.#selfAt);
+  }
+
+  #movedOn({ kind, row }: Member, asOf: number): Int32Array {
+    const plan = this.#kinds[kind];
+    plan.row.set(row);
+    predict(plan.row, plan, (this.tick - asOf) | 0);
+    return plan.row;
   }
 
   #learnSelf(turn: Turn, self: Member | undefined): void {
     // Whoever was yours before is shown as its cell has it again.
-    if (this.#self) this.#touchTrackOf(turn, this.#self);
+    const before = this.#self && this.#trackOf(this.#self);
+    if (before) turn.touched.add(before);
     this.#self = self;
+    this.#selfAt = this.tick;
     this.me = self && this.#entityOf(self);
-    if (!this.me) return;
-    // In no cell, it is nobody's but yours.
-    if (!this.#touchTrackOf(turn, self!)) copyRow(self!.row, this.me.row);
   }
 
   /** One object for one entity, wherever it was told of first. */
   #entityOf(self: Member): Entity {
     const plan = this.#kinds[self.kind];
-    const track = this.#tracks.get(self.slot);
-    if (track && isSame(track.member, self)) return track.entity;
+    const track = this.#trackOf(self);
+    if (track) return track.entity;
     if (this.me?.id === self.id && this.me.kind === plan.name) return this.me;
     return new plan.Entity(self.id, plan.name, self.row.slice(), "");
   }
 
-  #touchTrackOf(turn: Turn, like: Member): boolean {
+  #trackOf(like: Member): Track | undefined {
     const track = this.#tracks.get(like.slot);
-    if (!track || !isSame(track.member, like)) return false;
-    turn.touched.add(track);
-    return true;
+    return track && isSame(track.member, like) ? track : undefined;
   }
 }
 
 /** What we hold of a cell. */
 interface Cell {
   held: number;
-  /** By slot ascending, each slot once. */
+  /** By slot ascending, each slot once; rows as of then. */
   members: Member[];
+  /** Some of them move by themselves. */
+  moves: boolean;
 }
 
 /** What one cell's stream says of an entity. */
-interface Member {
-  readonly id: number;
-  readonly slot: number;
-  readonly kind: number;
-  readonly row: Int32Array;
+interface Member extends Listed {
   readonly statics: string;
   track: Track | undefined;
 }
@@ -571,13 +589,10 @@ interface Leaving {
   readonly at: number;
 }
 
-interface KindPlan {
+interface KindPlan extends Shape {
   readonly name: string;
-  readonly fields: number;
-  /** Which field moves by which. */
-  readonly moves: readonly { readonly field: number; readonly velocity: number }[];
-  /** By how much they move: room to compute in. */
-  readonly by: Int32Array;
+  /** Room to compute in. */
+  readonly row: Int32Array;
   readonly Entity: EntityMaker;
 }
 
@@ -621,28 +636,14 @@ function planKind(kind: Kind): KindPlan {
   const moves = kind.fields.flatMap((field, index) =>
     field.velocityOf === undefined ? [] : [{ field: field.velocityOf, velocity: index }],
   );
-  const by = new Int32Array(moves.length);
-  return { name: kind.name, fields: kind.fields.length, moves, by, Entity: entityMaker(kind) };
+  const row = new Int32Array(kind.fields.length);
+  return { name: kind.name, fields: kind.fields.length, moves, row, Entity: entityMaker(kind) };
 }
 
 /** Base tick ≤ held < block tick, in ticks that wrap. */
 function follows(held: number, tick: number, back: number): boolean {
   const behind = (tick - held) >>> 0;
   return behind >= 1 && behind <= back;
-}
-
-function readResiduals(turn: Turn, bits: BitReader, members: readonly Member[], field: number): void {
-  const how = bits.read(2);
-  if (how === 0) return;
-  if (how === 3) throw new ProtocolError("residuals of mode 3");
-  const some = how === 1 ? members : members.filter(() => bits.read(1) === 1);
-  const bitsEach = bits.read(5) + 1;
-  for (const member of some) {
-    const residual = unzigzag(bits.read(bitsEach));
-    if (residual === 0) continue;
-    member.row[field] += residual;
-    turn.touch(member);
-  }
 }
 
 /** By halves, since members ascend. */
@@ -676,8 +677,7 @@ function copied(transient: Transient): Transient {
   return { ...transient, payload: transient.payload.slice() };
 }
 
-const PART = { base: 1, sum: 2, changes: 4, leaves: 8, enters: 16 } as const;
-const PARTS_ALL = 31;
+const PART = { sum: 1, leaves: 2, enters: 4, changes: 8 } as const;
 const GONE = -1;
 const ON_ITS_WAY_TICKS_MAX = 16;
 const SLOTS = 2 ** 24;

@@ -23,22 +23,33 @@ test("the clock goes gently to a new estimate, and leaps where the server did", 
   assert.ok(Math.abs(clock.tickAt(now + 50) - 5000) < 0.01);
 });
 
-const path = [{ tick: 10, values: [0, 0] }, { tick: 11, values: [8, 4] }, { tick: 12, values: [16, 4] }];
+const unknown = [undefined, undefined];
+const path = [[10, [0, 0]], [11, [8, 4]], [12, [16, 4]]].map(([tick, values]) => ({ tick, values, rates: unknown }));
+const SILENCE = 25;
 
 test("between two ticks is on the line between them", () => {
-  assert.deepEqual(valuesAt(path, 10.5, 12), [4, 2]);
-  assert.deepEqual(valuesAt(path, 11.25, 12), [10, 4]);
+  assert.deepEqual(valuesAt(path, 10.5, 12, SILENCE), [4, 2]);
+  assert.deepEqual(valuesAt(path, 11.25, 12, SILENCE), [10, 4]);
 });
 
 test("before the first is at the first, and after the last goes on for a while only", () => {
-  assert.deepEqual(valuesAt(path, 3, 12), [0, 0]);
-  assert.deepEqual(valuesAt(path, 13, 12), [24, 4]);
-  assert.deepEqual(valuesAt(path, 99, 12), [32, 4]);
+  assert.deepEqual(valuesAt(path, 3, 12, SILENCE), [0, 0]);
+  assert.deepEqual(valuesAt(path, 13, 12, SILENCE), [24, 4]);
+  assert.deepEqual(valuesAt(path, 99, 12, SILENCE), [32, 4]);
 });
 
 test("silence after the last means that it stands there", () => {
-  assert.deepEqual(valuesAt(path, 14, 15), [16, 4]);
-  assert.deepEqual(valuesAt(path.slice(0, 1), 14, 10), [0, 0]);
+  assert.deepEqual(valuesAt(path, 14, 15, SILENCE), [16, 4]);
+  assert.deepEqual(valuesAt(path.slice(0, 1), 14, 10, SILENCE), [0, 0]);
+});
+
+test("with a velocity it goes on while the server is silent, and stands when it has none", () => {
+  const moving = [{ tick: 10, values: [0, 9], rates: [4, 0] }, { tick: 11, values: [8, 9], rates: [2, 0] }];
+  assert.deepEqual(valuesAt(moving, 10.5, 11, SILENCE), [4, 9]);
+  assert.deepEqual(valuesAt(moving, 15, 11, SILENCE), [16, 9]);
+  assert.deepEqual(valuesAt(moving, 15, 14, SILENCE), [16, 9]);
+  assert.deepEqual(valuesAt(moving, 99, 11, SILENCE), [8 + 2 * SILENCE, 9]);
+  assert.deepEqual(valuesAt(moving.slice(0, 1), 12, 10, SILENCE), [8, 9]);
 });
 
 function following() {
@@ -76,6 +87,17 @@ test("an entity that starts to move after a rest did not creep all the while", (
   move("changed", 50, entity);
   assert.deepEqual(smooth.at(1, 51 * 50), [0]);
   assert.deepEqual(smooth.at(1, 51.5 * 50), [5]);
+});
+
+test("who turns after a silence went straight on until then", () => {
+  const { smooth, move } = following();
+  const entity = { id: 1, x: 0, rateOf: () => 10 };
+  move("added", 10, entity);
+  Object.assign(entity, { x: 35, rateOf: () => -5 });
+  move("changed", 15, entity);
+  assert.deepEqual(smooth.at(1, 13 * 50, 0), [30]);
+  assert.deepEqual(smooth.at(1, 14.5 * 50, 0), [37.5]);
+  assert.deepEqual(smooth.at(1, 16 * 50, 0), [30]);
 });
 
 test("what is removed is forgotten, and a path is bounded", () => {

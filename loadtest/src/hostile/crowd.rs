@@ -7,15 +7,15 @@
 
 use super::peer::{Deed, Peer};
 use super::tally::Tally;
-use crate::swarm::in_words;
+use crate::socket::{connect, in_words, is_connected, send};
 use crate::target::Target;
 use crate::wheel::Wheel;
 use mio::event::Event;
 use mio::net::TcpStream;
-use mio::{Events, Interest, Poll, Token};
+use mio::{Events, Poll};
 use socket2::SockRef;
 use std::collections::VecDeque;
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read};
 use std::time::{Duration, Instant};
 use tickyard::time::Time;
 
@@ -173,15 +173,7 @@ impl Crowd {
 
     fn connect(&mut self, who: usize) {
         let unread = !self.connections[who].peer.kind().manner().reads;
-        let stream = self
-            .target
-            .connect(who as u32, unread.then_some(RECEIVE_BYTES_UNREAD))
-            .map(TcpStream::from_std)
-            .and_then(|mut stream| {
-                let interest = Interest::READABLE | Interest::WRITABLE;
-                self.poll.registry().register(&mut stream, Token(who), interest)?;
-                Ok(stream)
-            });
+        let stream = connect(&self.target, self.poll.registry(), who, unread.then_some(RECEIVE_BYTES_UNREAD));
         let connection = &mut self.connections[who];
         (connection.connected, connection.unsent) = (false, Vec::new());
         match stream {
@@ -196,11 +188,10 @@ impl Crowd {
         let connection = &mut self.connections[who];
         let Some(stream) = &connection.stream else { return };
         if !connection.connected {
-            match stream.take_error().and_then(|error| error.map_or(Ok(()), Err)) {
+            match is_connected(stream) {
                 Err(error) => return self.end(who, Some(error)),
-                // Not yet: an event of the socket before.
-                Ok(()) if stream.peer_addr().is_err() => return,
-                Ok(()) => {}
+                Ok(false) => return,
+                Ok(true) => {}
             }
             connection.connected = true;
             self.reached = true;
@@ -309,17 +300,6 @@ impl Budget {
 
     fn spend(&mut self, amount: u64) {
         self.left = self.left.saturating_sub_unsigned(amount);
-    }
-}
-
-/// How many bytes the socket took.
-fn send(stream: &mut TcpStream, bytes: &[u8]) -> io::Result<usize> {
-    loop {
-        match stream.write(bytes) {
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(0),
-            result => return result,
-        }
     }
 }
 

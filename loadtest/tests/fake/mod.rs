@@ -256,11 +256,12 @@ impl Server {
                 continue;
             }
             let before = peer.row;
-            let mut predicted = before;
-            self.shapes[0].predict(&mut predicted, 1);
-            peer.row[..4].copy_from_slice(&[predicted[0], predicted[1], peer.input[0], peer.input[1]]);
+            let [vx, vy] = peer.input;
+            peer.row[..4].copy_from_slice(&[before[0] + vx, before[1] + vy, vx, vy]);
             moved |= before != peer.row;
-            let residual = std::array::from_fn(|at| peer.row[at].wrapping_sub(predicted[at]));
+            // The new velocity moves it: that is no news.
+            let mut residual = [0; 16];
+            (residual[2], residual[3]) = (vx - before[2], vy - before[3]);
             if residual != [0; 16] {
                 changes.push(members, 0, residual);
             }

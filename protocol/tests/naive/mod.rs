@@ -25,7 +25,7 @@ pub fn thing(slot: u32, generation: u8, kind: u8, numbers: &[i32], statics: &str
 }
 
 /// The kinds of all tests: one that moves and is written well, one that never moves, one without fields, and one
-/// with a velocity of a velocity.
+/// that two velocities move.
 pub fn kinds() -> Vec<Kind> {
     let kind = |name: &str, fields: Vec<Field>| Kind { name: name.into(), fields };
     vec![
@@ -46,7 +46,7 @@ pub fn kinds() -> Vec<Kind> {
             vec![
                 Field { offset: -100.0, ..Field::quantity("height", 0.5, i32::MIN, i32::MAX) },
                 Field::integer("speed", i32::MIN, i32::MAX).velocity_of(0),
-                Field::integer("thrust", i32::MIN, i32::MAX).velocity_of(1),
+                Field::integer("wind", i32::MIN, i32::MAX).velocity_of(0),
             ],
         ),
     ]
@@ -105,10 +105,7 @@ pub fn delta(out: &mut Vec<u8>, step: &Step) {
             leaves.push(Leave { slot, to: (step.moved)(old.id) });
             continue;
         };
-        let mut predicted = old.row;
-        predict(old.kind, &mut predicted, ticks);
-        let mut residual = new.row;
-        residual.iter_mut().zip(predicted).for_each(|(new, old)| *new = new.wrapping_sub(old));
+        let residual = residual(old, new, ticks);
         if residual != Row::default() {
             changes.push(index as u32, old.kind, residual);
         }
@@ -124,6 +121,17 @@ pub fn delta(out: &mut Vec<u8>, step: &Step) {
         leaves: &leaves,
     };
     put_delta(out, &shapes, &delta, enters.into_iter());
+}
+
+/// What the prediction misses: the old velocities move a row on to the tick before, the new ones to this one.
+fn residual(old: &Thing, new: &Thing, ticks: u32) -> Row {
+    let (mut predicted, mut step) = (old.row, new.row);
+    predict(old.kind, &mut predicted, ticks - 1);
+    predict(old.kind, &mut step, 1);
+    std::array::from_fn(|at| {
+        let gain = step[at].wrapping_sub(new.row[at]);
+        new.row[at].wrapping_sub(predicted[at].wrapping_add(gain))
+    })
 }
 
 /// The prediction, from the fields themselves.

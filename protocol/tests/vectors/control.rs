@@ -153,6 +153,10 @@ fn server_malformed() -> Value {
         ("an offset of -infinity", with(vec![Field { offset: f64::NEG_INFINITY, ..ok.clone() }])),
         ("a min above the max", with(vec![Field::integer("f", 1, 0)])),
         ("a velocity of itself", with(vec![ok.clone().velocity_of(0)])),
+        (
+            "a velocity of a velocity",
+            with(vec![ok.clone(), ok.clone().velocity_of(0), ok.clone().velocity_of(1)]),
+        ),
         ("a velocity of a field that is not there", with(vec![ok.clone(), ok.clone().velocity_of(2)])),
         ("17 fields", with(vec![ok.clone(); FIELDS_MAX + 1])),
         (

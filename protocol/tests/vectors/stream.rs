@@ -9,7 +9,7 @@ use crate::{golden, hex};
 use serde_json::{Value, json};
 use tickyard_protocol::bits::BitWriter;
 use tickyard_protocol::bytes::{put_varint, put_zigzag};
-use tickyard_protocol::delta::{Entity, ReadDelta, view_sum};
+use tickyard_protocol::delta::{Entity, ReadDelta, ReadEntity, view_sum};
 use tickyard_protocol::message::from_server;
 use tickyard_protocol::repair::RepairWhy;
 use tickyard_protocol::replica::{Hears, Member, Replica};
@@ -26,13 +26,13 @@ fn streams_of_tick_messages_are_the_golden_ones() {
         &json!({
             "about": "PROTOCOL.md, sections 4 to 7. Each script starts with an empty client that was welcomed with the schema. Each of its \
                 messages is a whole tick message with its type byte; expect is all that the client knows afterwards: cells \
-                by id with their members by slot; visible is what it shows, by slot, each entity once; own is the self \
-                block heard last; mismatch is how it was found in this message that the world differs (the why of a repair), and wants are the cells to name, by id; reliable and transient are what this message \
+                by id with their members by slot, as of when the cell is held; visible is what it shows as of the message's tick, by slot, each \
+                entity once; own is its own entity as of then; mismatch is how it was found in this message that the world differs (the why of a repair), and wants are the cells to name, by id; reliable and transient are what this message \
                 told, in order, with payloads as hex; counts add up over the script. malformed: after the messages of \
                 before, hex must be refused as malformed.",
             "schema": schema_json(&arena().schema),
             "scripts": [
-                begin(), publications(), modes(), by_hand(), crossings(), crossings_at_different_ages(), there_and_back(),
+                begin(), silence(), publications(), modes(), by_hand(), crossings(), crossings_at_different_ages(), there_and_back(),
                 leaving_the_view(),
                 generations(), catching_up(), sums(), checks(), broken_members(), misread(), never_arrives(), reliable_messages(), other_blocks(), wraps(),
             ],
@@ -82,10 +82,10 @@ fn begin() -> Value {
         })
         .shows(&[3, 4, 0xff_ffff]);
     script
-        .hear("velocity of velocity: both by the old values", 70_005, |out| {
+        .hear("two velocities of one field", 70_005, |out| {
             change(out, 7, 70_004, 70_005, &fourth, &predicted(&fourth, 1), &[]);
         })
-        .row(0xff_ffff, &[10, 13, 3]);
+        .row(0xff_ffff, &[13, 10, 3]);
     script
         .hear("a snapshot replaces what is held, whatever it was", 70_006, |out| {
             snapshot(
@@ -99,6 +99,55 @@ fn begin() -> Value {
     script.counts(0, 0).end()
 }
 
+fn silence() -> Value {
+    let mut script =
+        Script::new("while a cell is silent its members go on as predicted, and so does the own entity");
+    let mover = |x, vx| thing(1, 0, 0, &[x, 0, vx, 0, 0], "Ada");
+    let coin = thing(2, 0, 1, &[9], "");
+    let cell = |x, vx| members([mover(x, vx), coin.clone()]);
+    let whole = |tick| header(tick, 0, 0, VIEW_COMPLETE);
+    let id = mover(0, 0).id;
+    let own = |out: &mut Vec<u8>, row: &[i32]| put_self(out, &Entity { id, kind: 0, row, statics: "" });
+    script
+        .hear_with("a mover and a coin; the mover is our own", whole(10), |out| {
+            view(out, &[1]);
+            snapshot(out, CellId(1), &cell(100, 5));
+            own(out, &[100, 0, 5, 0, 0]);
+        })
+        .row(1, &[100, 0, 5, 0, 0]);
+    script.hear_with("three ticks later, nothing to say", whole(13), |_| ()).row(1, &[115, 0, 5, 0, 0]);
+    script
+        .hear_with(
+            "it turned: four ticks with the old velocity, the fifth with the new one; no residual in x",
+            whole(15),
+            |out| {
+                change(out, 1, 10, 15, &cell(100, 5), &cell(117, -3), &[]);
+                own(out, &[117, 0, -3, 0, 0]);
+            },
+        )
+        .row(1, &[117, 0, -3, 0, 0]);
+    script.hear_with("a heartbeat", whole(34), |_| ()).row(1, &[60, 0, -3, 0, 0]);
+    script
+        .hear_with("a base of 20 ticks takes a varint", whole(35), |out| {
+            change(out, 1, 15, 35, &cell(117, -3), &cell(60, 0), &[]);
+            own(out, &[60, 0, 0, 0, 0]);
+        })
+        .row(1, &[60, 0, 0, 0, 0]);
+    script
+        .hear("a snapshot in the middle of a silence", 38, |out| {
+            snapshot(out, CellId(1), &cell(60, 7));
+            own(out, &[60, 0, 7, 0, 0]);
+        })
+        .row(1, &[60, 0, 7, 0, 0]);
+    script
+        .hear("a delta whose base is before the snapshot", 40, |out| {
+            change(out, 1, 36, 40, &cell(46, 7), &cell(70, 3), &[]);
+            own(out, &[70, 0, 3, 0, 0]);
+        })
+        .row(1, &[70, 0, 3, 0, 0]);
+    script.counts(0, 0).end()
+}
+
 fn publications() -> Value {
     let mut script = Script::new("which deltas apply: base tick <= held < block tick");
     let first = members([thing(1, 0, 0, &[1000, 0, 10, 0, 0], "")]);
@@ -107,7 +156,7 @@ fn publications() -> Value {
         view(out, &[1, 2]);
         snapshot(out, CellId(1), &first);
     });
-    script.hear("nothing in cell 1 for three ticks", 103, |_| ()).row(1, &[1000, 0, 10, 0, 0]);
+    script.hear("cell 1 says nothing for three ticks", 103, |_| ()).row(1, &[1030, 0, 10, 0, 0]);
     script
         .hear("base 4: from 100 to 104, predicted over four ticks", 104, |out| {
             change(out, 1, 100, 104, &first, &at(4), &[]);
@@ -124,7 +173,7 @@ fn publications() -> Value {
         .hear("the base is newer than what is held: does not apply", 111, |out| {
             change(out, 1, 110, 111, &at(10), &at(11), &[]);
         })
-        .row(1, &[1080, 0, 10, 0, 0])
+        .row(1, &[1110, 0, 10, 0, 0])
         .counts(1, 0)
         .wants(&[1]);
     script
@@ -170,7 +219,7 @@ fn publications() -> Value {
         .wants(&[]);
     script
         .hear("a base longer than the room's life", 118, |out| {
-            by_hand_delta(out, 1, 1, |out| put_varint(out, u32::MAX));
+            by_hand_delta(out, 1, 0, |out| put_varint(out, u32::MAX));
         })
         .row(1, &[1180, 0, 10, 0, 0])
         .counts(7, 0);
@@ -256,7 +305,7 @@ fn by_hand() -> Value {
     let mut go = |about, rows: [i32; 2], numbers: &[(u32, u32)]| {
         tick += 1;
         script
-            .hear(about, tick, |out| by_hand_delta(out, 1, 4, |out| sized(out, |out| put_bits(out, numbers))))
+            .hear(about, tick, |out| by_hand_delta(out, 1, BASE_1 | CHANGES, |out| put_bits(out, numbers)))
             .row(1, &[rows[0]])
             .row(2, &[rows[1]])
             .counts(0, 0);
@@ -275,15 +324,15 @@ fn by_hand() -> Value {
     go("how 2 with both", [8, 22], &[(0, 2), (2, 2), (0b11, 2), (1, 5), (3, 2), (2, 2)]);
     go("how 2 with the second", [8, 21], &[(0, 2), (2, 2), (0b10, 2), (0, 5), (1, 1)]);
     script
-        .hear("all parts at once, with empty lists, a base and a sum of its own length", 11, |out| {
+        .hear("all parts at once, with empty lists, and a base longer than needed", 11, |out| {
             let mut after = three.clone();
             set(&mut after, 1, &[8]);
             set(&mut after, 2, &[21]);
-            by_hand_delta(out, 1, 31, |out| {
-                out.extend([0x81, 0x00]); // base 1, longer than needed
+            by_hand_delta(out, 1, SUM | LEAVES | ENTERS | CHANGES, |out| {
+                out.extend([0x81, 0x00]);
                 out.extend(sum(&after).to_le_bytes());
-                sized(out, |out| put_bits(out, &[(0, 2), (0, 2)]));
                 out.extend([0, 0]);
+                put_bits(out, &[(0, 2), (0, 2)]);
             });
         })
         .counts(0, 0);
@@ -296,7 +345,7 @@ fn by_hand() -> Value {
     for (about, tick, mode) in [("mode 0 of nobody", 13, 0), ("mode 1 of nobody", 14, 1)] {
         script
             .hear(about, tick, |out| {
-                by_hand_delta(out, 2, 4, |out| sized(out, |out| put_bits(out, &[(mode, 2)])))
+                by_hand_delta(out, 2, BASE_1 | CHANGES, |out| put_bits(out, &[(mode, 2)]))
             })
             .counts(0, 0);
     }
@@ -346,7 +395,7 @@ fn crossings() -> Value {
             change(out, 2, 3, 4, &b3, &b6, &[]);
         })
         .shows(&[1, 2, 8])
-        .row(8, &[14, 0, 1, 0, 0]);
+        .row(8, &[16, 0, 1, 0, 0]);
     script
         .hear("2 to 3, which is not held: removed", 7, |out| {
             change(out, 2, 4, 7, &b6, &b3, &[(8, 3)]);
@@ -430,14 +479,14 @@ fn crossings_at_different_ages() -> Value {
             change(out, 2, 1, 2, &without, &with(11), &[]);
         })
         .shows(&[8])
-        .row(8, &[13, 0, 1, 0, 0]);
+        .row(8, &[14, 0, 1, 0, 0]);
     script
         .hear("cell 2 of tick 4: it left there; cell 1 has it still", 6, |out| {
             put_age(out, 2);
             change(out, 2, 2, 4, &with(11), &without, &[(8, 1)]);
         })
         .shows(&[8])
-        .row(8, &[13, 0, 1, 0, 0]);
+        .row(8, &[15, 0, 1, 0, 0]);
     script
         .hear("1 to 2, to 1, to 2 in one message while cell 2 lags: on its way, shown once", 9, |out| {
             put_age(out, 2);
@@ -463,7 +512,7 @@ fn crossings_at_different_ages() -> Value {
             change(out, 2, 8, 9, &without, &with(21), &[]);
         })
         .shows(&[8])
-        .row(8, &[21, 0, 1, 0, 0]);
+        .row(8, &[23, 0, 1, 0, 0]);
     script
         .hear("2 to 3 to 1 within one message, cells in the order 1, 3, 2", 13, |out| {
             change(out, 1, 9, 13, &without, &with(30), &[]);
@@ -488,14 +537,14 @@ fn crossings_at_different_ages() -> Value {
             snapshot(out, CellId(1), &with(30));
         })
         .shows(&[8])
-        .row(8, &[31, 0, 1, 0, 0]);
+        .row(8, &[32, 0, 1, 0, 0]);
     script
         .hear("cell 1 once more from there on", 16, |out| {
             put_age(out, 2);
             change(out, 1, 13, 14, &with(30), &without, &[(8, 2)]);
         })
         .shows(&[8])
-        .row(8, &[31, 0, 1, 0, 0]);
+        .row(8, &[33, 0, 1, 0, 0]);
     script
         .hear("in cell 3 as of 17", 17, |out| {
             change(out, 2, 14, 17, &with(31), &without, &[(8, 3)]);
@@ -517,7 +566,7 @@ fn crossings_at_different_ages() -> Value {
             change(out, 3, 17, 18, &with(40), &without, &[(8, 1)]);
         })
         .shows(&[8])
-        .row(8, &[42, 0, 1, 0, 0]);
+        .row(8, &[43, 0, 1, 0, 0]);
     script
         .hear("arrived in cell 2", 21, |out| {
             put_age(out, 2);
@@ -690,10 +739,10 @@ fn sums() -> Value {
             snapshot(out, CellId(2), &members([]));
         })
         .counts(0, 0);
-    script.hear("a delta without a sum", 2, |out| by_hand_delta(out, 1, 0, |_| ())).counts(0, 0);
+    script.hear("a delta without a sum", 2, |out| by_hand_delta(out, 1, BASE_1, |_| ())).counts(0, 0);
     script
         .hear("a delta with a sum that differs: a desync, and the cell is wanted", 3, |out| {
-            by_hand_delta(out, 1, 2, |out| out.extend([1, 2, 3, 4]));
+            by_hand_delta(out, 1, BASE_1 | SUM, |out| out.extend([1, 2, 3, 4]));
         })
         .shows(&[1, 2])
         .counts(0, 1)
@@ -790,14 +839,14 @@ fn broken_members() -> Value {
     };
     script
         .hear("3 leaves, but is not a member; 1 leaves", 2, |out| {
-            by_hand_delta(out, 1, 8, |out| out.extend([2, 1, 0, 3, 0]));
+            by_hand_delta(out, 1, BASE_1 | LEAVES, |out| out.extend([2, 1, 0, 3, 0]));
         })
         .shows(&[2])
         .counts(1, 0)
         .wants(&[1]);
     script
         .hear("2 enters, but is a member; 4 enters", 3, |out| {
-            by_hand_delta(out, 1, 16, |out| {
+            by_hand_delta(out, 1, BASE_1 | ENTERS, |out| {
                 out.push(2);
                 coin(out, 2, 99);
                 coin(out, 4, 100);
@@ -809,7 +858,7 @@ fn broken_members() -> Value {
         .wants(&[1]);
     script
         .hear("both, and a slot that no entity can have leaves: one violation more", 4, |out| {
-            by_hand_delta(out, 1, 24, |out| {
+            by_hand_delta(out, 1, BASE_1 | LEAVES | ENTERS, |out| {
                 out.extend([2, 9, 0, 0xff, 0xff, 0xff, 0xff, 0x0f, 0]);
                 out.push(1);
                 coin(out, 4, 1);
@@ -847,8 +896,8 @@ fn misread() -> Value {
         });
         script
             .hear(about, 10 * at + 2, |out| {
-                by_hand_delta(out, 1, 4, |out| sized(out, |out| put_bits(out, numbers)));
-                by_hand_delta(out, 2, 0, |_| ());
+                by_hand_delta(out, 1, BASE_1 | CHANGES, |out| put_bits(out, numbers));
+                by_hand_delta(out, 2, BASE_1, |_| ());
             })
             .shows(&[9])
             .differs(Some(RepairWhy::Misfit))
@@ -976,7 +1025,7 @@ fn wraps() -> Value {
     script
         .hear("the last tick", top, |out| change(out, 1, top - 1, top, &first, &at(1), &[]))
         .row(1, &[i32::MAX, 1, 0])
-        .row(2, &[i32::MIN, 0, i32::MIN]);
+        .row(2, &[0, i32::MIN, i32::MIN]);
     script.hear("tick 0", 0, |out| change(out, 1, top, 0, &at(1), &at(2), &[])).row(1, &[i32::MIN, 1, 0]);
     script
         .hear("base 3, across the wrap", 1, |out| {
@@ -994,7 +1043,7 @@ fn wraps() -> Value {
             change(out, 1, 2, 1002, &big, &predicted(&big, 1000), &[]);
         })
         .row(1, &[0x4000_0000 - 1000, 0x7fff_ffff, 0])
-        .row(2, &[999, 1001, 1]);
+        .row(2, &[1999, 1, 1]);
     script
         .hear("an age across the wrap: before what is held", 1003, |out| {
             put_age(out, 1010);
@@ -1072,21 +1121,20 @@ fn malformed() -> Value {
         ("statics that are not UTF-8", snapshot_of(&[1, 1, 0, 2, 1, 0xff])),
         ("statics that end early", snapshot_of(&[1, 1, 0, 2, 2, b'a'])),
         ("a delta without parts", raw(block::DELTA, &[1])),
-        ("a delta with a part of a later version", raw(block::DELTA, &[1, 32])),
-        ("a delta with base 0", raw(block::DELTA, &[1, 1, 0])),
-        ("a delta whose sum ends early", raw(block::DELTA, &[1, 2, 0, 0, 0])),
-        ("a delta with a byte left over", raw(block::DELTA, &[1, 0, 0])),
-        ("changes longer than the block", raw(block::DELTA, &[1, 4, 2, 0])),
-        ("leaves without a count", raw(block::DELTA, &[1, 8])),
-        ("leaves with one too few", raw(block::DELTA, &[1, 8, 2, 1, 0])),
-        ("2^32 - 1 leaves", raw(block::DELTA, &[&[1, 8], &many[..]].concat())),
-        ("a slot that leaves twice", raw(block::DELTA, &[1, 8, 2, 1, 0, 1, 0])),
-        ("leaves whose slots descend", raw(block::DELTA, &[1, 8, 2, 2, 0, 1, 0])),
-        ("enters without a count", raw(block::DELTA, &[1, 16])),
-        ("2^32 - 1 enters", raw(block::DELTA, &[&[1, 16], &many[..]].concat())),
-        ("enters whose slots descend", raw(block::DELTA, &[1, 16, 2, 9, 0, 2, 0, 8, 0, 2, 0])),
-        ("an enter in slot 2^24", raw(block::DELTA, &[1, 16, 1, 0x80, 0x80, 0x80, 0x08, 0, 2, 0])),
-        ("an enter of a kind that is not there", raw(block::DELTA, &[1, 16, 1, 9, 0, 4, 0])),
+        ("a delta whose base is left out", raw(block::DELTA, &[1, 0])),
+        ("a delta with base 0", raw(block::DELTA, &[1, 0, 0])),
+        ("a delta whose sum ends early", raw(block::DELTA, &[1, 0x11, 0, 0, 0])),
+        ("a delta with a byte left over", raw(block::DELTA, &[1, 0x10, 0])),
+        ("leaves without a count", raw(block::DELTA, &[1, 0x12])),
+        ("leaves with one too few", raw(block::DELTA, &[1, 0x12, 2, 1, 0])),
+        ("2^32 - 1 leaves", raw(block::DELTA, &[&[1, 0x12], &many[..]].concat())),
+        ("a slot that leaves twice", raw(block::DELTA, &[1, 0x12, 2, 1, 0, 1, 0])),
+        ("leaves whose slots descend", raw(block::DELTA, &[1, 0x12, 2, 2, 0, 1, 0])),
+        ("enters without a count", raw(block::DELTA, &[1, 0x14])),
+        ("2^32 - 1 enters", raw(block::DELTA, &[&[1, 0x14], &many[..]].concat())),
+        ("enters whose slots descend", raw(block::DELTA, &[1, 0x14, 2, 9, 0, 2, 0, 8, 0, 2, 0])),
+        ("an enter in slot 2^24", raw(block::DELTA, &[1, 0x14, 1, 0x80, 0x80, 0x80, 0x08, 0, 2, 0])),
+        ("an enter of a kind that is not there", raw(block::DELTA, &[1, 0x14, 1, 9, 0, 4, 0])),
         ("a good block, then a bad one", [raw(block::HEARD, &[1]), raw(block::AGE, &[])].concat()),
     ];
     let refused = |message: &[u8]| {
@@ -1138,6 +1186,13 @@ fn change(
     delta(out, &step);
 }
 
+// What stands in the byte behind a delta's cell.
+const SUM: u8 = 1;
+const LEAVES: u8 = 2;
+const ENTERS: u8 = 4;
+const CHANGES: u8 = 8;
+const BASE_1: u8 = 0x10;
+
 fn by_hand_delta(out: &mut Vec<u8>, cell: u32, parts: u8, write: impl FnOnce(&mut Vec<u8>)) {
     put_block(out, block::DELTA, |out| {
         put_varint(out, cell);
@@ -1149,14 +1204,7 @@ fn by_hand_delta(out: &mut Vec<u8>, cell: u32, parts: u8, write: impl FnOnce(&mu
 /// The selection mode of the only block of a message, a delta with base 1 and a sum; 3 if it has no changes.
 fn mode_of(message: &[u8]) -> u8 {
     let (_, bytes) = Blocks::new(&message[HEADER_BYTES..]).next().expect("a block").expect("well formed");
-    ReadDelta::read(bytes).expect("a delta").changes.map_or(3, |bits| bits[0] & 3)
-}
-
-fn sized(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
-    let mut content = vec![];
-    write(&mut content);
-    put_varint(out, content.len() as u32);
-    out.extend(content);
+    ReadDelta::read(bytes, &shapes()).expect("a delta").changes.map_or(3, |bits| bits[0] & 3)
 }
 
 fn put_bits(out: &mut Vec<u8>, numbers: &[(u32, u32)]) {
@@ -1309,7 +1357,7 @@ impl Script {
         &self.messages.last().expect("a message")["about"]
     }
 
-    fn visible(&self) -> Vec<&Member> {
+    fn visible(&self) -> Vec<ReadEntity<'_>> {
         let mut visible: Vec<_> = self.replica.entities().collect();
         visible.sort_by_key(|member| member.id);
         visible
@@ -1319,7 +1367,10 @@ impl Script {
         let replica = &self.replica;
         let (header, counts) = (replica.header(), replica.counts());
         let cells = replica.cells().iter().map(|held| {
-            let members = held.members.iter().map(member_json);
+            let members = held.members.iter().map(|member| {
+                let Member { id, kind, row, statics } = member;
+                entity_json(ReadEntity { id: *id, kind: *kind, row: *row, statics })
+            });
             json!({ "cell": held.cell.0, "held": held.held.0, "members": Value::from_iter(members) })
         });
         json!({
@@ -1327,7 +1378,7 @@ impl Script {
             "view": Value::from_iter(replica.view().iter().map(|cell| cell.0)),
             "view_complete": replica.view_is_complete(),
             "cells": Value::from_iter(cells),
-            "visible": Value::from_iter(self.visible().into_iter().map(member_json)),
+            "visible": Value::from_iter(self.visible().into_iter().map(entity_json)),
             "own": replica.own().map(|own| json!({
                 "slot": own.id.slot, "generation": own.id.generation, "kind": own.kind, "row": numbers(own.kind, &own.row),
             })),
@@ -1345,10 +1396,10 @@ impl Script {
     }
 }
 
-fn member_json(member: &Member) -> Value {
+fn entity_json(entity: ReadEntity) -> Value {
     json!({
-        "slot": member.id.slot, "generation": member.id.generation, "kind": member.kind,
-        "row": numbers(member.kind, &member.row), "statics": &*member.statics,
+        "slot": entity.id.slot, "generation": entity.id.generation, "kind": entity.kind,
+        "row": numbers(entity.kind, &entity.row), "statics": entity.statics,
     })
 }
 

@@ -7,11 +7,13 @@ use super::*;
 use crate::config::Compression;
 
 /// Every knob, with a value that is not its default.
-const EVERY_KNOB: [(&str, &str); 28] = [
+const EVERY_KNOB: [(&str, &str); 31] = [
     ("listen", "0.0.0.0:8000"),
     ("admin", "[::1]:8001"),
     ("tick-rate", "60"),
     ("io-threads", "4"),
+    ("sim-threads", "3"),
+    ("phases", "5"),
     ("echo", "true"),
     ("deflate", "state"),
     ("max-connections", "20000"),
@@ -20,6 +22,7 @@ const EVERY_KNOB: [(&str, &str); 28] = [
     ("trusted-proxy", "10.0.0.0/8"),
     ("players", "500"),
     ("capacity", "600"),
+    ("rooms", "20"),
     ("seed", "18446744073709551615"),
     ("idle-timeout", "500ms"),
     ("ping-interval", "100ms"),
@@ -44,6 +47,8 @@ fn every_knob_turned() -> Config {
         admin: Some("[::1]:8001".parse().unwrap()),
         tick_rate: 60,
         io_threads: 4,
+        sim_threads: 3,
+        phases: 5,
         echo: true,
         deflate: Compression::State,
         connections_max: 20_000,
@@ -52,6 +57,7 @@ fn every_knob_turned() -> Config {
         trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()],
         players: 500,
         capacity: 600,
+        rooms: 20,
         seed: u64::MAX,
         idle_timeout: Duration::from_millis(500),
         ping_interval: Some(Duration::from_millis(100)),
@@ -108,6 +114,15 @@ fn numbers_and_truth_are_written_in_the_file_as_toml_has_them() {
 }
 
 #[test]
+fn several_rooms_have_as_many_seats_as_they_are_laid_out_for_unless_it_is_said() {
+    let seats = |text: &str| file(text).unwrap().over(Config::default()).capacity;
+    assert_eq!(seats("players = 50\n"), 10_000);
+    assert_eq!(seats("players = 50\nrooms = 1\n"), 10_000);
+    assert_eq!(seats("players = 50\nrooms = 2\n"), 50);
+    assert_eq!(seats("players = 50\nrooms = 2\ncapacity = 60\n"), 60);
+}
+
+#[test]
 fn the_list_of_knobs_in_these_tests_is_complete() {
     let command = command("server", "server");
     let flags: Vec<&str> = command.get_arguments().filter_map(|arg| arg.get_long()).collect();
@@ -159,9 +174,9 @@ fn nothing_said_is_the_default_and_the_default_is_fine() {
 fn a_flag_wins_over_the_file_for_every_knob() {
     for (name, value) in EVERY_KNOB {
         let above = flags(&[format!("--{name}={value}")]).knobs;
-        let lines = "listen = \"127.0.0.1:1\"\nadmin = \"off\"\ntick-rate = 1\nio-threads = 2\necho = false\n\
+        let lines = "listen = \"127.0.0.1:1\"\nadmin = \"off\"\ntick-rate = 1\nio-threads = 2\nsim-threads = 2\nphases = 2\necho = false\n\
                      max-connections = 1\nmax-connections-per-address = 1\nlimit-loopback = false\n\
-                     trusted-proxy = []\nplayers = 1\ncapacity = 1\nseed = 2\nidle-timeout = \"1s\"\n\
+                     trusted-proxy = []\nplayers = 1\ncapacity = 1\nrooms = 3\nseed = 2\nidle-timeout = \"1s\"\n\
                      ping-interval = \"off\"\nslow-timeout = \"1s\"\nhandshake-timeout = \"4s\"\n\
                      hello-timeout = \"2s\"\nmax-message-bytes = 8192\nmessages-per-second = 10\n\
                      bytes-per-second = 4096\nallow-origin = []\ntls-cert = \"a.pem\"\n\

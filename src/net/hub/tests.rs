@@ -12,6 +12,7 @@ use crate::session::tests::site;
 
 #[cfg(feature = "deflate")]
 mod compressed;
+mod rooms;
 mod silence;
 
 /// One end of a connection; the test holds the other.
@@ -101,7 +102,7 @@ fn hub(tls: Option<Identity>) -> Hub<Line> {
     let shared = Shared::new(&Config::default(), site(), tls, None);
     // Whatever is asked of the simulation gets lost.
     let (commands, _) = crossbeam_channel::unbounded();
-    Hub::new(0, Arc::new(shared), commands, START)
+    Hub::new(0, Arc::new(shared), vec![commands], START)
 }
 
 fn admit(hub: &mut Hub<Line>, line: &Line) -> usize {

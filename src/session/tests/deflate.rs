@@ -68,6 +68,7 @@ fn a_player_may_compress_and_gets_a_large_welcome_compressed() {
     for (deflate, state) in [(Compression::On, None), (Compression::State, Some(15))] {
         let (mut peer, _) = offered(deflate, "/play", "");
         peer.send(&compressed(Opcode::Binary, &stored(&hello_message())));
+        peer.sit();
         assert!(matches!(peer.session.take_ask(), Some((RoomId(7), Ask::Join(_)))));
         let welcome = [1; 500];
         peer.session.joined(&welcome, &mut peer.out);
@@ -163,6 +164,7 @@ fn a_compressed_message_pays_for_what_it_says_too() {
     peer.site.limits.bytes = crate::config::limits::Budget { per_s: 1, burst: 4000 };
     peer.now = peer.now + std::time::Duration::from_secs(1);
     peer.send(&compressed(Opcode::Binary, &stored(&hello_message())));
+    peer.sit();
     peer.session.take_ask();
     let hello = hello_message().len();
     let paid = stored(&hello_message()).len() + 6 + hello;

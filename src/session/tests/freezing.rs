@@ -32,6 +32,9 @@ fn converse(bytes: &[u8], site: Site, mut between: impl FnMut(&mut Session)) -> 
         peer.with(|session, turn| session.ping(turn));
         assert_eq!(peer.send(&[*byte]), 0);
         between(&mut peer.session);
+        if peer.session.seeks().is_some() {
+            peer.sit();
+        }
         while let Some(ask) = peer.session.take_ask() {
             if matches!(ask.1, Ask::Join(_)) {
                 peer.session.joined(&[1, 0], &mut peer.out);

@@ -6,11 +6,9 @@ use tickyard_protocol::types::{CellId, PlayerId};
 
 use super::Room;
 use crate::bridge::{Ask, ConnId, Join, Leave, Message, Refusal};
+use crate::config::limits::FULL_RETRY_MILLIS;
 use crate::game::{Game, Joining, PROPERTIES_BYTES_MAX, PROPERTIES_MAX};
 use crate::sim::players::{RELIABLE_WAITING_BYTES_MAX, RELIABLE_WAITING_MAX, Rate, Took};
-
-/// When a player who found the room full should try again.
-const FULL_RETRY_MILLIS: u32 = 5000;
 
 /// The message kind that is the room's own.
 const CHAT_KIND: &str = "chat";

@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
+use tickyard_protocol::delta::{Entity, Row};
+use tickyard_protocol::fields::Kinds;
 use tickyard_protocol::message::{ServerControl, encode_server_control};
 use tickyard_protocol::tick::{put_reliable, put_self};
 
+use super::super::players::Seat;
 use super::{Room, cell_of};
 use crate::bridge::{Batch, ConnId, Joined, Part, SharedBatch, Span};
 use crate::game::{Game, Look, Place};
@@ -47,7 +50,7 @@ impl<G: Game> Room<G> {
         let centre = sits.centre.map(|(cell, ..)| cell);
         if !sits.view_is_stale {
             let Look::Follow(entity) = sits.look else { return };
-            if publisher.home(entity) == centre {
+            if publisher.place(entity) == centre {
                 return;
             }
         }
@@ -86,27 +89,40 @@ impl<G: Game> Room<G> {
         before.cells().iter().for_each(|&cell| publisher.unhear(cell));
     }
 
-    fn part(&mut self, seat: u32, batch: &mut Batch, reliable_bytes: &mut usize) -> Part {
-        let sits = &mut self.seats[seat];
-        let followed = if let Look::Follow(entity) = sits.look { Some(entity) } else { None };
-        let own = &mut sits.own;
-        match followed.and_then(|entity| self.publisher.entity(entity)) {
-            Some((entity, changed)) => {
-                let is_another = own.entity != Some(entity.id);
-                if is_another || changed == self.tick {
-                    own.entity = Some(entity.id);
-                    own.changed = self.tick;
-                    own.bytes.clear();
-                    put_self(&mut own.bytes, &entity);
-                }
+    /// Encodes a player's own entity as it is in the world, and notes if it is not as the client predicts it.
+    fn look_at_own(&mut self, seat: u32) {
+        let Room { world, seats, publisher, tick, .. } = self;
+        let Seat { look, own, .. } = &mut seats[seat];
+        let followed = if let Look::Follow(entity) = *look { Some(entity) } else { None };
+        let seen = followed.filter(|&entity| publisher.place(entity).is_some());
+        let Some((id, thing)) = seen.and_then(|entity| Some((entity, world.get(entity)?))) else {
+            if own.entity.take().is_some() {
+                own.changed = *tick;
             }
-            None => {
-                if own.entity.take().is_some() {
-                    own.changed = self.tick;
-                }
-                own.bytes.clear();
-            }
+            own.bytes.clear();
+            return;
+        };
+        let kind = thing.kind();
+        let shape = &publisher.shapes()[kind];
+        let mut row = Row::default();
+        thing.write(&mut row[..shape.fields]);
+        let is_another = own.entity.replace(id) != Some(id);
+        let mut predicted = own.row;
+        shape.predict(&mut predicted, tick.since(own.at));
+        if is_another || row != predicted {
+            own.changed = *tick;
         }
+        if is_another || row != own.row {
+            own.bytes.clear();
+            put_self(&mut own.bytes, &Entity { id, kind, row: &row[..shape.fields], statics: "" });
+        }
+        (own.row, own.at) = (row, *tick);
+    }
+
+    fn part(&mut self, seat: u32, batch: &mut Batch, reliable_bytes: &mut usize) -> Part {
+        self.look_at_own(seat);
+        let sits = &mut self.seats[seat];
+        let own = &sits.own;
         let own_span = append(batch, |bytes| bytes.extend_from_slice(&own.bytes));
 
         let view = std::mem::take(&mut sits.view_is_news).then(|| {

@@ -47,14 +47,14 @@ export const snapshot = (cell, sum, ...entities) => [
   }),
 ];
 
-export const delta = (cell, { base, sum, changes, leaves, enters } = {}) => [
+export const delta = (cell, { base = 1, sum, changes, leaves, enters } = {}) => [
   2,
   bytes((w) => {
-    const parts = [base, sum, changes, leaves, enters];
-    w.varint(cell).u8(parts.reduce((bits, part, i) => bits | (part === undefined ? 0 : 1 << i), 0));
-    if (base !== undefined) w.varint(base);
+    const parts = [sum, leaves, enters, changes];
+    const short = base < 16 ? base << 4 : 0;
+    w.varint(cell).u8(parts.reduce((bits, part, i) => bits | (part === undefined ? 0 : 1 << i), short));
+    if (short === 0) w.varint(base);
     if (sum !== undefined) w.u32(sum);
-    if (changes !== undefined) w.varint(changes.length).put(changes);
     if (leaves !== undefined) {
       w.varint(leaves.length);
       for (const [slot, where] of leaves) w.varint(slot).varint(where);
@@ -63,6 +63,7 @@ export const delta = (cell, { base, sum, changes, leaves, enters } = {}) => [
       w.varint(enters.length);
       for (const e of enters) entity(w, e);
     }
+    if (changes !== undefined) w.put(changes);
   }),
 ];
 

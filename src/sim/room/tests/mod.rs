@@ -3,6 +3,7 @@
 mod asking;
 mod cells;
 mod coming;
+mod crowds;
 mod listener;
 mod properties;
 mod schema;
@@ -158,7 +159,7 @@ impl Play {
             None
         };
         // What is placed for somebody who is gone, nobody sees.
-        let follows = follows.filter(|(id, _)| self.room.publisher.home(*id).is_some());
+        let follows = follows.filter(|(id, _)| self.room.publisher.place(*id).is_some());
         let own = listener.replica.own().map(|own| (own.id, own.kind, own.row));
         let truth =
             follows.map(|(id, thing)| self.truth(id, thing)).map(|(id, kind, row, _)| (id, kind, row));

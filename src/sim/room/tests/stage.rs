@@ -2,7 +2,7 @@
 
 use tickyard_protocol::bytes::Reader;
 use tickyard_protocol::delta::{ReadDelta, SnapshotHead};
-use tickyard_protocol::fields::{Field, Fields, Kind, Kinds};
+use tickyard_protocol::fields::{Field, Fields, Kind, Kinds, Shapes};
 use tickyard_protocol::message::Input;
 use tickyard_protocol::tick::{Blocks, Reliable, block};
 use tickyard_protocol::types::{CellId, EntityId, PlayerId, Seq, Tick};
@@ -252,7 +252,11 @@ pub fn delta(batch: &Batch, cell: u32) -> ReadDelta<'_> {
     let mut blocks = Blocks::new(batch.segments.slice(batch.segments.cell(CellId(cell)).delta));
     let (kind, bytes) = blocks.next().expect("it published").unwrap();
     assert_eq!(kind, block::DELTA);
-    ReadDelta::read(bytes).unwrap()
+    ReadDelta::read(bytes, &shapes()).unwrap()
+}
+
+pub fn shapes() -> Shapes {
+    Shapes::new(&Dot::kinds()).unwrap()
 }
 
 pub fn members(batch: &Batch, cell: u32) -> u32 {

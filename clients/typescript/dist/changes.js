@@ -1,19 +1,23 @@
-/** What a cell's bytes are made of (`protocol/PROTOCOL.md`, section 5): who leaves, who has changed, and the sums. */
-import { ProtocolError, width } from "./wire.js";
-export function readLeaves(reader) {
-    const count = reader.varint();
-    const leaves = [];
-    for (let i = 0, before = -1; i < count; i++) {
-        const slot = reader.varint();
-        if (slot <= before)
-            throw new ProtocolError("leaves that do not ascend");
-        before = slot;
-        leaves.push({ slot, to: reader.varint() - 1 });
+/**
+ * Rows of a cell: how they move, what a delta's bits change, and their sum. `protocol/PROTOCOL.md`, section 5, says what
+ * the bytes mean.
+ */
+import { ProtocolError, unzigzag, width } from "./wire.js";
+/** Moves a row on by its velocities. */
+export function predict(row, { moves }, ticks) {
+    for (const { field, velocity } of moves)
+        row[field] += Math.imul(ticks, row[velocity]);
+}
+/** Adds the residuals to the rows of members, and tells whose they are. */
+export function readChanges(bits, members, shapes, changed) {
+    for (const [kind, selected] of byKind(readSelection(bits, members))) {
+        for (let field = 0; field < shapes[kind].fields; field++)
+            readResiduals(bits, selected, field, changed);
     }
-    return leaves;
+    bits.end();
 }
 /** Which members have residuals, in member order. */
-export function readSelection(bits, members) {
+function readSelection(bits, members) {
     const mode = bits.read(2);
     if (mode === 0)
         return members;
@@ -33,7 +37,7 @@ export function readSelection(bits, members) {
     return selected;
 }
 /** Kinds ascending, and the members of each in member order. */
-export function byKind(members) {
+function byKind(members) {
     const kinds = new Map();
     for (const member of members) {
         const same = kinds.get(member.kind);
@@ -43,6 +47,34 @@ export function byKind(members) {
             kinds.set(member.kind, [member]);
     }
     return [...kinds].sort(([a], [b]) => a - b);
+}
+function readResiduals(bits, members, field, changed) {
+    const how = bits.read(2);
+    if (how === 0)
+        return;
+    if (how === 3)
+        throw new ProtocolError("residuals of mode 3");
+    const some = how === 1 ? members : members.filter(() => bits.read(1) === 1);
+    const bitsEach = bits.read(5) + 1;
+    for (const member of some) {
+        const residual = unzigzag(bits.read(bitsEach));
+        if (residual === 0)
+            continue;
+        member.row[field] += residual;
+        changed(member);
+    }
+}
+export function readLeaves(reader) {
+    const count = reader.varint();
+    const leaves = [];
+    for (let i = 0, before = -1; i < count; i++) {
+        const slot = reader.varint();
+        if (slot <= before)
+            throw new ProtocolError("leaves that do not ascend");
+        before = slot;
+        leaves.push({ slot, to: reader.varint() - 1 });
+    }
+    return leaves;
 }
 /** The sum of a cell. */
 export function sumOf(members) {

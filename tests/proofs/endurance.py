@@ -1,0 +1,138 @@
+"""Long runs with bots that come and go, and bots that read slowly."""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import time
+from collections.abc import Callable
+
+from crowds import nothing_wrong
+from proof import REPORTS, SWARM, Failed, Player, hold
+from server import Server, cpu_seconds, rss_bytes, wait_until
+
+OUTBOX_BYTES_MAX = 64 * 1024
+GROWTH_BYTES_MAX = 1_000_000  # a minute
+# The first minutes fill caches and the longest queues that will be.
+SETTLING = 120.0
+# What two runs of the same on one machine differ by.
+P99_APART_MAX_MS = 5.0
+
+
+def soak(seconds: int = 600) -> None:
+    """3,000 bots for 10 minutes, 50 come and go a second, 5 % read slowly: nothing is wrong, nothing grows, nothing is left."""
+    count = 3000
+    flags = ["--bots", str(count), "--ramp", "20s", "--for", f"{seconds}s", "--behaviour", "slow-reader=5%", "--churn", "50/s"]
+    with Server() as server:
+        begun = time.monotonic()
+        memory: list[tuple[float, int]] = []
+        watch = lambda: memory.append((time.monotonic() - begun, rss_bytes(server.pid)))  # noqa: E731
+        said = swarm(server, flags, seconds + 120, watch)
+        nothing_wrong(said, count)
+        hold(said["desyncs"] == 0, f"{said['sums_checked']} sums compared, {said['desyncs']} differed")
+        hold(said["valid"], f"a valid run {said['invalid_reasons'] or ''}")
+        hold(said["left"] >= 45 * seconds, f"{said['left']} left, and others came for them")
+        slow = said["slow_readers"]
+        hold(
+            slow["late_again"] == 0,
+            f"{slow['bots']} slow readers stopped {slow['stops']} times and agreed again after {slow['again_ms']['max']:.0f} ms at most",
+        )
+        grows(memory, min(SETTLING, seconds / 5), 20 + seconds)
+        is_empty(server)
+
+
+def grows(memory: list[tuple[float, int]], since: float, until: float) -> None:
+    """By so much a minute, as a straight line through the samples says."""
+    samples = [(at / 60, bytes_) for at, bytes_ in memory if since <= at <= until]
+    slope = statistics.linear_regression([at for at, _ in samples], [bytes_ for _, bytes_ in samples]).slope
+    first, last = samples[0][1] / 2**20, samples[-1][1] / 2**20
+    hold(slope < GROWTH_BYTES_MAX, f"the server's memory grows by {slope / 1e6:.3f} MB a minute, from {first:.1f} to {last:.1f} MiB")
+
+
+def is_empty(server: Server) -> None:
+    """All have left: nobody is counted, nothing waits, and a newcomer sees nobody else."""
+    names = ["tickyard_connections", "tickyard_players", "tickyard_outbox_bytes"]
+    left = lambda: {name: value for name in names if (value := server.metrics()[name])}  # noqa: E731
+    hold(wait_until(lambda: not left(), 15), f"connections, seats and outboxes are at zero {left() or ''}")
+    player = Player(server, "newcomer")
+    hold(player.read_until(lambda: player.world.complete, 5), "a newcomer is in, and sees all of its view")
+    metrics = server.metrics()
+    hold(metrics["tickyard_players"] == 1, "it is the only player")
+    kind = player.welcome.schema.kind("player")
+    cells = player.world.cells.values()
+    others = [member for cell in cells for member in cell.members if member.kind == kind]
+    hold(len(others) == 1, f"and sees {len(others)} player, itself")
+    player.raw.close()
+
+
+def slow_readers(seconds: int = 60) -> None:
+    """Bots that stop reading for 5 to 25 s, or read half: they stay, agree again, and cost the others nothing."""
+    bots = 400
+    common = ["--bots", str(bots), "--ramp", "5s", "--for", f"{seconds}s"]
+    # Half of the world in view: enough bytes to fill every buffer.
+    room = ["--players=200"]
+    with Server(*room) as server:
+        alone = swarm(server, common, seconds + 60)
+    nothing_wrong(alone, bots)
+
+    most = [0.0]
+
+    def watch() -> None:
+        most[0] = max(most[0], server.metrics()["tickyard_outbox_bytes"])
+
+    with Server(*room) as server:
+        beside = swarm(server, [*common, "--behaviour", "slow-reader=10%"], seconds + 60, watch)
+    nothing_wrong(beside, bots)
+    slow = beside["slow_readers"]
+    count = slow["bots"]
+    hold(slow["never_skipped"] == 0, f"each of {count} slow readers was skipped; {slow['stops']} stops")
+    hold(slow["late_again"] == 0, f"they agree again after {slow['again_ms']['p50']:.0f} ms (median), {slow['again_ms']['max']:.0f} ms at most")
+    hold(most[0] <= OUTBOX_BYTES_MAX * count, f"{most[0] / 1024:.0f} KiB in all outboxes at most, that is {most[0] / 1024 / count:.1f} KiB each")
+    before, after = (run["input_to_state_ms"]["p99"] for run in (alone, beside))
+    hold(after - before <= P99_APART_MAX_MS, f"the others' p99 is {after:.1f} ms beside them and {before:.1f} ms without")
+    least = beside["delivered_per_bot"]["min"]
+    hold(least >= 0.99, f"the others were delivered {least * 100:.2f} % at least, each")
+
+    with Server(*room) as server:
+        halves = swarm(server, [*common, "--behaviour", "half-reader=10%"], seconds + 60)
+    nothing_wrong(halves, bots)
+    half = halves["half_readers"]
+    hold(half["never_skipped"] == 0, f"each of {half['bots']} half readers was skipped")
+    p95 = half["staleness_ms"]["p95"]
+    hold(p95 < 500, f"what half readers hold is {p95:.0f} ms old (p95), others' {halves['staleness_ms']['p95']:.0f} ms")
+
+
+def swarm(server: Server, flags: list[str], seconds: float, watch: Callable[[], None] = lambda: None) -> dict:
+    """Runs a swarm, server and swarm on a core each if there are two; `watch` is called each second. The report."""
+    report = REPORTS / "long-endurance.json"
+    report.parent.mkdir(parents=True, exist_ok=True)
+    report.unlink(missing_ok=True)
+    cores = sorted(os.sched_getaffinity(0))
+    if len(cores) > 1:
+        for task in os.listdir(f"/proc/{server.pid}/task"):
+            os.sched_setaffinity(int(task), cores[:1])
+    pin = ["taskset", "-c", ",".join(map(str, cores[1:]))] if len(cores) > 1 else []
+    print(f"  $ swarm {' '.join(flags)}", flush=True)
+    command = [*pin, str(SWARM), "--url", server.play, *flags, "--json", str(report)]
+    before, begun = server.cpu_seconds(), time.monotonic()
+    bots = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    used = 0.0
+    try:
+        while bots.poll() is None and time.monotonic() < begun + seconds:
+            watch()
+            try:
+                used = cpu_seconds(bots.pid)
+            except (OSError, IndexError):
+                pass  # it has just ended
+            time.sleep(1)
+    finally:
+        bots.kill()
+        bots.wait()
+    elapsed = time.monotonic() - begun
+    share = (server.cpu_seconds() - before) / elapsed * 100
+    print(f"       server {share:.0f} % of a core, swarm {used / elapsed * 100:.0f} %")
+    if not report.is_file():
+        raise Failed(f"no report; exit code {bots.returncode}")
+    return json.loads(report.read_text())
