@@ -206,7 +206,9 @@ class Primitives(unittest.TestCase):
             for word in words:
                 h = ((h ^ (word % 2**32)) * 0x01000193) % 2**32
                 h = h ^ (h // 2**15)
-            return h
+            h = (h ^ h // 2**16) * 0x7FEB352D % 2**32
+            h = (h ^ h // 2**15) * 0x846CA68B % 2**32
+            return h ^ h // 2**16
 
         one = Member(7, 3, 1, [-5], "is not in it")
         other = Member(9, 255, 0, [1, -2, 3, -4], "")

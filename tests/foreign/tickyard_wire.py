@@ -561,7 +561,9 @@ def _hash(words: Iterable[int]) -> int:
     for word in words:
         h = ((h ^ (word & U32)) * 0x01000193) & U32
         h ^= h >> 15
-    return h
+    h = ((h ^ h >> 16) * 0x7FEB352D) & U32
+    h = ((h ^ h >> 15) * 0x846CA68B) & U32
+    return h ^ h >> 16
 
 
 def cell_sum(members: Iterable[Member]) -> int:

@@ -83,7 +83,7 @@ export function sumOf(members) {
         let h = mix(mix(HASH_START, slot | (id << 24)), kind);
         for (let i = 0; i < row.length; i++)
             h = mix(h, row[i]);
-        sum = (sum + h) | 0;
+        sum = (sum + finish(h)) | 0;
     }
     return sum >>> 0;
 }
@@ -91,8 +91,13 @@ export function sumOf(members) {
 export function sumOfView(cells) {
     let sum = 0;
     for (const [id, { held }] of cells)
-        sum = (sum + mix(mix(HASH_START, id), held)) | 0;
+        sum = (sum + finish(mix(mix(HASH_START, id), held))) | 0;
     return sum >>> 0;
+}
+function finish(h) {
+    let product = Math.imul(h ^ (h >>> 16), 0x7feb352d);
+    product = Math.imul(product ^ (product >>> 15), 0x846ca68b);
+    return product ^ (product >>> 16);
 }
 function mix(h, word) {
     const product = Math.imul(h ^ word, 0x01000193);

@@ -109,7 +109,7 @@ export function sumOf(members: readonly Listed[]): number {
   for (const { id, slot, kind, row } of members) {
     let h = mix(mix(HASH_START, slot | (id << 24)), kind);
     for (let i = 0; i < row.length; i++) h = mix(h, row[i]);
-    sum = (sum + h) | 0;
+    sum = (sum + finish(h)) | 0;
   }
   return sum >>> 0;
 }
@@ -117,8 +117,14 @@ export function sumOf(members: readonly Listed[]): number {
 /** The sum of a check: cells, and as of when each is held. */
 export function sumOfView(cells: Iterable<[number, { readonly held: number }]>): number {
   let sum = 0;
-  for (const [id, { held }] of cells) sum = (sum + mix(mix(HASH_START, id), held)) | 0;
+  for (const [id, { held }] of cells) sum = (sum + finish(mix(mix(HASH_START, id), held))) | 0;
   return sum >>> 0;
+}
+
+function finish(h: number): number {
+  let product = Math.imul(h ^ (h >>> 16), 0x7feb352d);
+  product = Math.imul(product ^ (product >>> 15), 0x846ca68b);
+  return product ^ (product >>> 16);
 }
 
 function mix(h: number, word: number): number {

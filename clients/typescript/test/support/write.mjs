@@ -163,6 +163,9 @@ const sumOfWords = (lists) => {
       h = BigInt.asUintN(32, (h ^ BigInt.asUintN(32, BigInt(w))) * 0x01000193n);
       h ^= h >> 15n;
     }
+    h = BigInt.asUintN(32, (h ^ (h >> 16n)) * 0x7feb352dn);
+    h = BigInt.asUintN(32, (h ^ (h >> 15n)) * 0x846ca68bn);
+    h ^= h >> 16n;
     sum = BigInt.asUintN(32, sum + h);
   }
   return Number(sum);
