@@ -378,16 +378,22 @@ impl<S: Socket> Connection<S> {
         }
         self.find_seat(desk);
         if let Some((room, ask)) = self.session.take_ask() {
-            self.note_ask(&ask);
+            self.note_ask(desk, room, &ask);
             desk.commands.push(self.id, room, ask);
         }
         true
     }
 
     /// A client that asks for cells says that it does not hold them.
-    fn note_ask(&mut self, ask: &Ask) {
-        if let (Ask::Want(cells), Some(hearing)) = (ask, &mut self.hearing) {
-            hearing.forget(cells);
+    fn note_ask(&mut self, desk: &Desk, room: RoomId, ask: &Ask) {
+        let Some(hearing) = &mut self.hearing else { return };
+        match ask {
+            Ask::Want(cells) => hearing.forget(cells),
+            Ask::Repair(repair) => {
+                hearing.forget_all();
+                desk.shared.note_desync(desk.now, room, self.id, &self.session.peer, repair);
+            }
+            _ => {}
         }
     }
 
