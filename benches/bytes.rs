@@ -133,7 +133,7 @@ impl Arcade {
         let runs = self.random.below(100) < self.manner.running;
         let part = |part: f64| (part * DIRECTION_MAX as f64).round() as i32;
         let second = self.tick / TICK_RATE;
-        let returns = self.manner.crowds && (second < GATHER_SECONDS || second % 2 == 0);
+        let returns = self.manner.crowds && (second < GATHER_SECONDS || second.is_multiple_of(2));
         self.headings[slot as usize] = match (returns, runs) {
             (true, _) => [-DIRECTION_MAX; 2],
             (false, true) => [part(angle.cos()), part(angle.sin())],

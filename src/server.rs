@@ -204,12 +204,12 @@ impl Server {
             (0..config.sim_threads).map(|_| crossbeam_channel::bounded(COMMAND_LISTS_MAX)).unzip();
         // More than one room each has no use for.
         let phases = config.phases.min(lobby.rooms_max().div_ceil(config.sim_threads as u32)).max(1);
-        let batch_lists_max = BATCHES_MAX * phases as usize * config.sim_threads;
+        let deliveries_max = BATCHES_MAX * phases as usize * config.sim_threads;
         let mut threads = Vec::new();
         let mut entrances = Vec::new();
         for index in 0..config.io_threads as u16 {
             let (thread, entrance) =
-                IoThread::new(index, Arc::clone(&shared), commands.clone(), batch_lists_max)
+                IoThread::new(index, Arc::clone(&shared), commands.clone(), deliveries_max)
                     .map_err(system("set up an io thread"))?;
             threads.push(thread);
             entrances.push(entrance);

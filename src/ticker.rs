@@ -73,7 +73,7 @@ impl Ticker {
         flight: &Arc<Flight>,
     ) -> io::Result<Ticker> {
         let Rooms { open, opener, lobby, phases, tick_rate } = rooms;
-        let (opener, threads) = (Arc::new(Mutex::new(opener)), commands.len());
+        let (opener, threads, start) = (Arc::new(Mutex::new(opener)), commands.len(), flight.now());
         let name = |index| if threads == 1 { "ticker".to_owned() } else { format!("ticker-{index}") };
         let shell = |(index, commands)| Shell {
             threads,
@@ -90,7 +90,7 @@ impl Ticker {
             watch: flight.stopwatch(name(index), Role::Simulation),
             flight: Arc::clone(flight),
             tick_rate,
-            start: flight.now(),
+            start,
         };
         let mut shells: Vec<Shell> = commands.into_iter().enumerate().map(shell).collect();
         // So that each thread looks for commands.
@@ -287,6 +287,7 @@ impl Shell {
         }
         awake.retain(|&at| self.stays_awake(at));
         self.phases[phase].awake = awake;
+        self.watch.rest();
     }
 
     /// Returns how long it took.
@@ -374,7 +375,8 @@ impl Shell {
 /// The phase of a thread's room. Each phase gets as many rooms as any other, one more or less, and few rooms lie far apart.
 fn phase_of(room: u32, phases: u32) -> u32 {
     // Steps of about the golden section of the period, which have no factor in common with it, come to every phase before the first one again.
-    let has_none = |stride: &u32| (2..=*stride).all(|factor| phases % factor > 0 || stride % factor > 0);
+    let divides = |factor: u32, stride: u32| phases.is_multiple_of(factor) && stride.is_multiple_of(factor);
+    let has_none = |stride: &u32| !(2..=*stride).any(|factor| divides(factor, *stride));
     let far = |stride: &u32| (stride * 1000).abs_diff(phases * 618);
     let stride = (1..=phases).filter(has_none).min_by_key(far).unwrap_or(1);
     (room as u64 * stride as u64 % phases as u64) as u32

@@ -2,6 +2,7 @@
 //! whatever the number of io threads, the connections' places in them, and what happens to batches afterwards.
 
 use std::collections::BTreeMap;
+use std::thread;
 
 use tickyard::bridge::{Ask, Command, ConnId, Join, Leave, Message, RoomId, SharedBatch};
 use tickyard::game::Random;
@@ -140,6 +141,36 @@ fn the_same_journal_gives_the_same_hashes_and_bytes_whatever_the_threads() {
 
     assert!(play(&journal, one_thread, |_, _| {}) == first, "twice the same");
     assert!(play(&journal, three_threads, |_, _| {}) == first, "the same on three threads");
+}
+
+/// What each of some rooms does, which are dealt out to so many threads of the simulation.
+fn play_on(threads: usize, journals: &[Vec<Step>]) -> Vec<Trace> {
+    let mut traces: Vec<Trace> = journals.iter().map(|_| Trace::default()).collect();
+    let mut dealt: Vec<Vec<(&Vec<Step>, &mut Trace)>> = (0..threads).map(|_| Vec::new()).collect();
+    for (room, rooms) in journals.iter().zip(&mut traces).enumerate() {
+        dealt[room % threads].push(rooms);
+    }
+    thread::scope(|scope| {
+        for rooms in dealt {
+            scope.spawn(|| {
+                for (journal, trace) in rooms {
+                    *trace = play(journal, three_threads, |_, _| {});
+                }
+            });
+        }
+    });
+    traces
+}
+
+#[test]
+fn the_same_log_gives_the_same_hashes_and_bytes_on_one_thread_of_the_simulation_and_on_four() {
+    let log: Vec<Vec<Step>> = (10..18).map(journal).collect();
+    let (one, four) = (play_on(1, &log), play_on(4, &log));
+    for (room, (one, four)) in one.iter().zip(&four).enumerate() {
+        assert!(one.hashes == four.hashes, "the states of room {room}");
+        assert!(one == four && one.deltas.len() > 1000, "the bytes of room {room}");
+    }
+    assert!(one[0].hashes != one[1].hashes, "rooms differ");
 }
 
 #[test]

@@ -44,9 +44,9 @@ pub type Namer = Box<dyn Fn(RoomId) -> Option<String> + Send + Sync>;
 /// A tick that took longer than its period, or ticks that were skipped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Overrun {
-    /// Whose.
+    /// Whose: of the rooms that ticked together, the one that took longest.
     pub room: RoomId,
-    /// How long the step took, commands and handing out included.
+    /// How long their step took, commands and handing out included.
     pub took: Duration,
     /// How many ticks were skipped before it.
     pub skipped: u64,

@@ -22,6 +22,8 @@ use crate::session::{Pulse, Session, Turn};
 use crate::time::Time;
 use crate::websocket::frame::SERVER_HEADER_BYTES_MAX;
 
+mod seat;
+
 /// A socket with its session.
 #[derive(Debug)]
 pub struct Connection<S> {
@@ -396,31 +398,22 @@ impl<S: Socket> Connection<S> {
         }
         self.find_seat(desk);
         if let Some((room, ask)) = self.session.take_ask() {
-            self.note_ask(&ask);
+            self.note_ask(desk, room, &ask);
             desk.commands.push(self.id, room, ask);
         }
         true
     }
 
-    /// Takes a seat for a player who has none yet.
-    fn find_seat(&mut self, desk: &mut Desk) {
-        let Some(sought) = self.session.seeks() else { return };
-        match desk.shared.site.lobby.take_seat(sought) {
-            Ok(room) => {
-                self.session.sit(room);
-                self.seat = Some(room);
-            }
-            Err(why) => {
-                let mut turn = turn(desk.now, &desk.shared, Pulse::default(), &mut self.outbox);
-                self.session.no_seat(&mut turn, &why);
-            }
-        }
-    }
-
     /// A client that asks for cells says that it does not hold them.
-    fn note_ask(&mut self, ask: &Ask) {
-        if let (Ask::Want(cells), Some(hearing)) = (ask, &mut self.hearing) {
-            hearing.forget(cells);
+    fn note_ask(&mut self, desk: &Desk, room: RoomId, ask: &Ask) {
+        let Some(hearing) = &mut self.hearing else { return };
+        match ask {
+            Ask::Want(cells) => hearing.forget(cells),
+            Ask::Repair(repair) => {
+                hearing.forget_all();
+                desk.shared.note_desync(desk.now, room, self.id, &self.session.peer, repair);
+            }
+            _ => {}
         }
     }
 
@@ -479,11 +472,7 @@ impl<S: Socket> Connection<S> {
         if let Some((room, leave)) = self.session.take_leave() {
             desk.commands.push_leave(self.id, room, leave);
         }
-        if self.session.closing().is_some()
-            && let Some(room) = self.seat.take()
-        {
-            desk.shared.site.lobby.give_back(room);
-        }
+        self.give_up_seat(desk);
     }
 
     /// Shuts down our side once all is said on both, and is over once the peer has shut down its own.

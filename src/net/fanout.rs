@@ -10,8 +10,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use tickyard_protocol::bytes::Reader;
+use tickyard_protocol::delta::view_sum;
 use tickyard_protocol::tick::{
-    HEADER_BYTES, Header, SKIPPED, VIEW_COMPLETE, block, put_age, put_block, put_heard, put_view,
+    HEADER_BYTES, Header, SKIPPED, VIEW_COMPLETE, block, put_age, put_block, put_check, put_heard, put_view,
 };
 use tickyard_protocol::types::{CellId, Seq, Tick};
 
@@ -27,6 +28,8 @@ pub struct Hearing {
     view_is_new: bool,
     /// What the last message said; `None`: there was none.
     said: Option<Said>,
+    /// The tick of the last message with a check.
+    checked: Tick,
     reliable_sent: u32,
     /// An update was not composed because bytes still waited.
     skipped: bool,
@@ -141,6 +144,21 @@ impl Hearing {
             heard.holds = false;
         }
     }
+
+    /// The client's world is broken: it is told its view again, and all that is in it.
+    pub fn forget_all(&mut self) {
+        self.cells.iter_mut().for_each(|heard| heard.holds = false);
+        self.view_is_new = true;
+    }
+
+    /// What the client must hold, now and then: what its sums do not cover are a view that it did not hear, and a cell of which it
+    /// did not hear the last word.
+    fn put_check(&mut self, tick: Tick, out: &mut Vec<u8>) {
+        if tick.since(self.checked) >= CHECK_TICKS {
+            self.checked = tick;
+            put_check(out, view_sum(self.cells.iter().map(|heard| (heard.cell, heard.as_of))));
+        }
+    }
 }
 
 /// A room's newest batch, and what the last ones said of the world.
@@ -232,6 +250,9 @@ pub fn compose(
     let complete = put_world(history, hearing, missing, out);
     if out.len() == PREFIX_BYTES && !is_due(batch, part, hearing, complete) {
         return None;
+    }
+    if complete {
+        hearing.put_check(batch.tick(), out);
     }
     let flags = if complete { VIEW_COMPLETE } else { 0 } | if hearing.skipped { SKIPPED } else { 0 };
     let header = Header { tick: batch.tick(), seq: part.seq, depth: part.depth, flags };
@@ -401,6 +422,9 @@ impl World<'_> {
 
 /// World bytes of one message; a single larger segment still passes.
 pub const WORLD_BYTES_MAX: usize = 32 * 1024;
+
+/// How often a message says what the client must hold; an idle client hears it with its heartbeats.
+const CHECK_TICKS: u32 = 16;
 
 /// Left out of so many messages on end, a cell goes out beyond [`WORLD_BYTES_MAX`]; one a message.
 const LEFT_OUT_MAX: u8 = 8;

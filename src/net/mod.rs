@@ -11,6 +11,7 @@ mod acceptor;
 mod commands;
 mod connection;
 mod desk;
+mod desyncs;
 mod ends;
 pub mod fanout;
 // Public for the simulation of the edge alone, which puts its own sockets in.
@@ -42,7 +43,7 @@ use crate::config::limits::ACCEPTS_PER_TURN;
 use crate::flight::Flight;
 use crate::flight::files::Files;
 use crate::metrics::{Metrics, Queue};
-use crate::session::site::Site;
+use crate::session::site::{Site, Warned};
 use crate::stage::{Stage, Stages};
 use crate::time::Time;
 use acceptor::{Accepted, Acceptor};
@@ -66,6 +67,8 @@ pub struct Shared {
     pub flight: Arc<Flight>,
     /// When it was last said that connections are turned away.
     pub ends: Ends,
+    /// When a client's desync was last told.
+    pub desync_warned: Warned,
     /// Set, then wake: every connection is told that the server goes away.
     pub stop: AtomicBool,
 }
@@ -85,6 +88,7 @@ impl Shared {
             slow_timeout: config.slow_timeout,
             flight: Arc::new(flight),
             ends: Ends::default(),
+            desync_warned: Warned::default(),
             stop: AtomicBool::new(false),
         }
     }
@@ -149,17 +153,17 @@ pub struct IoThread {
 }
 
 impl IoThread {
-    /// A thread's state and the way into it; so many lists of batches may wait for it.
+    /// A thread's state and the way into it; so many deliveries may wait for it.
     pub fn new(
         index: u16,
         shared: Arc<Shared>,
         commands: Vec<Sender<CommandList>>,
-        batch_lists_max: usize,
+        deliveries_max: usize,
     ) -> io::Result<(IoThread, Entrance)> {
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
         let (streams_in, streams) = crossbeam_channel::bounded(STREAMS_MAX);
-        let (batches_in, batches) = crossbeam_channel::bounded(batch_lists_max);
+        let (batches_in, batches) = crossbeam_channel::bounded(deliveries_max);
         let now = shared.now();
         let hub = Hub::new(index, shared, commands, now);
         let entrance = Entrance { streams: streams_in, batches: batches_in, waker };
@@ -244,7 +248,8 @@ impl IoThread {
         let now = self.hub.watch().now();
         for _ in 0..self.batches.len() {
             let Ok(Delivery { handed_out, batches }) = self.batches.try_recv() else { break };
-            self.hub.shared().metrics.queue_age.observe(Queue::Batches, now.since(handed_out));
+            let (age, count) = (now.since(handed_out), batches.len() as u64);
+            self.hub.shared().metrics.queue_age.observe_each(Queue::Batches, age, count);
             batches.into_iter().for_each(|batch| self.hub.take_batch(batch));
         }
         self.hub.watch().enter(Stage::Accept);

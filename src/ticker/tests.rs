@@ -1,4 +1,4 @@
-//! A simulation thread between channels of our own.
+//! Simulation threads between channels of our own.
 
 // A shell: it runs on the clock.
 #![allow(clippy::disallowed_types)]
@@ -134,8 +134,8 @@ impl Rig {
         (0..ROOMS).for_each(|_| _ = lobby.take_seat(seek).unwrap());
         let open = vec![room(RoomId(0), Stall { held_up_by, ..stall })];
         let lobby_too = Arc::clone(&lobby);
-        let rooms = Rooms { open, opener: Box::new(opener), lobby: lobby_too, phases, tick_rate: 60 };
         let flight = Flight::new(Instant::now(), Arc::clone(&metrics), Box::new(|_| None), None);
+        let rooms = Rooms { open, opener: Box::new(opener), lobby: lobby_too, phases, tick_rate: 60 };
         let ticker = Ticker::spawn(rooms, drained, &outputs, &Arc::new(flight)).unwrap();
         Rig { ticker, commands, batches, wakes, metrics, lobby, _hold }
     }

@@ -1,6 +1,6 @@
 //! Encoded once per cell and publication, whoever listens; and a live run that can be repeated.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 use tickyard::Config;
@@ -25,6 +25,8 @@ struct Journal {
     commands: Vec<Command>,
     /// Io threads that did not get the last batch.
     undelivered: Vec<u16>,
+    /// The threads that stepped it.
+    stepped_by: BTreeSet<String>,
 }
 
 struct Step {
@@ -71,6 +73,7 @@ impl AnyRoom for Recorder {
     fn step(&mut self, ticks: u32, due: Time, stages: &mut dyn Stages) -> SharedBatch {
         let batch = self.room.step(ticks, due, stages);
         let journal = &mut *self.journal.lock().unwrap();
+        journal.stepped_by.extend(std::thread::current().name().map(str::to_owned));
         let (commands, undelivered) =
             (std::mem::take(&mut journal.commands), std::mem::take(&mut journal.undelivered));
         let (hash, segments) = (self.room.hash(), segments(&batch));
@@ -149,14 +152,20 @@ fn a_cell_is_encoded_once_a_publication_for_one_listener_and_for_four_hundred() 
     assert_eq!(house.metrics().players.get(), 400);
 }
 
-/// Plays for a while on a real server, and gives back what its room saw.
-fn live(io_threads: usize) -> Journal {
-    let journal = Arc::new(Mutex::new(Journal::default()));
-    // Small cells, so that views change and entities cross.
-    let config = Config { io_threads, tick_rate: 60, players: 10_000, seed: 42, ..config() };
-    let recorded = Arc::clone(&journal);
+/// Plays for a while on a real server, and gives back what its rooms saw.
+fn live(io_threads: usize, sim_threads: usize, rooms: u32) -> Vec<Journal> {
+    let opened: Arc<Mutex<Vec<Arc<Mutex<Journal>>>>> = Arc::default();
+    // Of several rooms each has one seat.
+    let capacity = if rooms > 1 { 1 } else { 10 };
+    let config = Config { io_threads, sim_threads, rooms, capacity, tick_rate: 60, seed: 42, ..config() };
+    let recorded = Arc::clone(&opened);
     let house = House::open(config, |server| {
-        server.room::<Run>("arena", move |config| Recorder::open(config, Arena::new(60, 10_000), &recorded))
+        server.room::<Run>("arena", move |config| {
+            let journal = Arc::default();
+            recorded.lock().unwrap().push(Arc::clone(&journal));
+            // Small cells, so that views change and entities cross.
+            Recorder::open(config, Arena::new(60, 10_000), &journal)
+        })
     });
     let mut players: Vec<Client> = ["Ada", "Bob", "Eve"].iter().map(|name| join(&house, name)).collect();
     for round in 0..12i32 {
@@ -181,7 +190,8 @@ fn live(io_threads: usize) -> Journal {
         }
     }
     house.stop();
-    Arc::into_inner(journal).unwrap().into_inner().unwrap()
+    let journals = Arc::into_inner(opened).unwrap().into_inner().unwrap();
+    journals.into_iter().map(|journal| Arc::into_inner(journal).unwrap().into_inner().unwrap()).collect()
 }
 
 fn join(house: &House, name: &str) -> Client {
@@ -203,34 +213,43 @@ fn replay(journal: &Journal, conn: impl Fn(ConnId) -> ConnId) {
     }
 }
 
-fn a_live_run_can_be_repeated(io_threads: usize) {
-    let journal = live(io_threads);
-    assert!(journal.steps.len() > 60 && journal.steps.iter().any(|step| step.due > Time::ZERO));
-    let commands: Vec<&Command> = journal.steps.iter().flat_map(|step| &step.commands).collect();
+fn a_live_run_can_be_repeated(io_threads: usize, sim_threads: usize, rooms: u32) {
+    let journals = live(io_threads, sim_threads, rooms);
+    let steps: Vec<&Step> = journals.iter().flat_map(|journal| &journal.steps).collect();
+    assert!(steps.len() > 60 && steps.iter().any(|step| step.due > Time::ZERO));
+    let commands: Vec<&Command> = steps.iter().flat_map(|step| &step.commands).collect();
     let asked = |is: fn(&Ask) -> bool| commands.iter().filter(|command| is(&command.ask)).count();
     assert!(asked(|ask| matches!(ask, Ask::Join(_))) > 5 && asked(|ask| matches!(ask, Ask::Leave(_))) > 3);
     assert!(asked(|ask| matches!(ask, Ask::Input(_))) > 30 && asked(|ask| matches!(ask, Ask::Want(_))) > 5);
-    let threads: std::collections::BTreeSet<u16> =
-        commands.iter().map(|command| command.conn.thread).collect();
-    assert_eq!(threads.len(), io_threads, "all threads took part");
+    let threads: BTreeSet<u16> = commands.iter().map(|command| command.conn.thread).collect();
+    assert_eq!(threads.len(), io_threads, "all io threads took part");
+    let stepped_by: BTreeSet<&String> = journals.iter().flat_map(|journal| &journal.stepped_by).collect();
+    assert_eq!(stepped_by.len(), sim_threads, "and all of the simulation");
 
-    replay(&journal, |conn| conn);
-    // And with the connections dealt out to other threads. A thread that missed a batch would make a difference.
-    if journal.steps.iter().all(|step| step.undelivered.is_empty()) {
-        replay(&journal, |conn| ConnId {
-            thread: 6 - (conn.slot as u16 + conn.thread) % 7,
-            slot: conn.slot * 4 + conn.thread as u32,
-            ..conn
-        });
+    for journal in &journals {
+        replay(journal, |conn| conn);
+        // And with the connections dealt out to other threads. A thread that missed a batch would make a difference.
+        if journal.steps.iter().all(|step| step.undelivered.is_empty()) {
+            replay(journal, |conn| ConnId {
+                thread: 6 - (conn.slot as u16 + conn.thread) % 7,
+                slot: conn.slot * 4 + conn.thread as u32,
+                ..conn
+            });
+        }
     }
 }
 
 #[test]
 fn the_journal_of_a_live_run_repeats_it_hash_by_hash_and_byte_by_byte() {
-    a_live_run_can_be_repeated(1);
+    a_live_run_can_be_repeated(1, 1, 1);
 }
 
 #[test]
 fn the_journal_of_a_live_run_on_three_io_threads_repeats_it_hash_by_hash_and_byte_by_byte() {
-    a_live_run_can_be_repeated(3);
+    a_live_run_can_be_repeated(3, 1, 1);
+}
+
+#[test]
+fn the_journals_of_rooms_on_four_simulation_threads_repeat_them_on_one_hash_by_hash_and_byte_by_byte() {
+    a_live_run_can_be_repeated(2, 4, 8);
 }

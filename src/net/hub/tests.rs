@@ -12,6 +12,7 @@ use crate::session::tests::site;
 
 #[cfg(feature = "deflate")]
 mod compressed;
+mod rooms;
 mod silence;
 
 /// One end of a connection; the test holds the other.

@@ -128,6 +128,8 @@ proptest! {
         let mut crowd = Crowd::new(seed);
         crowd.step(move |world, things| things.extend((0..members).map(|_| world.spawn(dot(50)))));
         (0..members.div_ceil(ENTERS_MAX)).for_each(|_| _ = crowd.step(|_, _| ()));
+        // Who waits at the border is on the move, and goes on.
+        (0..3).for_each(|_| _ = crowd.step(|world, things| move_on(world, things, 50)));
         for step in 0..20 {
             crowd.step(move |world, things| {
                 move_on(world, things, 10);
