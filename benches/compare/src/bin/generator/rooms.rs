@@ -4,14 +4,14 @@
 //! message does not say that something was kept back, and if somebody else in the room was told that tick. What a server left out, or made up
 //! for later, was told to nobody.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use tickyard_compare::TICK_RATE;
 
 /// The rooms of all players.
 #[derive(Debug, Default)]
 pub struct Rooms {
-    numbers: HashMap<String, usize>,
+    numbers: BTreeMap<String, usize>,
     told: Vec<Told>,
     gaps: Vec<Gap>,
 }
