@@ -8,6 +8,7 @@ import statistics
 import subprocess
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from crowds import nothing_wrong
 from proof import REPORTS, SWARM, Failed, Player, hold
@@ -135,12 +136,14 @@ def slow_readers(seconds: int = 60) -> None:
     hold(p95 < 500, f"what half readers hold is {p95:.0f} ms old (p95), others' {halves['staleness_ms']['p95']:.0f} ms")
 
 
-def swarm(server: Server, flags: list[str], seconds: float, watch: Callable[[], None] = lambda: None) -> dict:
-    """Runs a swarm, server and swarm on a core each if there are two; `watch` is called each second. The report."""
+def swarm(
+    server: Server, flags: list[str], seconds: float, watch: Callable[[], None] = lambda: None, pinned: bool = True
+) -> dict:
+    """Runs a swarm, server and swarm on a core each if there are two and it is `pinned`; `watch` is called each second. The report."""
     report = REPORTS / "long-endurance.json"
     report.parent.mkdir(parents=True, exist_ok=True)
     report.unlink(missing_ok=True)
-    cores = sorted(os.sched_getaffinity(0))
+    cores = sorted(os.sched_getaffinity(0)) if pinned else []
     if len(cores) > 1:
         for task in os.listdir(f"/proc/{server.pid}/task"):
             os.sched_setaffinity(int(task), cores[:1])
@@ -149,12 +152,12 @@ def swarm(server: Server, flags: list[str], seconds: float, watch: Callable[[], 
     command = [*pin, str(SWARM), "--url", server.play, *flags, "--json", str(report)]
     before, begun = server.cpu_seconds(), time.monotonic()
     bots = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    used = 0.0
+    used = waited = 0.0
     try:
         while bots.poll() is None and time.monotonic() < begun + seconds:
             watch()
             try:
-                used = cpu_seconds(bots.pid)
+                used, waited = cpu_seconds(bots.pid), waited_seconds(bots.pid)
             except (OSError, IndexError):
                 pass  # it has just ended
             time.sleep(1)
@@ -163,7 +166,13 @@ def swarm(server: Server, flags: list[str], seconds: float, watch: Callable[[], 
         bots.wait()
     elapsed = time.monotonic() - begun
     share = (server.cpu_seconds() - before) / elapsed * 100
-    print(f"       server {share:.0f} % of a core, swarm {used / elapsed * 100:.0f} %")
+    stolen = waited / elapsed * 100
+    print(f"       server {share:.0f} % of a core, swarm {used / elapsed * 100:.0f} %, which waited for its core for {stolen:.1f} % of the time")
     if not report.is_file():
         raise Failed(f"no report; exit code {bots.returncode}")
     return json.loads(report.read_text())
+
+
+def waited_seconds(pid: int) -> float:
+    """How long a process was ready to run and others were on its core."""
+    return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
