@@ -21,7 +21,7 @@ pub struct Desk {
     pub shared: Arc<Shared>,
     /// The way to the simulation.
     pub commands: Commands,
-    /// Connections with inputs for the simulation.
+    /// Connections with inputs that found no room on their way to the simulation.
     pub with_inputs: Vec<ConnId>,
     /// Connections that wait for room for an ask.
     pub with_asks: Vec<ConnId>,

@@ -128,16 +128,17 @@ impl House {
     /// A tick of the room, and the turn in which the io thread tells of it.
     fn tick(&mut self, bill: &mut Bill) {
         let mut batch = None;
+        let mut lists: Vec<_> = self.commands.try_iter().map(|list| list.commands).collect();
         bill.ticks += 1;
         bill.in_ticks += measure(|| {
-            let asked = self.commands.try_iter().flat_map(|list| list.commands);
-            asked.for_each(|command| self.room.command(command));
+            lists.iter_mut().flat_map(|list| list.drain(..)).for_each(|command| self.room.command(command));
             batch = Some(self.room.step(1, self.now, &mut ()));
         })
         .count_total;
         bill.turns += 1;
         bill.in_turns += measure(|| {
             self.hub.take_batch(batch.take().expect("it was just made"));
+            self.hub.take_drained(std::mem::take(&mut lists));
             self.turn();
         })
         .count_total;
