@@ -148,6 +148,7 @@ impl<S: Socket> Connection<S> {
         if self.is_too_dear(desk) && self.has_more() {
             return Verdict::Next;
         }
+        self.outbox.lend(&mut desk.spare);
         self.go_on(desk, pulse);
         while self.may_read() && !self.is_shaking() && !self.is_too_dear(desk) && budget > 0 {
             match self.read_once(desk, pulse) {
@@ -511,11 +512,13 @@ impl<S: Socket> Connection<S> {
     /// Returns whether the socket still works.
     fn flush(&mut self, desk: &mut Desk) -> bool {
         if self.outbox.is_empty() || self.full {
+            self.outbox.give_back(&mut desk.spare);
             return true;
         }
         match self.transport.flush(desk.now, &mut self.outbox) {
             Ok(flushed) => {
                 self.note_flushed(desk, flushed);
+                self.outbox.give_back(&mut desk.spare);
                 true
             }
             Err(_) => false,

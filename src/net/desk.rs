@@ -31,6 +31,8 @@ pub struct Desk {
     pub tally: Tally,
     /// Where bytes come in, and where TLS works.
     pub buffers: Buffers,
+    /// Lent to who may have something to say.
+    pub spare: Vec<u8>,
     /// Where messages are composed.
     pub compose: Vec<u8>,
     /// Compresses what was composed, where `--deflate` says so.

@@ -76,6 +76,7 @@ impl<S: Socket> Hub<S> {
             turned_away: 0,
             tally: Tally::default(),
             buffers: Buffers::new(),
+            spare: Vec::new(),
             compose: Vec::new(),
             deflate: SharedWriter::default(),
             deflate_cost: 0,
