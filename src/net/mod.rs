@@ -18,7 +18,6 @@ pub mod fanout;
 #[doc(hidden)]
 pub mod hub;
 mod outbox;
-mod stream;
 mod table;
 mod tally;
 #[cfg_attr(not(feature = "tls"), path = "without_tls.rs")]
@@ -50,7 +49,6 @@ use crate::time::Time;
 use acceptor::{Accepted, Acceptor};
 use ends::Ends;
 use hub::{Hub, SWEEP_PERIOD};
-use stream::Stream;
 
 /// What all io threads share.
 #[derive(Debug)]
@@ -145,7 +143,7 @@ impl Arrivals {
 pub struct IoThread {
     index: u16,
     poll: Poll,
-    hub: Hub<Stream>,
+    hub: Hub<TcpStream>,
     acceptor: Option<Acceptor>,
     /// The threads that take turns with new connections; this one's own place among them is `index`.
     entrances: Vec<Entrance>,
@@ -321,7 +319,7 @@ impl IoThread {
 
     fn admit(&mut self, Arrival { mut stream, mut peer }: Arrival) {
         match self.register(&mut stream) {
-            Ok(()) => self.hub.admit(Stream(stream), peer),
+            Ok(()) => self.hub.admit(stream, peer),
             Err(error) => {
                 tracing::error!(%error, "cannot register a socket");
                 self.hub.shared().uncount(&mut peer);
@@ -334,7 +332,7 @@ impl IoThread {
     /// do; the others are answered in passing.
     fn turn_away(&mut self, acceptor: &Acceptor, mut stream: TcpStream, peer: Peer, reason: CloseReason) {
         if self.hub.turned_away() < TURNED_AWAY_MAX && self.register(&mut stream).is_ok() {
-            return self.hub.turn_away(Stream(stream), peer, reason);
+            return self.hub.turn_away(stream, peer, reason);
         }
         acceptor.refuse(stream, reason);
         self.note_end(reason, &peer);
