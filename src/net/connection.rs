@@ -163,7 +163,8 @@ impl<S: Socket> Connection<S> {
     /// Sends the player what a batch says, or notes that it could not be sent.
     pub fn publish(&mut self, desk: &mut Desk, room: RoomId, history: &History, part: &Part) -> Verdict {
         let Some(hearing) = &mut self.hearing else { return Verdict::Waits };
-        if !self.outbox.is_empty() {
+        let is_paced = history.newest().is_some_and(|batch| hearing.is_paced(batch));
+        if is_paced || !self.outbox.is_empty() {
             self.skip(desk, history, part);
             return Verdict::Waits;
         }
@@ -189,6 +190,13 @@ impl<S: Socket> Connection<S> {
         desk.watch.sending.done();
         self.ask_for_missing(desk, room);
         Verdict::Waits
+    }
+
+    /// The player says with an input how far it has come.
+    pub fn note_seen(&mut self, render_tick: u32, history: &History) {
+        if let (Some(hearing), Some(newest)) = (&mut self.hearing, history.newest()) {
+            hearing.note_seen(render_tick, newest);
+        }
     }
 
     /// The newest batch passes without a message for this player; its view counts all the same. Returns whether it has missed

@@ -15,6 +15,7 @@ use tickyard_protocol::tick::{
 };
 use tickyard_protocol::types::{CellId, Seq, Tick};
 
+use super::pace::{Change, Pace};
 use crate::bridge::{BATCHES_KEPT, Batch, CellEntry, Part, Segments, SharedBatch};
 use crate::websocket::frame::{Opcode, SERVER_HEADER_BYTES_MAX, fill_server_header};
 
@@ -28,8 +29,11 @@ pub struct Hearing {
     /// What the last message said; `None`: there was none.
     said: Option<Said>,
     reliable_sent: u32,
-    /// An update was not composed because bytes still waited.
+    /// An update was not composed because bytes still waited, here or on their way.
     skipped: bool,
+    pace: Pace,
+    /// So many of the farthest cells are not told of: the connection is too thin for them.
+    hidden: u8,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -96,6 +100,17 @@ impl Hearing {
         }
         self.cells.truncate(view.len());
         self.view_is_new = true;
+        self.let_go_of_hidden();
+    }
+
+    /// How many cells the client is told of; the nearest always.
+    fn told(&self) -> usize {
+        self.cells.len().saturating_sub(self.hidden.into()).max(1).min(self.cells.len())
+    }
+
+    fn let_go_of_hidden(&mut self) {
+        let told = self.told();
+        self.cells[told..].iter_mut().for_each(|heard| heard.holds = false);
     }
 
     /// The newest batch passes without a message. Returns whether there was anything to say: only then is it an update that the client
@@ -124,7 +139,30 @@ impl Hearing {
         !said
             || self.view_is_new
             || reliable_next > self.reliable_sent + 1
-            || !self.cells.iter().all(is_current)
+            || !self.cells[..self.told()].iter().all(is_current)
+    }
+
+    /// An input says how far its player has come.
+    pub fn note_seen(&mut self, render_tick: u32, newest: &Batch) {
+        let Some(said) = self.said else { return };
+        let told = self.told();
+        let fit = match self.pace.note_seen(render_tick, said.at, newest.tick(), newest.tick_rate) {
+            Some(Change::Less { allowed, took }) => told * usize::from(allowed) / usize::from(took),
+            Some(Change::Least) => 1,
+            Some(Change::More) => told + 1,
+            Some(Change::MuchMore) => told + told.div_ceil(2),
+            None => return,
+        };
+        self.hidden = self.cells.len().saturating_sub(fit.max(1)).min(u8::MAX.into()) as u8;
+        if self.told() != told {
+            self.view_is_new = true;
+            self.let_go_of_hidden();
+        }
+    }
+
+    /// Whether a message would only wait behind those that are on their way, by what the player says it has seen.
+    pub fn is_paced(&self, newest: &Batch) -> bool {
+        self.said.is_some_and(|said| self.pace.is_full(said.at, newest.tick(), newest.tick_rate))
     }
 
     /// Forgets what the client holds of these cells, because it says that it holds them no longer.
@@ -230,6 +268,7 @@ pub fn compose(
     out[SERVER_HEADER_BYTES_MAX..PREFIX_BYTES].copy_from_slice(&header.to_bytes());
     hearing.view_is_new = false;
     hearing.skipped = false;
+    hearing.pace.note_said(batch.tick());
     hearing.said = Some(Said { at: batch.tick(), seq: part.seq, heard: part.heard, complete });
     Some(fill_server_header(out, Opcode::Binary))
 }
@@ -247,7 +286,7 @@ fn is_due(batch: &Batch, part: &Part, hearing: &Hearing, complete: bool) -> bool
 /// What is this player's alone: its view, its own entity, its reliable messages.
 fn put_private(batch: &Batch, part: &Part, hearing: &mut Hearing, missing: &mut Missing, out: &mut Vec<u8>) {
     if hearing.view_is_new {
-        put_view(out, hearing.cells.iter().map(|heard| heard.cell));
+        put_view(out, hearing.cells[..hearing.told()].iter().map(|heard| heard.cell));
     }
     if hearing.said.is_none_or(|said| batch.segments.is_later(part.own_changed, said.at)) {
         match part.own.is_empty() {
@@ -294,14 +333,16 @@ fn put_world(history: &History, hearing: &mut Hearing, missing: &mut Missing, ou
     let newest = &*newest.segments;
     let mut world = World { history, newest, start: out.len(), age: 0, may_exceed: true };
     let mut behind = false;
-    for heard in &mut hearing.cells {
+    let told = hearing.told();
+    let cells = &mut hearing.cells[..told];
+    for heard in cells.iter_mut() {
         behind |= !world.put_delta(heard, out);
     }
     if !behind {
         return true;
     }
     let mut complete = true;
-    for heard in &mut hearing.cells {
+    for heard in cells {
         complete &= world.is_current(heard) || world.catch_up(heard, missing, out);
     }
     complete

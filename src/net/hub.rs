@@ -317,6 +317,9 @@ impl<S: Socket> Hub<S> {
             }
             connection.listed = false;
             while let Some((room, input)) = connection.session.take_input() {
+                if let Some(side) = self.rooms.get(room.0 as usize) {
+                    connection.note_seen(input.render_tick, &side.history);
+                }
                 self.desk.commands.push(connection.id, room, Ask::Input(input));
             }
             false

@@ -422,3 +422,34 @@ fn what_was_said_to_players_is_let_go_with_the_next_batch_and_the_segments_are_k
     let segments = publisher.batches.iter().map(|batch| Arc::strong_count(&batch.segments) - 1);
     assert_eq!(segments.collect::<Vec<_>>(), [0, 0, 1, 1, 1, 1, 1, 1, 1, 1]);
 }
+
+#[test]
+fn who_is_late_again_and_again_is_told_of_fewer_cells_whole_and_current() {
+    let (mut publisher, mut player) = (Publisher::new(), Player::new());
+    player.hear(first_sight(&mut publisher, 100));
+    let mut skipped = 0;
+    // It never has more than what was said 20 ticks ago, and says so.
+    for tick in 101..400 {
+        let batch = publisher.publish(tick, true, |writer| writer.snapshot(A));
+        player.hearing.note_seen((tick - 20) << 4, &batch);
+        match player.hearing.is_paced(&batch) {
+            true => skipped += u32::from(player.miss(batch)),
+            false => _ = player.hear(batch),
+        }
+    }
+    assert!(skipped > 100, "{skipped}");
+    assert_eq!(player.replica.view(), [A]);
+    assert!(player.replica.view_is_complete() && player.replica.cell(B).is_none());
+
+    // In time again, it is told of all after a while.
+    for tick in 400..2000 {
+        let batch = publisher.publish(tick, true, |writer| {
+            writer.snapshot(A);
+            writer.snapshot(B);
+        });
+        player.hearing.note_seen(player.replica.header().tick.0 << 4, &batch);
+        player.hear(batch);
+    }
+    assert_eq!(player.replica.view(), [A, B]);
+    assert!(player.replica.view_is_complete());
+}
