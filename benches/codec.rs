@@ -133,5 +133,37 @@ fn snapshots(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, deltas, snapshots);
+/// What a cell's sum costs: summed up over all members when it is said, which is once in 16 publications (`said`), or kept with each
+/// publication in which half of the members moved, their old hashes out and their new ones in (`kept`).
+fn sums(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("sum");
+    for members in [50, 2_000] {
+        let rows: Vec<[i32; 5]> = (0..members).map(|at| [at * 37, at * 91, 160 - at, at * 3, at]).collect();
+        let hash =
+            |at: usize, row: &[i32; 5]| entity_hash(EntityId { slot: at as u32, generation: 1 }, 0, row);
+        group.throughput(Throughput::Elements(members as u64));
+        group.bench_function(BenchmarkId::new("said", members), |bencher| {
+            bencher.iter(|| {
+                let hashes = black_box(&rows).iter().enumerate().map(|(at, row)| hash(at, row));
+                hashes.fold(0, u32::wrapping_add)
+            });
+        });
+        let mut kept: Vec<u32> = rows.iter().enumerate().map(|(at, row)| hash(at, row)).collect();
+        for (share, one_in) in [("half", 2), ("one in a hundred", 100)] {
+            group.bench_function(BenchmarkId::new(format!("kept, {share}"), members), |bencher| {
+                bencher.iter(|| {
+                    let mut sum = 0u32;
+                    for at in (0..rows.len()).step_by(one_in) {
+                        let old = std::mem::replace(&mut kept[at], hash(at, black_box(&rows[at])));
+                        sum = sum.wrapping_sub(old).wrapping_add(kept[at]);
+                    }
+                    sum
+                });
+            });
+        }
+    }
+    group.finish();
+}
+
+criterion_group!(benches, deltas, snapshots, sums);
 criterion_main!(benches);

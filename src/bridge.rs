@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use std::ops::Range;
 use std::sync::Arc;
 use tickyard_protocol::message::{Input, RefusalCode};
+use tickyard_protocol::repair::Repair;
 use tickyard_protocol::types::{CellId, PlayerId, Seq, Tick};
 
 use crate::time::Time;
@@ -66,6 +67,8 @@ pub enum Ask {
     Message(Box<Message>),
     /// Reliable messages from this number on did not get out: offer them again.
     Reoffer(u32),
+    /// The client's world is not ours: snapshots of all of its view, please.
+    Repair(Box<Repair>),
     /// Snapshots of these cells, please. Asking again is harmless.
     Want(Box<[CellId]>),
 }

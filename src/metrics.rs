@@ -16,6 +16,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::{MetricType, TypedMetric};
 use prometheus_client::registry::{Registry, Unit};
 
+use tickyard_protocol::repair::RepairWhy;
+
 use crate::close_reason::CloseReason;
 use crate::stage::Stage;
 pub use histogram::{BUCKETS_MICROS, Histogram, Histograms};
@@ -62,6 +64,8 @@ pub struct Metrics {
     pub rooms_awake: Gauge,
     /// Rooms whose game failed.
     pub rooms_failed: Gauge,
+    /// Clients who found that their world was not the room's, by how.
+    pub desyncs: Counters<RepairWhy>,
     /// Cell snapshots asked for, by clients or because one was too far behind.
     pub wants: Counter,
     /// Players in rooms now, those whose seat waits for a resume included.
@@ -147,6 +151,11 @@ impl Metrics {
             rooms: list.add("rooms", "Rooms open now, those that ended because their game failed included"),
             rooms_awake: list.add("rooms_awake", "Rooms that tick now; those that nobody is in sleep, unless their game does not let them"),
             rooms_failed: list.add("rooms_failed", "Rooms that ended because their game failed"),
+            desyncs: list.add(
+                "desyncs",
+                "Clients who found that what they hold is not what they were told, by how: a sum or a check that differs, or a block that \
+                 does not fit; each was told its view again",
+            ),
             wants: list.add(
                 "wants",
                 "Cell snapshots asked for, by clients themselves or because one was too far behind for deltas",
@@ -353,6 +362,23 @@ label!(
         Relayed = "relayed",
     }
 );
+
+impl Label for RepairWhy {
+    const KEY: &'static str = "why";
+    const ALL: &'static [RepairWhy] = &RepairWhy::ALL;
+
+    fn index(self) -> usize {
+        self as usize - RepairWhy::ALL[0] as usize
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            RepairWhy::Misfit => "misfit",
+            RepairWhy::Sum => "sum",
+            RepairWhy::Check => "check",
+        }
+    }
+}
 
 impl Label for CloseReason {
     const KEY: &'static str = "reason";

@@ -73,7 +73,7 @@ impl Ticker {
         flight: &Arc<Flight>,
     ) -> io::Result<Ticker> {
         let Rooms { open, opener, lobby, phases, tick_rate } = rooms;
-        let (opener, threads) = (Arc::new(Mutex::new(opener)), commands.len());
+        let (opener, threads, start) = (Arc::new(Mutex::new(opener)), commands.len(), flight.now());
         let name = |index| if threads == 1 { "ticker".to_owned() } else { format!("ticker-{index}") };
         let shell = |(index, commands)| Shell {
             threads,
@@ -90,7 +90,7 @@ impl Ticker {
             watch: flight.stopwatch(name(index), Role::Simulation),
             flight: Arc::clone(flight),
             tick_rate,
-            start: flight.now(),
+            start,
         };
         let mut shells: Vec<Shell> = commands.into_iter().enumerate().map(shell).collect();
         // So that each thread looks for commands.

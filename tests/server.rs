@@ -27,6 +27,8 @@ mod playing;
 #[cfg(feature = "tls")]
 #[path = "server/reloading.rs"]
 mod reloading;
+#[path = "server/repairing.rs"]
+mod repairing;
 #[path = "server/rooms.rs"]
 mod rooms;
 #[path = "server/serving.rs"]
@@ -35,6 +37,8 @@ mod serving;
 mod sharing;
 #[path = "server/stopping.rs"]
 mod stopping;
+#[path = "faults/surgery.rs"]
+mod surgery;
 #[path = "server/ticking.rs"]
 mod ticking;
 #[cfg(feature = "tls")]

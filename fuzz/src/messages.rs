@@ -2,6 +2,7 @@
 
 use tickyard::protocol::fields::{Field, Kind, Shapes};
 use tickyard::protocol::message::{self, Input, Pong, WANT_CELLS_MAX};
+use tickyard::protocol::repair::Repair;
 use tickyard::protocol::replica::{Hears, Replica};
 use tickyard::protocol::tick::Reliable;
 use tickyard::protocol::types::CellId;
@@ -20,6 +21,7 @@ pub fn protocol(bytes: &[u8]) {
             }
         }
         (0, &message::from_client::WANT) => want(rest),
+        (0, &message::from_client::REPAIR) => repair(rest),
         (1, &message::from_server::CONTROL) => server_control(rest),
         (1, &message::from_server::PONG) => {
             if let Ok(pong) = Pong::decode(rest) {
@@ -70,6 +72,14 @@ fn want(bytes: &[u8]) {
     assert!(cells.len() <= WANT_CELLS_MAX);
 }
 
+fn repair(bytes: &[u8]) {
+    let Ok(repair) = Repair::decode(bytes) else { return };
+    assert!(repair.cells.len() <= WANT_CELLS_MAX);
+    let mut out = Vec::new();
+    repair.encode(&mut out);
+    assert_eq!(Repair::decode(&out[1..]), Ok(repair));
+}
+
 /// Tick messages of a hostile server: a replica stays in order, and grows no faster than what it is sent.
 ///
 /// Each message stands behind its length in two bytes, the lower one first.
@@ -86,7 +96,8 @@ pub fn replica(mut bytes: &[u8]) {
             return;
         }
         check_replica(&replica, total);
-        assert!(replica.take_wants().iter().all(|cell| replica.view().contains(cell)));
+        let cells = replica.take_mismatch().map(|found| found.cells).unwrap_or_default();
+        assert!(cells.iter().all(|cell| replica.view().contains(cell)));
     }
 }
 

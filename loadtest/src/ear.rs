@@ -8,7 +8,8 @@ use crate::measure::Violations;
 use crate::rules::Rules;
 use std::rc::Rc;
 use tickyard_protocol::bytes::{Malformed, Reader, whole_varint};
-use tickyard_protocol::delta::{DeltaHead, SnapshotHead, read_entity_head};
+use tickyard_protocol::delta::{DeltaHead, SnapshotHead, read_entity_head, view_sum};
+use tickyard_protocol::repair::{Mismatch, RepairWhy};
 use tickyard_protocol::replica::Own;
 use tickyard_protocol::tick::{Blocks, Header, Reliable, SKIPPED, VIEW_COMPLETE, block};
 use tickyard_protocol::types::{CellId, Seq, Tick};
@@ -26,7 +27,9 @@ pub struct Ear {
     /// The player's own entity, as of the message that told it, and the tick of that one.
     own: Option<(Own, Tick)>,
     reliable_heard: u32,
-    wants: Vec<CellId>,
+    mismatch: Option<Mismatch>,
+    /// The newest message said the view.
+    view_was_told: bool,
 }
 
 /// The cells that one message spoke of. One of these serves all ears.
@@ -83,12 +86,22 @@ struct Pass<'a> {
     replaced: bool,
     /// One bit for each kind of block that came.
     kinds: u32,
+    check: Option<u32>,
 }
 
 impl Ear {
     /// Hears nothing yet.
     pub fn new(bot: u32, rules: Rc<Rules>) -> Self {
-        Ear { bot, rules, header: None, view: Vec::new(), own: None, reliable_heard: 0, wants: Vec::new() }
+        Ear {
+            bot,
+            rules,
+            header: None,
+            view: Vec::new(),
+            own: None,
+            reliable_heard: 0,
+            mismatch: None,
+            view_was_told: false,
+        }
     }
 
     /// Takes a tick message without its type byte; `sent` is the last input. An error means: close with 1002.
@@ -112,6 +125,10 @@ impl Ear {
         }
         let silent = self.header.map_or(0, |before| header.tick.since(before.tick).saturating_sub(1));
         self.header = Some(header);
+        if let Some(sum) = pass.check {
+            self.check_view(sum, wrong);
+        }
+        self.view_was_told = pass.kinds & 1 << block::VIEW != 0;
         Ok(Heard { missed: pass.missed(silent), ..pass.heard })
     }
 
@@ -137,9 +154,14 @@ impl Ear {
         self.reliable_heard
     }
 
-    /// Cells of which a snapshot should be asked for; empties the list.
-    pub fn take_wants(&mut self, wants: &mut Vec<CellId>) {
-        wants.append(&mut self.wants);
+    /// Whether the newest message said the view.
+    pub fn view_was_told(&self) -> bool {
+        self.view_was_told
+    }
+
+    /// What did not fit since the last call.
+    pub fn take_mismatch(&mut self) -> Option<Mismatch> {
+        self.mismatch.take()
     }
 
     fn check_header(&self, header: Header, sent: Seq, wrong: &mut Violations) {
@@ -174,9 +196,23 @@ impl Ear {
             block::RELIABLE => pass.heard.unknown += self.hear_reliable(bytes, wrong)?,
             block::HEARD => self.hear_heard(bytes, wrong)?,
             block::TRANSIENT => hear_transient(bytes)?,
+            block::CHECK => pass.check = Some(read_check(bytes)?),
             _ => pass.heard.unknown += 1,
         }
         Ok(())
+    }
+
+    /// What is held, and as of when, must be what the server says it is.
+    fn check_view(&mut self, sum: u32, wrong: &mut Violations) {
+        let held = self.view.iter().filter_map(|known| match known.held {
+            Held::AsOf(held) => Some((known.cell, held)),
+            Held::Nothing | Held::Lost => None,
+        });
+        if view_sum(held) != sum {
+            let (bot, tick) = (self.bot, self.header.unwrap_or_default().tick);
+            differs(&mut self.mismatch, RepairWhy::Check, None);
+            wrong.add(|| format!("bot {bot}: the check of the view differs at tick {}", tick.0));
+        }
     }
 
     fn hear_view(&mut self, bytes: &[u8], pass: &Pass, wrong: &mut Violations) -> Result<(), Malformed> {
@@ -201,6 +237,7 @@ impl Ear {
         let (bot, at) = (self.bot, pass.at);
         let known = self.view.iter_mut().find(|known| known.cell == cell);
         let Some(known) = known else {
+            differs(&mut self.mismatch, RepairWhy::Misfit, None);
             wrong.add(|| {
                 format!("bot {bot}: a delta of cell {}, which is not in view, at tick {}", cell.0, at.0)
             });
@@ -211,7 +248,7 @@ impl Ear {
             Held::Lost => {}
             held => {
                 known.held = Held::Lost;
-                self.wants.push(cell);
+                differs(&mut self.mismatch, RepairWhy::Misfit, Some(cell));
                 wrong.add(|| {
                     format!(
                         "bot {bot}: the delta of cell {} at tick {} with base {} does not apply to {}",
@@ -241,12 +278,15 @@ impl Ear {
                 pass.replaced |= matches!(known.held, Held::AsOf(_));
                 known.held = Held::AsOf(at);
             }
-            None => wrong.add(|| {
-                format!(
-                    "bot {bot}: a snapshot of cell {}, which is not in view, at tick {}",
-                    head.cell.0, at.0
-                )
-            }),
+            None => {
+                differs(&mut self.mismatch, RepairWhy::Misfit, None);
+                wrong.add(|| {
+                    format!(
+                        "bot {bot}: a snapshot of cell {}, which is not in view, at tick {}",
+                        head.cell.0, at.0
+                    )
+                });
+            }
         }
         Ok(())
     }
@@ -290,7 +330,7 @@ impl Ear {
 impl<'a> Pass<'a> {
     fn new(header: Header, news: &'a mut News) -> Self {
         let heard = Heard::default();
-        Pass { header, news, at: header.tick, heard, late: 0, replaced: false, kinds: 0 }
+        Pass { header, news, at: header.tick, heard, late: 0, replaced: false, kinds: 0, check: None }
     }
 
     /// PROTOCOL.md, section 4: `view`, `self` and `heard` come at most once in a message.
@@ -318,6 +358,17 @@ impl<'a> Pass<'a> {
         let proven = if replaced { silent.max(1) } else { 0 };
         self.late.count_ones().max(proven)
     }
+}
+
+fn differs(mismatch: &mut Option<Mismatch>, why: RepairWhy, cell: Option<CellId>) {
+    mismatch.get_or_insert_with(|| Mismatch { why, cells: Vec::new() }).cells.extend(cell);
+}
+
+fn read_check(bytes: &[u8]) -> Result<u32, Malformed> {
+    let mut reader = Reader::new(bytes);
+    let sum = reader.u32()?;
+    reader.finish()?;
+    Ok(sum)
 }
 
 /// PROTOCOL.md, section 5: a delta applies if and only if `base tick <= held < block tick`.

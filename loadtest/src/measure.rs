@@ -48,6 +48,8 @@ pub struct Tally {
     pub violations: Violations,
     /// Cell sums that differed.
     pub desyncs: u64,
+    /// Repairs asked for.
+    pub repairs: u64,
     /// Cell sums that were compared.
     pub sums_checked: u64,
     /// Messages, blocks and reliable classes that nobody here knows, and that were skipped.
@@ -140,6 +142,7 @@ impl Tally {
             closes: Reasons::default(),
             violations: Violations::default(),
             desyncs: 0,
+            repairs: 0,
             sums_checked: 0,
             unknown: 0,
             skipped_sends: 0,

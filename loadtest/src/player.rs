@@ -20,7 +20,8 @@ use tickyard::time::Time;
 use tickyard_protocol::bytes::Malformed;
 use tickyard_protocol::message::{Input, Pong, WANT_CELLS_MAX};
 use tickyard_protocol::message::{encode_ack, encode_ping, encode_want, from_server};
-use tickyard_protocol::tick::SKIPPED;
+use tickyard_protocol::repair::{Mender, Repair, Told};
+use tickyard_protocol::tick::{Header, SKIPPED, VIEW_COMPLETE};
 use tickyard_protocol::types::{Seq, Tick};
 
 /// A ping about this often, answered or given up on before the next.
@@ -38,6 +39,9 @@ pub struct Player {
     ear: Ear,
     mind: Mind,
     world: Option<Box<World>>,
+    mender: Mender,
+    /// To be sent.
+    repair: Option<Repair>,
     rules: Rc<Rules>,
     /// The last input sent.
     seq: Seq,
@@ -99,6 +103,8 @@ impl Player {
             mind: Mind::new(Rc::clone(&rules), random, aim, now),
             world: checked.then(|| Box::new(World::new(bot, Rc::clone(&rules)))),
             ear: Ear::new(bot, Rc::clone(&rules)),
+            mender: Mender::default(),
+            repair: None,
             rules,
             seq: Seq(0),
             acked: 0,
@@ -248,6 +254,7 @@ impl Player {
         if let Some(world) = &mut self.world {
             world.hear(now, message, found, tally)?;
         }
+        self.mend(tally);
         self.hold(now, tally);
         Ok(())
     }
@@ -265,6 +272,19 @@ impl Player {
         if self.clock.age(now, header.tick).is_some_and(|age| age <= now.since(read_on)) {
             tally.groups.of(self.way).agrees_again(now.since(read_on));
             self.read_on = None;
+        }
+    }
+
+    /// Asks to be told anew if anything differs.
+    fn mend(&mut self, tally: &mut Tally) {
+        let Some(Header { tick, flags, .. }) = self.ear.header() else { return };
+        let complete = flags & VIEW_COMPLETE != 0;
+        let told = Told { tick, view: self.ear.view_was_told(), complete };
+        let heard = self.ear.take_mismatch();
+        let found = self.world.as_mut().and_then(|world| world.take_mismatch()).or(heard);
+        if let Some(repair) = self.mender.heard(told, found) {
+            tally.repairs += 1;
+            self.repair = Some(repair);
         }
     }
 
@@ -327,11 +347,10 @@ impl Player {
     }
 
     fn send_wants(&mut self, out: &mut Frames) {
-        let mut wants = Vec::new();
-        self.ear.take_wants(&mut wants);
-        if let Some(world) = &mut self.world {
-            world.take_wants(&mut wants);
+        if let Some(repair) = self.repair.take() {
+            out.binary(|out| repair.encode(out));
         }
+        let wants = self.world.as_mut().map(|world| world.take_wants()).unwrap_or_default();
         for cells in wants.chunks(WANT_CELLS_MAX) {
             out.binary(|out| encode_want(cells, out));
         }

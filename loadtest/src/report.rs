@@ -80,6 +80,8 @@ pub struct Report {
     pub unanswered: u64,
     /// Cell sums that differed, and all that were compared.
     pub desyncs: u64,
+    /// Repairs that bots asked for, because their worlds were not the server's.
+    pub repairs: u64,
     /// See `desyncs`.
     pub sums_checked: u64,
     /// Messages, blocks and classes that were skipped because nobody here knows them.
@@ -264,6 +266,7 @@ impl Report {
             skipped_sends: tally.skipped_sends,
             unanswered: tally.unanswered,
             desyncs: tally.desyncs,
+            repairs: tally.repairs,
             sums_checked: tally.sums_checked,
             unknown: tally.unknown,
             agreement: AgreementReport {
@@ -397,7 +400,10 @@ impl Report {
             format!("{:.2}, with {:.1} entities in view", self.bytes_per_change, self.entities_in_view),
         );
         line("own CPU", format!("{:.0} %, {:.2} us a message", self.cpu_percent, self.cpu_us_per_message));
-        line("sums", format!("{} compared, {} differed", self.sums_checked, self.desyncs));
+        line(
+            "sums",
+            format!("{} compared, {} differed, {} repairs", self.sums_checked, self.desyncs, self.repairs),
+        );
         let at_rest = &self.agreement;
         line(
             "agreement",

@@ -5,7 +5,7 @@ use tickyard_protocol::delta::{Changes, Delta, Entity, entity_hash, put_delta, p
 use tickyard_protocol::fields::{Field, Kind, Schema, Shapes};
 use tickyard_protocol::message::{ServerControl, Welcome, encode_server_control};
 use tickyard_protocol::tick::{
-    Header, Reliable, SKIPPED, VIEW_COMPLETE, put_age, put_reliable, put_self, put_view,
+    Header, Reliable, SKIPPED, VIEW_COMPLETE, put_age, put_check, put_reliable, put_self, put_view,
 };
 use tickyard_protocol::types::{CellId, EntityId, PlayerId, Seq, Tick};
 
@@ -73,6 +73,11 @@ impl Script {
 
     pub fn view(mut self, cells: &[u32]) -> Script {
         put_view(&mut self.blocks, cells.iter().map(|&cell| CellId(cell)));
+        self
+    }
+
+    pub fn check(mut self, sum: u32) -> Script {
+        put_check(&mut self.blocks, sum);
         self
     }
 

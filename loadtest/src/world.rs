@@ -10,6 +10,7 @@ use std::rc::Rc;
 use tickyard::time::Time;
 use tickyard_protocol::bytes::Malformed;
 use tickyard_protocol::fields::{Kind, Shapes};
+use tickyard_protocol::repair::Mismatch;
 use tickyard_protocol::replica::{Counts, HeldCell, Replica};
 use tickyard_protocol::types::{CellId, Tick};
 
@@ -70,12 +71,14 @@ impl World {
         self.frozen.len()
     }
 
-    /// Cells of which a snapshot should be asked for; empties the list.
-    pub fn take_wants(&mut self, wants: &mut Vec<CellId>) {
-        wants.append(&mut self.wants);
-        wants.append(&mut self.replica.take_wants());
-        wants.sort_unstable();
-        wants.dedup();
+    /// Cells of which a snapshot is wanted for the comparison; empties the list.
+    pub fn take_wants(&mut self) -> Vec<CellId> {
+        std::mem::take(&mut self.wants)
+    }
+
+    /// What did not agree with the server since the last call.
+    pub fn take_mismatch(&mut self) -> Option<Mismatch> {
+        self.replica.take_mismatch()
     }
 
     /// Takes what the ear has heard already; `found` is how many violations it found in it.
@@ -97,7 +100,7 @@ impl World {
                 .add(|| format!("bot {bot}: a block at tick {} does not fit the world that is held", tick.0));
         }
         for _ in before.desyncs..counts.desyncs {
-            tally.violations.add(|| format!("bot {bot}: the sum of a cell differs at tick {}", tick.0));
+            tally.violations.add(|| format!("bot {bot}: a sum differs at tick {}", tick.0));
         }
         tally.desyncs += counts.desyncs - before.desyncs;
         tally.sums_checked += counts.sums_checked - before.sums_checked;

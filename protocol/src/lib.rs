@@ -8,7 +8,7 @@
 //! - [`tick`]: the tick message, a header and blocks;
 //! - [`delta`]: cells as snapshots and bit-packed deltas;
 //! - [`fields`]: a game's things as rows of integers, and the schema that describes them;
-//! - [`replica`]: a client's world, kept from tick messages;
+//! - [`replica`]: a client's world, kept from tick messages, and [`repair`]: what it says when that is not the server's;
 //! - [`bytes`], [`bits`], [`types`]: the primitives. `codec` is the only file that knows bincode.
 
 #![forbid(unsafe_code)]
@@ -20,6 +20,7 @@ pub mod delta;
 pub mod fields;
 pub mod message;
 pub mod name;
+pub mod repair;
 pub mod replica;
 pub mod tick;
 pub mod types;

@@ -23,7 +23,7 @@ pub const OPTIONS_BYTES_MAX: usize = 1024;
 pub const MESSAGE_KIND_BYTES_MAX: usize = 32;
 /// The payload of a reliable message from a client holds at most this many bytes.
 pub const MESSAGE_PAYLOAD_BYTES_MAX: usize = 1024;
-/// A want names at most this many cells.
+/// A want or a repair names at most this many cells.
 pub const WANT_CELLS_MAX: usize = 64;
 
 /// The first byte of a message from a client.
@@ -38,6 +38,8 @@ pub mod from_client {
     pub const ACK: u8 = 4;
     /// Cells of which a snapshot is wanted.
     pub const WANT: u8 = 5;
+    /// A [`crate::repair::Repair`].
+    pub const REPAIR: u8 = 6;
 }
 
 /// The first byte of a message from the server.

@@ -6,9 +6,10 @@
 use crate::bytes::{Malformed, Reader, whole_varint};
 use crate::delta::{
     ChangesReader, Leave, ReadDelta, ReadEntity, Row, SnapshotHead, entity_hash, read_entity,
-    read_entity_head,
+    read_entity_head, view_sum,
 };
 use crate::fields::Shapes;
+use crate::repair::{Mismatch, RepairWhy};
 use crate::tick::{Blocks, Header, Reliable, VIEW_COMPLETE, block};
 use crate::types::{CellId, EntityId, Tick};
 use std::collections::BTreeMap;
@@ -20,6 +21,8 @@ pub struct Replica {
     /// The newest header.
     header: Header,
     view: Vec<CellId>,
+    /// The newest message said it.
+    view_was_told: bool,
     cells: Vec<HeldCell>,
     /// Slot → which entity it is and which cell took it in at the latest tick. Invariant between messages: that cell lists
     /// it, or it is in `leaving`.
@@ -30,6 +33,8 @@ pub struct Replica {
     own: Option<(Own, Tick)>,
     reliable_heard: u32,
     message_heard: u32,
+    /// What was found to differ, and has not been told anew: how it was found first, and which cells of the view.
+    why: Option<RepairWhy>,
     wants: Vec<CellId>,
     counts: Counts,
     scratch: Scratch,
@@ -85,8 +90,10 @@ pub struct Own {
 pub struct Counts {
     /// Blocks that broke the protocol's rules.
     pub violations: u64,
-    /// Cell sums that differed.
+    /// Cell sums, and checks of the view, that differed.
     pub desyncs: u64,
+    /// Checks of the view that were compared.
+    pub checks: u64,
     /// Cell sums that were compared.
     pub sums_checked: u64,
     /// Unknown blocks that were skipped.
@@ -137,7 +144,8 @@ impl Replica {
     pub fn apply(&mut self, message: &[u8], hears: &mut impl Hears) -> Result<(), Malformed> {
         let mut reader = Reader::new(message);
         self.header = Header::read(&mut reader)?;
-        let mut at = self.header.tick;
+        self.view_was_told = false;
+        let (mut at, mut check) = (self.header.tick, None);
         for block in Blocks::new(reader.rest()) {
             let (kind, bytes) = block?;
             match kind {
@@ -153,10 +161,18 @@ impl Replica {
                     let cell = CellId(reader.varint()?);
                     hears.transient(cell, reader.str8()?, reader.take_rest());
                 }
+                block::CHECK => {
+                    let mut reader = Reader::new(bytes);
+                    check = Some(reader.u32()?);
+                    reader.finish()?;
+                }
                 _ => self.counts.blocks_unknown += 1,
             }
         }
         self.remove_the_left();
+        if let Some(sum) = check {
+            self.check_view(sum);
+        }
         Ok(())
     }
 
@@ -226,9 +242,15 @@ impl Replica {
         self.message_heard
     }
 
-    /// Cells of which a snapshot should be asked for; empties the list.
-    pub fn take_wants(&mut self) -> Vec<CellId> {
-        std::mem::take(&mut self.wants)
+    /// What was found to differ from the server's world since the last call: for a [`crate::repair::Mender`].
+    pub fn take_mismatch(&mut self) -> Option<Mismatch> {
+        let why = self.why.take()?;
+        Some(Mismatch { why, cells: std::mem::take(&mut self.wants) })
+    }
+
+    /// Whether the newest message said the view.
+    pub fn view_was_told(&self) -> bool {
+        self.view_was_told
     }
 
     fn find(&self, cell: CellId) -> Result<usize, usize> {
@@ -237,13 +259,38 @@ impl Replica {
 
     fn violation(&mut self, cell: CellId) {
         self.counts.violations += 1;
-        self.want(cell);
+        self.differs(RepairWhy::Misfit, cell);
     }
 
-    /// Only cells of the view: others are not sent, and a hostile server must not make the list grow.
-    fn want(&mut self, cell: CellId) {
+    /// Names only cells of the view: a hostile server must not make the list grow.
+    fn differs(&mut self, why: RepairWhy, cell: CellId) {
+        self.why.get_or_insert(why);
         if self.view.contains(&cell) && !self.wants.contains(&cell) {
             self.wants.push(cell);
+        }
+    }
+
+    /// Cells that were to be told anew have been, or are seen no longer.
+    fn settled(&mut self, is_settled: impl Fn(&CellId) -> bool) {
+        let before = self.wants.len();
+        self.wants.retain(|cell| !is_settled(cell));
+        if before > 0 && self.wants.is_empty() {
+            self.why = None;
+        }
+    }
+
+    fn check_view(&mut self, sum: u32) {
+        self.counts.checks += 1;
+        if view_sum(self.cells.iter().map(|held| (held.cell, held.held))) == sum {
+            return;
+        }
+        self.counts.desyncs += 1;
+        self.why.get_or_insert(RepairWhy::Check);
+        for at in 0..self.view.len() {
+            let cell = self.view[at];
+            if self.cell(cell).is_none() {
+                self.differs(RepairWhy::Check, cell);
+            }
         }
     }
 
@@ -267,7 +314,10 @@ impl Replica {
         for (from, member) in left {
             self.part(Leaving { member, from, to: None, at });
         }
-        self.wants.retain(|cell| self.view.contains(cell));
+        let view = std::mem::take(&mut self.view);
+        self.settled(|cell| !view.contains(cell));
+        self.view = view;
+        self.view_was_told = true;
         Ok(())
     }
 
@@ -284,7 +334,7 @@ impl Replica {
         }
         reader.finish()?;
         if !self.view.contains(&head.cell) {
-            self.counts.violations += 1;
+            self.violation(head.cell);
             return Ok(());
         }
         let index = match self.find(head.cell) {
@@ -304,7 +354,7 @@ impl Replica {
         for member in &self.cells[index].members {
             take_home(&mut self.homes, member.id, head.cell, at);
         }
-        self.wants.retain(|&cell| cell != head.cell);
+        self.settled(|&cell| cell == head.cell);
         self.check_sum(index, head.sum);
         Ok(())
     }
@@ -321,8 +371,13 @@ impl Replica {
             self.violation(cell);
             return Ok(());
         }
-        self.counts.rows_changed +=
-            self.cells[index].advance(&self.shapes, behind, delta.changes, &mut self.scratch)?;
+        match self.cells[index].advance(&self.shapes, behind, delta.changes, &mut self.scratch) {
+            Ok(changed) => self.counts.rows_changed += changed,
+            Err(_) => {
+                self.lose(index, at);
+                return Ok(());
+            }
+        }
 
         let mut broken = false;
         for leave in delta.leaves() {
@@ -341,6 +396,13 @@ impl Replica {
             self.check_sum(index, sum);
         }
         Ok(())
+    }
+
+    /// The members are not those that the server means, and half changed by now: the cell is not held any more.
+    fn lose(&mut self, index: usize, at: Tick) {
+        let HeldCell { cell, members, .. } = self.cells.remove(index);
+        members.into_iter().for_each(|member| self.part(Leaving { member, from: cell, to: None, at }));
+        self.violation(cell);
     }
 
     fn leave(&mut self, index: usize, leave: Leave, at: Tick) -> bool {
@@ -406,19 +468,22 @@ impl Replica {
         self.counts.sums_checked += 1;
         if self.cells[index].sum(&self.shapes) != sum {
             self.counts.desyncs += 1;
-            self.want(self.cells[index].cell);
+            self.differs(RepairWhy::Sum, self.cells[index].cell);
         }
     }
 
     /// Section 5, home and removal: what left is removed by its home alone, and not while it is on its way.
     fn remove_the_left(&mut self) {
+        let (now, is_complete) = (self.header.tick, self.view_is_complete());
         let mut leaving = std::mem::take(&mut self.leaving);
         leaving.retain(|slot, left| {
             if !is_home(&self.homes, left.member.id, left.from) || self.is_member(left.from, left.member.id) {
                 return false;
             }
             let to = left.to.and_then(|to| self.cell(to)).map(|to| (to.cell, to.held));
-            let on_its_way = to.is_some_and(|(_, held)| is_before(held, left.at));
+            // Who does not arrive where all is current was never on its way.
+            let is_lost = is_complete && now.since(left.at) > ON_ITS_WAY_TICKS_MAX;
+            let on_its_way = !is_lost && to.is_some_and(|(_, held)| is_before(held, left.at));
             if on_its_way {
                 return true;
             }
@@ -501,6 +566,9 @@ impl HeldCell {
         Ok(changed.iter().map(|&ticks| ticks as u64).sum())
     }
 }
+
+/// Longer than any stream is silent between two publications, so that who is on its way has arrived by then.
+const ON_ITS_WAY_TICKS_MAX: u32 = 16;
 
 fn member(entity: &ReadEntity) -> Member {
     Member { id: entity.id, kind: entity.kind, row: entity.row, statics: entity.statics.into() }

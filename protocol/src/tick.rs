@@ -23,6 +23,8 @@ pub mod block {
     pub const HEARD: u32 = 7;
     /// Something that happened in a cell.
     pub const TRANSIENT: u32 = 8;
+    /// The sum over the cells of the view and as of when each is held.
+    pub const CHECK: u32 = 9;
 }
 
 /// Flag: each cell of the view is held and current.
@@ -98,6 +100,11 @@ pub fn put_self(out: &mut Vec<u8>, entity: &Entity) {
 /// Appends the number of the client's last message that the room took.
 pub fn put_heard(out: &mut Vec<u8>, number: u32) {
     put_block(out, block::HEARD, |out| put_varint(out, number));
+}
+
+/// Appends what the client must hold: a [`crate::delta::view_sum`].
+pub fn put_check(out: &mut Vec<u8>, sum: u32) {
+    put_block(out, block::CHECK, |out| out.extend_from_slice(&sum.to_le_bytes()));
 }
 
 /// Appends something that happened in a cell.

@@ -56,7 +56,8 @@ proptest! {
             whole &= replica.apply(&message[1..], &mut ()).is_ok();
             if whole {
                 each_slot_once(&replica);
-                prop_assert!(replica.take_wants().iter().all(|cell| replica.view().contains(cell)));
+                let cells = replica.take_mismatch().map(|found| found.cells).unwrap_or_default();
+                prop_assert!(cells.iter().all(|cell| replica.view().contains(cell)));
             }
         }
     }
@@ -359,7 +360,7 @@ impl Run {
     fn judge(&mut self, before: &BTreeMap<CellId, usize>, deltas_alone: bool) {
         let counts = self.replica.counts();
         assert_eq!((counts.violations, counts.desyncs), (0, 0));
-        assert_eq!(self.replica.take_wants(), []);
+        assert_eq!(self.replica.take_mismatch(), None);
         each_slot_once(&self.replica);
         self.judge_cells();
         let visible = visible(&self.replica);

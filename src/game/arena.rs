@@ -229,18 +229,21 @@ fn somewhere(world: &mut World<Thing>) -> (i32, i32) {
 #[derive(Debug)]
 struct Coins {
     squares: Vec<Vec<(EntityId, i32, i32)>>,
+    /// By row: a bit for each column whose square has coins. Most have none, and to know that without a look at them keeps them out of
+    /// the caches.
+    filled: [u32; SQUARES_PER_SIDE as usize],
     count: usize,
 }
 
 /// The side of a square: more than twice the reach, so that a player looks at up to four.
 const SQUARE: i32 = 128 * STEPS_PER_UNIT;
 const SQUARES_PER_SIDE: i32 = SIDE / SQUARE;
-const _: () = assert!(SQUARE > 2 * REACH && SIDE % SQUARE == 0);
+const _: () = assert!(SQUARE > 2 * REACH && SIDE % SQUARE == 0 && SQUARES_PER_SIDE <= u32::BITS as i32);
 
 impl Default for Coins {
     fn default() -> Coins {
         let squares = (0..SQUARES_PER_SIDE * SQUARES_PER_SIDE).map(|_| Vec::new());
-        Coins { squares: squares.collect(), count: 0 }
+        Coins { squares: squares.collect(), filled: [0; _], count: 0 }
     }
 }
 
@@ -251,7 +254,9 @@ impl Coins {
         while self.count < COINS {
             let (x, y) = somewhere(world);
             let entity = world.spawn(Thing::Coin(Coin { x, y }));
-            self.squares[square(x / SQUARE, y / SQUARE)].push((entity, x, y));
+            let (column, row) = (x / SQUARE, y / SQUARE);
+            self.squares[square(column, row)].push((entity, x, y));
+            self.filled[row as usize] |= 1 << column;
             self.count += 1;
         }
         are_missing
@@ -266,7 +271,11 @@ impl Coins {
         let before = self.count;
         for row in near(y) {
             for column in near(x) {
-                self.squares[square(column, row)].retain(|&(entity, coin_x, coin_y)| {
+                if self.filled[row as usize] & 1 << column == 0 {
+                    continue;
+                }
+                let coins = &mut self.squares[square(column, row)];
+                coins.retain(|&(entity, coin_x, coin_y)| {
                     let (dx, dy) = (coin_x - x, coin_y - y);
                     // Both are small enough only after the first test: a square is 2,048 steps wide.
                     let is_reached = dx.abs().max(dy.abs()) <= REACH && dx * dx + dy * dy <= REACH * REACH;
@@ -276,6 +285,9 @@ impl Coins {
                     }
                     !is_reached
                 });
+                if coins.is_empty() {
+                    self.filled[row as usize] &= !(1 << column);
+                }
             }
         }
         (before - self.count) as i32

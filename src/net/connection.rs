@@ -106,6 +106,26 @@ impl<S: Socket> Connection<S> {
         }
     }
 
+    /// Reads what [`Connection::publish`] needs, so that it is in the caches; the sum says nothing.
+    pub fn fetch_to_publish(&self) -> usize {
+        self.hearing.as_ref().map_or(0, |hearing| hearing.fetch())
+            ^ self.outbox.len()
+            ^ self.outbox_counted
+            ^ self.transport.is_handshaking() as usize
+            ^ self.session.fetch()
+    }
+
+    /// Reads what [`Connection::work`] needs, as above.
+    pub fn fetch_to_work(&self) -> usize {
+        self.outbox.len()
+            ^ self.held_back.len()
+            ^ self.transport.is_handshaking() as usize
+            ^ self.goodbye.is_some() as usize
+            ^ self.listed as usize
+            ^ self.session.fetch()
+            ^ self.session.fetch_to_read()
+    }
+
     /// The memory held for the peer: received, collected and waiting.
     pub fn held_bytes(&self) -> usize {
         self.outbox.held_bytes() + self.held_back.capacity() + self.session.held_bytes()
@@ -386,16 +406,22 @@ impl<S: Socket> Connection<S> {
         }
         self.find_seat(desk);
         if let Some((room, ask)) = self.session.take_ask() {
-            self.note_ask(&ask);
+            self.note_ask(desk, room, &ask);
             desk.commands.push(self.id, room, ask);
         }
         true
     }
 
     /// A client that asks for cells says that it does not hold them.
-    fn note_ask(&mut self, ask: &Ask) {
-        if let (Ask::Want(cells), Some(hearing)) = (ask, &mut self.hearing) {
-            hearing.forget(cells);
+    fn note_ask(&mut self, desk: &Desk, room: RoomId, ask: &Ask) {
+        let Some(hearing) = &mut self.hearing else { return };
+        match ask {
+            Ask::Want(cells) => hearing.forget(cells),
+            Ask::Repair(repair) => {
+                hearing.forget_all();
+                desk.shared.note_desync(desk.now, room, self.id, &self.session.peer, repair);
+            }
+            _ => {}
         }
     }
 

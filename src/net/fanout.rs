@@ -10,8 +10,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use tickyard_protocol::bytes::Reader;
+use tickyard_protocol::delta::view_sum;
 use tickyard_protocol::tick::{
-    HEADER_BYTES, Header, SKIPPED, VIEW_COMPLETE, block, put_age, put_block, put_heard, put_view,
+    HEADER_BYTES, Header, SKIPPED, VIEW_COMPLETE, block, put_age, put_block, put_check, put_heard, put_view,
 };
 use tickyard_protocol::types::{CellId, Seq, Tick};
 
@@ -28,6 +29,8 @@ pub struct Hearing {
     view_is_new: bool,
     /// What the last message said; `None`: there was none.
     said: Option<Said>,
+    /// The tick of the last message with a check.
+    checked: Tick,
     reliable_sent: u32,
     /// An update was not composed because bytes still waited, here or on their way.
     skipped: bool,
@@ -83,6 +86,14 @@ impl Missing {
 }
 
 impl Hearing {
+    /// Brings into the caches what composing needs.
+    pub fn fetch(&self) -> usize {
+        let cells = self.cells.first().map_or(0, |heard| heard.as_of.0);
+        (cells ^ self.reliable_sent) as usize
+            ^ self.skipped as usize
+            ^ self.said.map_or(0, |said| said.heard as usize)
+    }
+
     /// Takes a view that a batch brought, also when no message can be composed now.
     pub fn look(&mut self, batch: &Batch, part: &Part) {
         let Some(view) = part.view else { return };
@@ -169,6 +180,21 @@ impl Hearing {
     pub fn forget(&mut self, cells: &[CellId]) {
         for heard in self.cells.iter_mut().filter(|heard| cells.contains(&heard.cell)) {
             heard.holds = false;
+        }
+    }
+
+    /// The client's world is broken: it is told its view again, and all that is in it.
+    pub fn forget_all(&mut self) {
+        self.cells.iter_mut().for_each(|heard| heard.holds = false);
+        self.view_is_new = true;
+    }
+
+    /// What the client must hold, now and then: what its sums do not cover are a view that it did not hear, and a cell of which it
+    /// did not hear the last word.
+    fn put_check(&mut self, tick: Tick, out: &mut Vec<u8>) {
+        if tick.since(self.checked) >= CHECK_TICKS {
+            self.checked = tick;
+            put_check(out, view_sum(self.cells[..self.told()].iter().map(|heard| (heard.cell, heard.as_of))));
         }
     }
 }
@@ -262,6 +288,9 @@ pub fn compose(
     let complete = put_world(history, hearing, missing, out);
     if out.len() == PREFIX_BYTES && !is_due(batch, part, hearing, complete) {
         return None;
+    }
+    if complete {
+        hearing.put_check(batch.tick(), out);
     }
     let flags = if complete { VIEW_COMPLETE } else { 0 } | if hearing.skipped { SKIPPED } else { 0 };
     let header = Header { tick: batch.tick(), seq: part.seq, depth: part.depth, flags };
@@ -434,6 +463,9 @@ impl World<'_> {
 
 /// World bytes of one message; a single larger segment still passes.
 pub const WORLD_BYTES_MAX: usize = 32 * 1024;
+
+/// How often a message says what the client must hold; an idle client hears it with its heartbeats.
+const CHECK_TICKS: u32 = 16;
 
 /// Left out of so many messages on end, a cell goes out beyond [`WORLD_BYTES_MAX`]; one a message.
 const LEFT_OUT_MAX: u8 = 8;

@@ -221,6 +221,9 @@ impl<S: Socket> Hub<S> {
             if step > 0 && out_of_time(started) {
                 break;
             }
+            if step.is_multiple_of(AHEAD) {
+                fetch(&self.connections, self.run_queue.iter(), Connection::fetch_to_work);
+            }
             let Some(conn) = self.run_queue.pop_front() else { break };
             let Some(connection) = self.connections.find(conn) else { continue };
             connection.queued = false;
@@ -255,6 +258,11 @@ impl<S: Socket> Hub<S> {
                 if sent == SENDS_PER_SLICE || (sent % 32 == 31 && out_of_time(started)) {
                     side.spent += self.desk.watch.end_fanout(sent - sent_before);
                     return;
+                }
+                if (sent - sent_before).is_multiple_of(AHEAD as u32) {
+                    let (before, after) = parts.split_at(side.next);
+                    let next = after.iter().chain(before).take(side.left).map(|part| &part.conn);
+                    fetch(&self.connections, next, Connection::fetch_to_publish);
                 }
                 let part = &parts[side.next];
                 side.next = (side.next + 1) % parts.len();
@@ -475,6 +483,16 @@ fn insert<'a, S: Socket>(
     connections.insert(|id| Connection::new(id, Transport::new(socket, tls, by_proxy), peer, *now))
 }
 
+/// Reads what the next connections need while nothing depends on it: so their memory is waited for at once, and not for each by itself.
+fn fetch<'a, S: 'a>(
+    connections: &Table<Connection<S>>,
+    next: impl Iterator<Item = &'a ConnId>,
+    read: impl Fn(&Connection<S>) -> usize,
+) {
+    let found = next.take(AHEAD).filter_map(|&conn| connections.get(conn));
+    std::hint::black_box(found.fold(0, |sum, connection| sum ^ read(connection)));
+}
+
 fn enqueue<S>(queue: &mut VecDeque<ConnId>, connection: &mut Connection<S>) {
     if !connection.queued {
         connection.queued = true;
@@ -515,6 +533,8 @@ fn pings_of_a_sweep(slots: usize, interval: Option<Duration>) -> usize {
 }
 
 const SENDS_PER_SLICE: u32 = 256;
+/// So many connections' memory is waited for at once. What the kernel reads and writes to send to as many must not push it out again.
+const AHEAD: usize = 16;
 /// How often the sweep looks at a share of the table.
 pub const SWEEP_PERIOD: Duration = Duration::from_millis(100);
 const SWEEP_PARTS: usize = 10;

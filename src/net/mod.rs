@@ -11,6 +11,7 @@ mod acceptor;
 mod commands;
 mod connection;
 mod desk;
+mod desyncs;
 mod ends;
 pub mod fanout;
 // Public for the simulation of the edge alone, which puts its own sockets in.
@@ -43,7 +44,7 @@ use crate::config::limits::ACCEPTS_PER_TURN;
 use crate::flight::Flight;
 use crate::flight::files::Files;
 use crate::metrics::{Metrics, Queue};
-use crate::session::site::Site;
+use crate::session::site::{Site, Warned};
 use crate::stage::{Stage, Stages};
 use crate::time::Time;
 use acceptor::{Accepted, Acceptor};
@@ -67,6 +68,8 @@ pub struct Shared {
     pub flight: Arc<Flight>,
     /// When it was last said that connections are turned away.
     pub ends: Ends,
+    /// When a client's desync was last told.
+    pub desync_warned: Warned,
     /// Set, then wake: every connection is told that the server goes away.
     pub stop: AtomicBool,
 }
@@ -86,6 +89,7 @@ impl Shared {
             slow_timeout: config.slow_timeout,
             flight: Arc::new(flight),
             ends: Ends::default(),
+            desync_warned: Warned::default(),
             stop: AtomicBool::new(false),
         }
     }

@@ -42,9 +42,16 @@ impl<T> Table<T> {
 
     /// Who has this id, if he is still there.
     pub fn find(&mut self, id: ConnId) -> Option<&mut T> {
-        let is_his =
-            id.thread == self.thread && self.generations.get(id.slot as usize) == Some(&id.generation);
-        if is_his { self.entries.get_mut(id.slot as usize) } else { None }
+        if self.is_his(id) { self.entries.get_mut(id.slot as usize) } else { None }
+    }
+
+    /// The same, to look at.
+    pub fn get(&self, id: ConnId) -> Option<&T> {
+        if self.is_his(id) { self.entries.get(id.slot as usize) } else { None }
+    }
+
+    fn is_his(&self, id: ConnId) -> bool {
+        id.thread == self.thread && self.generations.get(id.slot as usize) == Some(&id.generation)
     }
 
     /// Who sits in this slot now.

@@ -169,6 +169,17 @@ impl Session {
         }
     }
 
+    /// Reads what each turn needs, so that it is in the caches; the sum says nothing.
+    pub fn fetch(&self) -> usize {
+        self.counts.messages_out as usize ^ self.ask.is_some() as usize ^ self.closing().is_some() as usize
+    }
+
+    /// Reads what a player's input needs, as above.
+    pub fn fetch_to_read(&self) -> usize {
+        let Phase::Play(play) = &self.phase else { return 0 };
+        play.socket.fetch() ^ play.room.is_some() as usize ^ play.inputs.len()
+    }
+
     /// Takes bytes from the peer and moves `input` past those it used. Stops early when an ask waits to be taken, and when the turn is
     /// spent.
     pub fn handle_bytes(&mut self, turn: &mut Turn, input: &mut &mut [u8]) {

@@ -6,6 +6,7 @@ use tickyard_protocol::message::{
     RefusalCode, VERSION, from_client,
 };
 use tickyard_protocol::name::is_name;
+use tickyard_protocol::repair::Repair;
 
 use super::site::Site;
 use super::{Counts, End, Greeting, INPUTS_MAX, Phase, Play, Session, Turn, write_game_pong};
@@ -137,6 +138,7 @@ impl Play {
                 message::decode_want(rest, |cell| cells.push(cell)).map_err(malformed)?;
                 Some(Ask::Want(cells.into()))
             }
+            from_client::REPAIR => Some(Ask::Repair(Box::new(Repair::decode(rest).map_err(malformed)?))),
             _ => return Err(bad_message()),
         };
         Ok(Some(ask.map_or(Read::Done, Read::Ask)))

@@ -24,6 +24,14 @@ impl Metered {
         Metered { socket, rate: Rate::new(limits, now) }
     }
 
+    /// Reads what the next event needs, so that it is in the caches; the sum says nothing.
+    pub(super) fn fetch(&self) -> usize {
+        self.rate.bytes_micro as usize
+            ^ self.socket.held_bytes()
+            ^ self.socket.is_ended() as usize
+            ^ self.socket.may_inflate() as usize
+    }
+
     /// Reads the next event, if the peer may send what that took.
     pub(super) fn read<'a, 'b: 'a>(
         &'a mut self,

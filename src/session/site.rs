@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use super::origins::Origins;
 use crate::addresses::Addresses;
@@ -54,15 +55,19 @@ pub struct Warned(AtomicU64);
 impl Warned {
     /// Whether it is time again, which is once a minute.
     pub fn is_due(&self, now: Time) -> bool {
+        self.is_due_every(now, Duration::from_secs(60))
+    }
+
+    /// Whether it is time again, which is once in each `period`.
+    pub fn is_due_every(&self, now: Time, period: Duration) -> bool {
+        let period = period.as_micros() as u64;
         // Zero is for never.
-        let now = now.as_micros() + MINUTE_MICROS;
+        let now = now.as_micros() + period;
         let last = self.0.load(Ordering::Relaxed);
-        let is_due = now.saturating_sub(last) >= MINUTE_MICROS;
+        let is_due = now.saturating_sub(last) >= period;
         is_due && self.0.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 }
-
-const MINUTE_MICROS: u64 = 60_000_000;
 
 /// A file of the demo.
 #[derive(Debug)]

@@ -13,6 +13,7 @@ use tickyard_protocol::message::{
     self as wire, ClientControl, Hello, Input, Pong, Refused, SUBPROTOCOL, Seek, ServerControl, VERSION,
     Welcome, from_server,
 };
+use tickyard_protocol::repair::{Mender, Repair, Told};
 use tickyard_protocol::replica::{Hears, Replica};
 use tickyard_protocol::tick::{Blocks, HEADER_BYTES, Reliable, VIEW_COMPLETE, block};
 use tickyard_protocol::types::{CellId, PlayerId, Seq, Tick};
@@ -35,6 +36,9 @@ pub enum End {
     /// TCP ended, or was reset, without a close frame.
     Cut,
 }
+
+/// Breaks a message on its way.
+pub type Damage = Box<dyn FnMut(&Replica, &mut Vec<u8>) -> bool + Send + Sync>;
 
 /// What a reliable message said.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,6 +67,11 @@ pub struct Client {
     pub worlds: BTreeMap<u32, u64>,
     /// Whether reliable messages are acknowledged as they come.
     pub acknowledges: bool,
+    /// What is done to a tick message before it is heard, by a replica as it was before. Returns whether it was done; then no more.
+    pub damage: Option<Damage>,
+    /// What it asked for because its world was broken; only who was damaged may.
+    pub repairs: Vec<Repair>,
+    mender: Option<Mender>,
     seq: u32,
     number: u32,
 }
@@ -131,6 +140,9 @@ impl Client {
             snapshots: 0,
             worlds: BTreeMap::new(),
             acknowledges: true,
+            damage: None,
+            repairs: vec![],
+            mender: None,
             seq: 0,
             number: 0,
         }
@@ -337,9 +349,35 @@ impl Client {
                 ServerControl::Refused(refused) => self.refused = Some(refused),
                 other => panic!("{other:?}"),
             },
-            from_server::TICK => self.take_tick(bytes),
+            from_server::TICK => self.take_damaged(bytes.to_vec()),
             from_server::PONG => self.pongs.push(Pong::decode(&bytes[1..]).unwrap()),
             other => panic!("a message of type {other}"),
+        }
+    }
+
+    fn take_damaged(&mut self, mut bytes: Vec<u8>) {
+        if let Some(mut damage) = self.damage.take() {
+            match damage(&self.replica, &mut bytes) {
+                true => self.mender = Some(Mender::default()),
+                false => self.damage = Some(damage),
+            }
+        }
+        if !bytes.is_empty() {
+            self.take_tick(&bytes);
+        }
+    }
+
+    /// Who was damaged may find something, and asks for a repair.
+    fn mend(&mut self) {
+        let (tick, view) = (self.replica.header().tick, self.replica.view_was_told());
+        let told = Told { tick, view, complete: self.replica.view_is_complete() };
+        let found = self.replica.take_mismatch();
+        let Some(mender) = &mut self.mender else { return assert_eq!(found, None, "at tick {}", tick.0) };
+        if let Some(repair) = mender.heard(told, found) {
+            let mut bytes = vec![];
+            repair.encode(&mut bytes);
+            self.send(bytes);
+            self.repairs.push(repair);
         }
     }
 
@@ -350,7 +388,9 @@ impl Client {
         self.replica.apply(&bytes[1..], &mut self.ears).unwrap();
         let counts = self.replica.counts();
         let wrong = [counts.violations, counts.desyncs, counts.blocks_unknown, counts.reliable_unknown];
-        assert_eq!(wrong, [0; 4], "violations, desyncs, unknown blocks, unknown reliable messages");
+        let is_right = wrong == [0; 4] || self.mender.is_some();
+        assert!(is_right, "violations, desyncs, unknown blocks, unknown reliable messages: {wrong:?}");
+        self.mend();
         let tick = self.replica.header().tick;
         if let Some(&last) = self.ticks.last() {
             assert!((tick.since(Tick(last)) as i32) > 0, "tick {} after tick {last}", tick.0);

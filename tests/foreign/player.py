@@ -309,7 +309,9 @@ class Player:
         self.was_complete |= world.complete
         self._look_at_self(world)
         self.heard.extend(event for event in events if isinstance(event, Reliable))
-        await self.want(world.take_wants())
+        repair = world.take_repair()
+        if repair:
+            await self._send(repair)
         if world.reliable != self.acked and not self.moving:
             self.acked = world.reliable
             self.acks_alone += 1
@@ -697,7 +699,9 @@ class Game:
             "acks_alone": sum(player.acks_alone for player in self.players),
             "pongs": sum(player.pongs for player in self.players),
             "sums_checked": sum(world.sums_checked for world in worlds),
+            "checks": sum(world.checks for world in worlds),
             "desyncs": sum(world.desyncs for world in worlds),
+            "repairs": sum(world.repairs for world in worlds),
             "violations": sum(world.violations for world in worlds),
             "skipped_ticks": sum(world.skipped_messages for world in worlds),
             "held_cells": result.held,

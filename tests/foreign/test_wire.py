@@ -44,6 +44,7 @@ from tickyard_wire import (
     encode_input,
     encode_message,
     encode_ping,
+    encode_repair,
     encode_want,
     put_num,
     put_string,
@@ -205,7 +206,9 @@ class Primitives(unittest.TestCase):
             for word in words:
                 h = ((h ^ (word % 2**32)) * 0x01000193) % 2**32
                 h = h ^ (h // 2**15)
-            return h
+            h = (h ^ h // 2**16) * 0x7FEB352D % 2**32
+            h = (h ^ h // 2**15) * 0x846CA68B % 2**32
+            return h ^ h // 2**16
 
         one = Member(7, 3, 1, [-5], "is not in it")
         other = Member(9, 255, 0, [1, -2, 3, -4], "")
@@ -306,6 +309,13 @@ class Ticks(unittest.TestCase):
         events = self.world.apply(tick(number, *blocks, flags=flags))
         self.assertEqual((self.world.trouble, self.world.broken, self.world.violations), ([], None, 0))
         return list(events)
+
+    def misreads(self, number: int, *blocks: bytes, cell: int) -> None:
+        """Apply a tick message with changes that do not fit the members: the cell is lost, and no more."""
+        before = self.world.violations
+        self.world.apply(tick(number, *blocks))
+        self.assertEqual((self.world.violations, self.world.broken), (before + 1, None))
+        self.assertEqual((cell in self.world.cells, self.world.take_wants()), (False, [cell]))
 
     def breaks(self, number: int, *blocks: bytes) -> None:
         """Apply a tick message that breaks the protocol."""
@@ -454,7 +464,7 @@ class Ticks(unittest.TestCase):
         self.apply(10, view(1), snapshot(1))
         for number, mode in enumerate((0, 1)):
             self.apply(11 + number, delta(1, changes=bits((mode, 2))))
-        self.breaks(13, delta(1, changes=bits((2, 2))))
+        self.misreads(13, delta(1, changes=bits((2, 2))), cell=1)
 
     def test_bad_changes(self) -> None:
         for changes in (
@@ -471,7 +481,7 @@ class Ticks(unittest.TestCase):
             with self.subTest(changes=changes.hex()):
                 self.setUp()
                 self.start()
-                self.breaks(11, delta(1, changes=changes))
+                self.misreads(11, delta(1, changes=changes), cell=1)
 
     def test_leaves_and_enters(self) -> None:
         self.start()
@@ -763,6 +773,16 @@ def read_want(message: bytes) -> Case:
     if not 1 <= count <= MAX_WANT:
         raise Malformed(f"{count} cells are wanted")
     return {"cells": read_all(reader, lambda: [reader.varint() for _ in range(count)])}
+
+
+def read_repair(message: bytes) -> Case:
+    """`repair`."""
+    reader = Reader(message, 1)
+    why, at, count = reader.u8(), reader.u32(), reader.varint()
+    if why not in (1, 2, 3) or count > MAX_WANT:
+        raise Malformed(f"why {why}, and {count} cells")
+    cells = read_all(reader, lambda: [reader.varint() for _ in range(count)])
+    return {"why": why, "tick": at, "cells": cells}
 
 
 def tags_value(tags: tuple[tuple[int, bytes], ...]) -> Any:
@@ -1074,6 +1094,11 @@ class Vectors(unittest.TestCase):
             "ping": (read_ping, lambda value: encode_ping(bytes.fromhex(value["stamp"])), "valid"),
             "pong": (read_pong, write_pong, "valid malformed"),
             "want": (read_want, lambda value: encode_want(value["cells"]), "valid malformed"),
+            "repair": (
+                read_repair,
+                lambda value: encode_repair(value["why"], value["tick"], value["cells"]),
+                "valid malformed",
+            ),
         }
         for name, (read, write, lists) in codecs.items():
             section = vectors.pop(name)
@@ -1122,6 +1147,7 @@ class Vectors(unittest.TestCase):
                 "view": list(world.view),
                 "view_complete": world.complete,
                 "visible": list(map(member_value, shown)),
+                "mismatch": world.mismatch,
                 "wants": world.take_wants(),
             }
             self.assertEqual(world.complete, bool(data[10] & FLAG_COMPLETE))

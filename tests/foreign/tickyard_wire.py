@@ -15,13 +15,16 @@ from typing import Union
 SUBPROTOCOL = "tickyard.v1"
 VERSION = 1
 
-CONTROL, TICK, PING, ACK, WANT = 0x01, 0x02, 0x03, 0x04, 0x05
+CONTROL, TICK, PING, ACK, WANT, REPAIR = 0x01, 0x02, 0x03, 0x04, 0x05, 0x06
 INPUT, PONG = TICK, PING  # the same bytes the other way round
 
 FLAG_COMPLETE, FLAG_SKIPPED = 1, 2
 U32 = 0xFFFF_FFFF
 MAX_STATICS = 32
 MAX_WANT = 64
+MISFIT, SUM, CHECK = 1, 2, 3  # how it was found that a world differs
+ON_ITS_WAY_TICKS = 16
+REPAIR_TICKS = 64  # how long the answer to a repair is waited for
 MAX_KINDS = 64
 MAX_FIELDS = 16
 
@@ -471,6 +474,14 @@ def encode_want(cells: list[int]) -> bytes:
     return bytes((WANT,)) + put_varint(len(cells)) + b"".join(map(put_varint, cells))
 
 
+def encode_repair(why: int, tick: int, cells: list[int]) -> bytes:
+    """`repair`, naming up to 64 cells."""
+    if why not in (MISFIT, SUM, CHECK) or len(cells) > MAX_WANT:
+        raise ValueError("why is 1 to 3, and at most 64 cells are named")
+    head = bytes((REPAIR, why)) + struct.pack("<I", tick & U32)
+    return head + put_varint(len(cells)) + b"".join(map(put_varint, cells))
+
+
 @dataclass(frozen=True)
 class Pong:
     """The answer to a ping."""
@@ -545,16 +556,26 @@ class Shown:
     member: Member
 
 
+def _hash(words: Iterable[int]) -> int:
+    h = 0x811C9DC5
+    for word in words:
+        h = ((h ^ (word & U32)) * 0x01000193) & U32
+        h ^= h >> 15
+    h = ((h ^ h >> 16) * 0x7FEB352D) & U32
+    h = ((h ^ h >> 15) * 0x846CA68B) & U32
+    return h ^ h >> 16
+
+
 def cell_sum(members: Iterable[Member]) -> int:
     """The sum of section 5."""
-    total = 0
-    for member in members:
-        h = 0x811C9DC5
-        for word in (member.slot + (member.generation << 24), member.kind, *member.row):
-            h = ((h ^ (word & U32)) * 0x01000193) & U32
-            h ^= h >> 15
-        total += h
-    return total & U32
+    return (
+        sum(_hash((m.slot + (m.generation << 24), m.kind, *m.row)) for m in members) & U32
+    )
+
+
+def view_sum(held: Iterable[tuple[int, int]]) -> int:
+    """The sum of a `check`: cells, and as of when each is held."""
+    return sum(map(_hash, held)) & U32
 
 
 # --------------------------------------------------------------------------------- what a tick message brings
@@ -627,7 +648,8 @@ class World:
     `apply` takes a whole tick message. Two kinds of trouble are told apart: bytes that break the protocol set
     `broken` (the connection is to be closed with 1002), and what does not fit what is known counts as a
     violation and is skipped. A delta that does not fit, or a sum that differs (a desync), puts its cell into
-    `wants`, to be asked for; a snapshot takes it out again, and so does `take_wants`.
+    `wants`, to be named in a repair, and how it was found into `mismatch`; a snapshot takes it out again, and
+    so does `take_repair`, which asks once until the answer is there.
     """
 
     def __init__(self, schema: Schema) -> None:
@@ -647,6 +669,12 @@ class World:
         self.reliable = 0  # the last one heard
         self.heard = 0  # the last of our messages that the room took
         self.wants: set[int] = set()
+        self.mismatch: int | None = None
+        self.checks = 0
+        self.repairs = 0
+        self._view_told = False
+        self._asked: int | None = None  # the tick at which a repair was asked for
+        self._answered = False
         self.broken: str | None = None
         self.violations = 0
         self.desyncs = 0
@@ -678,7 +706,8 @@ class World:
         self.depth, flags = reader.u8(), reader.u8()
         self.complete, self.skipped = bool(flags & FLAG_COMPLETE), bool(flags & FLAG_SKIPPED)
         self.skipped_messages += self.skipped
-        at = self.tick
+        self._view_told = False
+        at, check = self.tick, None
         while reader.left():
             kind, length = reader.varint(), reader.varint()
             if length > reader.left():
@@ -701,10 +730,14 @@ class World:
                 self.heard = block.varint()
             elif kind == 8:
                 events.append(Transient(block.varint(), at, block.str8(), block.rest()))
+            elif kind == 9:
+                check = block.u32()
             else:
                 self.unknown_blocks += 1
                 continue
             block.finish(f"block of kind {kind}")
+        if check is not None:
+            self._check_view(check)
 
     def _violation(self, what: str) -> None:
         self.violations += 1
@@ -819,7 +852,8 @@ class World:
         for cell in forgotten:
             for member in self.cells.pop(cell).members.values():
                 self._leave(member, cell, self.tick, None)
-        self.wants.intersection_update(self.view)
+        self._view_told = True
+        self._settle_wants(self.wants.intersection(self.view))
         events.append(ViewChanged(tuple(cells), tuple(forgotten)))
 
     def _snapshot(self, block: Reader, at: int, events: list[Event]) -> None:
@@ -827,7 +861,7 @@ class World:
         members = self._entities(block)
         block.finish("a snapshot")
         if number not in self.view:
-            return self._violation(f"cell {number}: a snapshot, and it is not in the view")
+            return self._misfit(number, "a snapshot, and it is not in the view")
         before = self.cells.get(number)
         cell = self.cells[number] = Cell(at, {member.slot: member for member in members})
         if before:
@@ -837,7 +871,7 @@ class World:
                     self._leave(member, number, at, None)
         for member in members:
             self._take_in(member, number, at)
-        self.wants.discard(number)
+        self._settle_wants(self.wants - {number})
         self._check(number, cell, total)
         events.append(SnapshotApplied(number, at, before))
 
@@ -850,7 +884,13 @@ class World:
         if not 1 <= ticks <= delta.back:
             return self._misfit(delta.cell, f"a delta of {delta.back} to {at}, held as of {cell.held}")
         members = list(cell.members.values())
-        residuals = self._read_changes(delta.changes, members) if delta.changes is not None else []
+        try:
+            residuals = self._read_changes(delta.changes, members) if delta.changes is not None else []
+        except Malformed as error:
+            # The members are not those that the server means: the cell is not held any more.
+            for member in self.cells.pop(delta.cell).members.values():
+                self._leave(member, delta.cell, at, None)
+            return self._misfit(delta.cell, f"changes that do not fit: {error}")
         for member in members:
             self._predict(member, ticks - 1)
         for member, index, residual in residuals:
@@ -884,25 +924,53 @@ class World:
             member.row[index] = wrap_i32(member.row[index] + ticks * member.row[velocity])
 
     def _misfit(self, cell: int, what: str) -> None:
-        """A delta of which something does not fit: a snapshot is asked for, if the cell is in the view."""
+        """A block of which something does not fit."""
         self._violation(f"cell {cell}: {what}")
-        self._want(cell)
+        self._differs(MISFIT, cell)
 
-    def _want(self, cell: int) -> None:
+    def _differs(self, why: int, cell: int) -> None:
+        self.mismatch = self.mismatch or why
         if cell in self.view:
             self.wants.add(cell)
 
+    def _settle_wants(self, wants: set[int]) -> None:
+        if self.wants and not wants:
+            self.mismatch = None
+        self.wants = wants
+
     def take_wants(self) -> list[int]:
-        """The cells to ask for since this was called last."""
-        wants, self.wants = sorted(self.wants), set()
+        """The cells that were found to differ since this was called last."""
+        wants, self.wants, self.mismatch = sorted(self.wants), set(), None
         return wants
+
+    def take_repair(self) -> bytes | None:
+        """After each message: the repair to send, once until it was answered or waited for in vain."""
+        why, cells = self.mismatch, self.take_wants()
+        self._answered |= self._view_told
+        if self._asked is not None and since(self.tick, self._asked) < REPAIR_TICKS:
+            if not (self._answered and self.complete):
+                return None
+            self._asked = None
+        if why is None:
+            return None
+        self._asked, self._answered = self.tick, False
+        self.repairs += 1
+        return encode_repair(why, self.tick, cells[:MAX_WANT])
+
+    def _check_view(self, expected: int) -> None:
+        self.checks += 1
+        if view_sum((number, cell.held) for number, cell in self.cells.items()) != expected:
+            self.desyncs += 1
+            self.trouble.append(f"tick {self.tick}: the check of the view differs")
+            self.mismatch = self.mismatch or CHECK
+            self.wants.update(cell for cell in self.view if cell not in self.cells)
 
     def _check(self, number: int, cell: Cell, expected: int) -> None:
         self.sums_checked += 1
         if cell.sum() != expected:
             self.desyncs += 1
             self.trouble.append(f"tick {self.tick}: cell {number}: the sum differs")
-            self._want(number)
+            self._differs(SUM, number)
 
     def _reliable(self, block: Reader, events: list[Event]) -> None:
         number, cls = block.varint(), block.varint()
@@ -952,7 +1020,9 @@ class World:
         self._left.clear()
         for slot, left in list(self.travelling.items()):
             target = self.cells.get(left.to) if left.to is not None else None
-            if target and since(target.held, left.tick) < 0:
+            # Who does not arrive where all is current was never on its way.
+            lost = self.complete and since(self.tick, left.tick) > ON_ITS_WAY_TICKS
+            if target and not lost and since(target.held, left.tick) < 0:
                 continue  # on its way
             del self.travelling[slot]
             there = target.members.get(slot) if target else None

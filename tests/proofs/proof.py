@@ -71,9 +71,9 @@ class Player:
             return False
         if message[0] == wire.TICK:
             self.world.apply(message)
-            wants = self.world.take_wants()
-            for at in range(0, len(wants), wire.MAX_WANT):
-                self.raw.send(wire.encode_want(wants[at : at + wire.MAX_WANT]))
+            repair = self.world.take_repair()
+            if repair:
+                self.raw.send(repair)
         elif message[0] == wire.PONG:
             self.pong = wire.decode_pong(message)
         return True

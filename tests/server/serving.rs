@@ -13,7 +13,8 @@ use tickyard::close_reason::CloseReason;
 use tickyard::config::Compression;
 use tickyard::metrics::Role;
 use tickyard_protocol::message::Hello;
-use tickyard_protocol::types::CellId;
+use tickyard_protocol::repair::{Repair, RepairWhy};
+use tickyard_protocol::types::{CellId, Tick};
 use tungstenite::Message;
 
 use crate::common::client::{Client, End, hello};
@@ -228,6 +229,12 @@ fn every_metric_moves_when_that_happens_what_it_counts() {
     unwanted.say_hello(&Hello { version: 9, ..hello("lab", "") });
     assert_eq!(unwanted.until_the_end(), End::Close(4001));
     let mut strange = enter("Strange");
+    for why in RepairWhy::ALL {
+        let mut repair = vec![];
+        Repair { why, tick: Tick(1), cells: vec![CellId(0)] }.encode(&mut repair);
+        strange.send(repair);
+        until("it is counted", || house.metrics().desyncs.get(why) == 1);
+    }
     strange.send(vec![99]);
     assert_eq!(strange.until_the_end(), End::Close(1008));
     for bytes in [&[0x82, 0x01, 0x00][..], &[0x88, 0x83, 0, 0, 0, 0, 0x03, 0xe8, 0xff]] {

@@ -287,8 +287,8 @@ impl Peer {
         self.seq += 1;
         let input = self.input_frame(self.seq);
         self.outgoing.extend(input);
-        let wants = self.ear.replica.as_mut().map(|replica| replica.take_wants()).unwrap_or_default();
-        assert!(wants.is_empty(), "nothing was missing");
+        let found = self.ear.replica.as_mut().and_then(|replica| replica.take_mismatch());
+        assert_eq!(found, None, "nothing differed");
         match self.random.below(60) {
             0 => {
                 let mut message = Vec::new();

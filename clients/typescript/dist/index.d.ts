@@ -5,7 +5,7 @@ export { CLOSE, ClosedError, mayReconnect, REFUSED, RefusedError } from "./close
 export { Collection, type Entity, EntityBase, type EntityListener, type Values } from "./collection.js";
 export { Input } from "./input.js";
 export { Interpolator, type InterpolateOptions } from "./interpolate.js";
-export type { Field, Kind, Schema, Transient } from "./messages.js";
+export type { Desync, DesyncWhy, Field, Kind, Schema, Transient } from "./messages.js";
 export { type Award, type Chat, Message, type Property, Room, type Stats } from "./room.js";
 export type { Unsubscribe } from "./signal.js";
 export type { SocketConstructor, SocketLike } from "./socket.js";

@@ -11,6 +11,7 @@ export declare const TYPE: {
     readonly pong: 3;
     readonly ack: 4;
     readonly want: 5;
+    readonly repair: 6;
 };
 /** What a tick message consists of. */
 export declare const BLOCK: {
@@ -22,10 +23,11 @@ export declare const BLOCK: {
     readonly reliable: 6;
     readonly heard: 7;
     readonly transient: 8;
+    readonly check: 9;
 };
 /** No message of a server is longer; what is, is not read. */
 export declare const MESSAGE_BYTES_MAX: number;
-/** A server takes this many cells in one `want`. */
+/** A server takes this many cells in one message. */
 export declare const WANT_CELLS_MAX = 64;
 /** One number of a row: what the game means is `offset + row * step`. */
 export interface Field {
@@ -47,6 +49,17 @@ export interface Kind {
 export interface Schema {
     readonly kinds: readonly Kind[];
     readonly input: readonly Field[];
+}
+/** How a client finds that its world is not the server's: a block does not fit, a sum of a cell differs, or a check of the view. */
+export type DesyncWhy = "misfit" | "sum" | "check";
+/** A client's world is not the server's. */
+export interface Desync {
+    /** How it was found first. */
+    readonly why: DesyncWhy;
+    /** The tick of the message in which it was found. */
+    readonly tick: number;
+    /** The cells that differ, as far as that is known. */
+    readonly cells: readonly number[];
 }
 /** Where a `Hello` wants to go. */
 export type Seek = {
@@ -162,7 +175,8 @@ export declare function writeInput(seq: number, ack: number, renderTick: number,
 export declare function writePing(stamp: bigint): Uint8Array<ArrayBuffer>;
 export declare function writeAck(ack: number): Uint8Array<ArrayBuffer>;
 /** At most {@link WANT_CELLS_MAX} cells. */
-export declare function writeWant(cells: readonly number[]): Uint8Array<ArrayBuffer>;
+/** Your world is not the server's: it tells all of your view anew. */
+export declare function writeRepair({ why, tick, cells }: Desync): Uint8Array<ArrayBuffer>;
 export declare function readControl(bytes: Uint8Array): Control;
 export declare function readPong(bytes: Uint8Array): Pong;
 export declare function readTick(bytes: Uint8Array): TickFrame;

@@ -9,7 +9,9 @@ export const SUBPROTOCOL = "tickyard.v1";
 /** The version that `Hello` names. */
 export const VERSION = 1;
 /** The first byte of each message. */
-export const TYPE = { control: 1, input: 2, tick: 2, ping: 3, pong: 3, ack: 4, want: 5 };
+export const TYPE = { control: 1, input: 2, tick: 2, ping: 3, pong: 3, ack: 4, want: 5, repair: 6 };
+/** By their numbers on the wire, from 1 on. */
+const REPAIR_WHY = ["misfit", "sum", "check"];
 /** What a tick message consists of. */
 export const BLOCK = {
     view: 1,
@@ -20,10 +22,11 @@ export const BLOCK = {
     reliable: 6,
     heard: 7,
     transient: 8,
+    check: 9,
 };
 /** No message of a server is longer; what is, is not read. */
 export const MESSAGE_BYTES_MAX = 1024 * 1024;
-/** A server takes this many cells in one `want`. */
+/** A server takes this many cells in one message. */
 export const WANT_CELLS_MAX = 64;
 // From the client
 export function writeHello(hello) {
@@ -49,9 +52,11 @@ export function writeAck(ack) {
     return new Writer().u8(TYPE.ack).u32(ack).finish();
 }
 /** At most {@link WANT_CELLS_MAX} cells. */
-export function writeWant(cells) {
-    const writer = new Writer().u8(TYPE.want).varint(cells.length);
-    for (const cell of cells)
+/** Your world is not the server's: it tells all of your view anew. */
+export function writeRepair({ why, tick, cells }) {
+    const named = cells.slice(0, WANT_CELLS_MAX);
+    const writer = new Writer().u8(TYPE.repair).u8(REPAIR_WHY.indexOf(why) + 1).u32(tick).varint(named.length);
+    for (const cell of named)
         writer.varint(cell);
     return writer.finish();
 }

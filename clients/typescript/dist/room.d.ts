@@ -8,7 +8,7 @@
 import { Clock } from "./clock.js";
 import type { Collection, Entity, Values } from "./collection.js";
 import { Input } from "./input.js";
-import { type Schema, type Transient } from "./messages.js";
+import { type Desync, type Schema, type Transient } from "./messages.js";
 import { type Unsubscribe } from "./signal.js";
 import { World, type WorldStats } from "./world.js";
 /** Somebody said something. */
@@ -42,8 +42,8 @@ export interface Stats extends WorldStats {
     readonly unknownTypes: number;
     /** Tags that this version does not know. */
     readonly unknownTags: number;
-    /** Cells asked for again. */
-    readonly wants: number;
+    /** How often the whole view was asked for again, because something differed. */
+    readonly repairs: number;
     readonly messagesIn: number;
     readonly bytesIn: number;
     readonly messagesOut: number;
@@ -95,6 +95,11 @@ export declare class Room {
     onMessage(kind: string, fn: (message: Message) => void): Unsubscribe;
     /** Called for things that happen at one place and moment and may be lost, such as a spark. `"*"` hears them all. */
     onTransient(kind: string, fn: (transient: Transient) => void): Unsubscribe;
+    /**
+     * Called when what you hold turns out not to be what the server has: a fault of somebody's, never of a slow network. It is mended by
+     * itself within a round trip, and the server's operator can see it too.
+     */
+    onDesync(fn: (desync: Desync) => void): Unsubscribe;
     /** Called once, when it is over, whoever ended it; at once if it is. `CLOSE` and `mayReconnect` explain the code. */
     onLeave(fn: (code: number, reason: string) => void): Unsubscribe;
     /** What you ask the game for; one for the room. */

@@ -7,7 +7,7 @@
  */
 import { Clock } from "./clock.js";
 import { Input } from "./input.js";
-import { MESSAGE_BYTES_MAX, readPong, TYPE, WANT_CELLS_MAX, writeAck, writeInput, writeMessage, writePing, writeWant, } from "./messages.js";
+import { MESSAGE_BYTES_MAX, readPong, TYPE, writeAck, writeInput, writeMessage, writePing, writeRepair, } from "./messages.js";
 import { CLOSE, ClosedError } from "./close.js";
 import { mark, Signal } from "./signal.js";
 import { bytesOf, shut } from "./socket.js";
@@ -49,13 +49,16 @@ export class Room {
     #left = new Signal();
     #messages = new Map();
     #allMessages = new Signal();
+    #desynced = new Signal();
     #transients = new Map();
     #pings = new Map();
-    #askedAt = new Map();
-    #own = { unknownTypes: 0, unknownTags: 0, wants: 0, messagesIn: 0, bytesIn: 0, messagesOut: 0, bytesOut: 0 };
+    #own = { unknownTypes: 0, unknownTags: 0, repairs: 0, messagesIn: 0, bytesIn: 0, messagesOut: 0, bytesOut: 0 };
     #end;
     /** What came in before whoever entered had a turn to register callbacks; none once it has been delivered. */
     #early = [];
+    /** The tick at which a repair was asked for that has not been answered. */
+    #askedAt;
+    #answered = false;
     #sent = 0;
     #heard = 0;
     #ackSent = 0;
@@ -134,6 +137,13 @@ export class Room {
     /** Called for things that happen at one place and moment and may be lost, such as a spark. `"*"` hears them all. */
     onTransient(kind, fn) {
         return signalOf(this.#transients, kind).on(fn);
+    }
+    /**
+     * Called when what you hold turns out not to be what the server has: a fault of somebody's, never of a slow network. It is mended by
+     * itself within a round trip, and the server's operator can see it too.
+     */
+    onDesync(fn) {
+        return this.#desynced.on(fn);
     }
     /** Called once, when it is over, whoever ended it; at once if it is. `CLOSE` and `mayReconnect` explain the code. */
     onLeave(fn) {
@@ -253,9 +263,10 @@ export class Room {
             this.#heard = update.heard;
         if (this.state.ack !== this.#ackSent)
             this.#ackDue = Math.min(this.#ackDue, now + ACK_MS);
-        if (update.wanted.size > 0)
-            this.#want(update.wanted, now);
+        const desync = this.#mend(update);
         // Whoever is called may leave: then nobody else is called any more.
+        if (desync)
+            this.#desynced.emit(mark(), desync);
         this.state.announce(update);
         for (const transient of update.transients)
             this.#tellTransient(transient);
@@ -309,18 +320,22 @@ export class Room {
         this.#ackSent = this.state.ack;
         return this.#ackSent;
     }
-    #want(cells, now) {
-        for (const [cell, at] of this.#askedAt) {
-            if (now - at >= WANT_AGAIN_MS)
-                this.#askedAt.delete(cell);
+    /** Asks to be told all of the view anew: once, until it was or has been waited for in vain. */
+    #mend({ tick, mismatch, wanted, viewTold }) {
+        this.#answered ||= viewTold;
+        if (this.#askedAt !== undefined && (tick - this.#askedAt) >>> 0 < REPAIR_TICKS) {
+            if (!this.#answered || !this.state.complete)
+                return undefined;
+            this.#askedAt = undefined;
         }
-        const ask = [...cells].filter((cell) => !this.#askedAt.has(cell)).slice(0, WANT_CELLS_MAX);
-        if (ask.length === 0)
-            return;
-        for (const cell of ask)
-            this.#askedAt.set(cell, now);
-        this.#own.wants += ask.length;
-        this.#transmit(writeWant(ask));
+        if (!mismatch)
+            return undefined;
+        this.#askedAt = tick;
+        this.#answered = false;
+        this.#own.repairs++;
+        const desync = { why: mismatch, tick, cells: [...wanted] };
+        this.#transmit(writeRepair(desync));
+        return desync;
     }
     #ping(now, asked) {
         this.#lastPing = now;
@@ -354,11 +369,10 @@ export class Room {
         for (const ping of this.#pings.values())
             ping.asked?.reject(new ClosedError(code, reason));
         this.#pings.clear();
-        this.#askedAt.clear();
         this.state.clear();
         this.#left.emit(mark(), code, reason);
         const signals = [...this.#messages.values(), ...this.#transients.values()];
-        for (const signal of [...signals, this.#stateChanged, this.#allMessages, this.#left])
+        for (const signal of [...signals, this.#stateChanged, this.#allMessages, this.#desynced, this.#left])
             signal.clear();
     }
 }
@@ -376,7 +390,8 @@ const POLL_MS = 250;
 const PING_MS = 1000;
 const PINGS_MAX = 32;
 const ACK_MS = 250;
-const WANT_AGAIN_MS = 1000;
+/** How long the answer to a repair is waited for, in ticks. */
+const REPAIR_TICKS = 64;
 /** A server says something once a second at least. */
 const SILENCE_MS = 10_000;
 const FROZEN_MS = 3_000;

@@ -1,5 +1,5 @@
 import { Collection, type Entity } from "./collection.js";
-import { type Reliable, type Schema, type Transient } from "./messages.js";
+import { type DesyncWhy, type Reliable, type Schema, type Transient } from "./messages.js";
 /** What went otherwise than planned, counted. */
 export interface WorldStats {
     /** Blocks of a kind that this version does not know. */
@@ -8,9 +8,11 @@ export interface WorldStats {
     unknownClasses: number;
     /** Things a server must not send, such as a delta that does not follow from what we hold. */
     violations: number;
-    /** Sums that were compared. */
+    /** Sums of cells that were compared. */
     sumsChecked: number;
-    /** Cells whose sum was not the one that the server has. */
+    /** Checks of the view that were compared. */
+    checks: number;
+    /** Sums and checks that were not what the server has. */
     desyncs: number;
     /** Ticks that said that earlier updates were not sent because this connection was slow. */
     skipped: number;
@@ -29,8 +31,12 @@ export interface Update {
     readonly transients: readonly Transient[];
     /** Number of your last message that the room took, if it said so. */
     readonly heard: number | undefined;
-    /** Cells that have to be asked for again. */
+    /** How it was found that this world is not the server's, if it was: the answer to a repair makes it right. */
+    readonly mismatch: DesyncWhy | undefined;
+    /** The cells that differ, as far as that is known. */
     readonly wanted: ReadonlySet<number>;
+    /** It said the view. */
+    readonly viewTold: boolean;
 }
 /** A cell as a client holds it. */
 export interface HeldCell {

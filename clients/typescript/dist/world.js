@@ -9,7 +9,7 @@
  * follows the member of its home, the cell that took it in last, and goes on as predicted while that cell is silent. While
  * an entity crosses, both cells may list it.
  */
-import { predict, readChanges, sumOf } from "./changes.js";
+import { predict, readChanges, readLeaves, sumOf, sumOfView } from "./changes.js";
 import { Collection, entityMaker } from "./collection.js";
 import { BLOCK, readReliable, readTick, readTransient, } from "./messages.js";
 import { mark } from "./signal.js";
@@ -29,6 +29,7 @@ export class World {
         unknownClasses: 0,
         violations: 0,
         sumsChecked: 0,
+        checks: 0,
         desyncs: 0,
         skipped: 0,
     };
@@ -85,10 +86,12 @@ export class World {
         if (frame.skipped)
             this.stats.skipped++;
         this.#settleLeavers(turn);
+        if (turn.check !== undefined)
+            this.#checkView(turn, turn.check);
         const [added, changed] = this.#show(turn);
-        const { removed, reliable, transients, heard, wanted } = turn;
+        const { removed, reliable, transients, heard, mismatch, wanted, viewTold } = turn;
         const { tick, seq, depth } = frame;
-        return { tick, seq, depth, added, removed, changed, reliable, transients, heard, wanted };
+        return { tick, seq, depth, added, removed, changed, reliable, transients, heard, mismatch, wanted, viewTold };
     }
     /** Calls back for what a message did. Everything is in its new state by then. */
     announce(update) {
@@ -140,6 +143,9 @@ export class World {
                 break;
             case BLOCK.transient:
                 return void turn.transients.push(copied(readTransient(block.bytes, turn.asOf)));
+            case BLOCK.check:
+                turn.check = reader.u32();
+                break;
             default:
                 this.stats.unknownBlocks++;
                 return;
@@ -172,9 +178,10 @@ export class World {
             if (!view.has(id))
                 this.#forget(turn, id, cell);
         }
+        turn.viewTold = true;
         for (const id of turn.wanted) {
             if (!view.has(id))
-                turn.wanted.delete(id);
+                turn.settle(id);
         }
     }
     #forget(turn, id, cell) {
@@ -197,7 +204,7 @@ export class World {
         // Whoever was taken in again follows its new member by now, so this removes only those that are not in the list.
         for (const member of old?.members ?? [])
             this.#leave(id, member, { to: GONE, at: turn.asOf });
-        turn.wanted.delete(id);
+        turn.settle(id);
         this.#compare(turn, id, members, sum);
     }
     #readDelta(turn, reader) {
@@ -216,8 +223,11 @@ export class World {
         turn.work(cell.members.length);
         // What was not said moved with the old velocities up to the tick before, and into this one with the new ones.
         this.#predict(cell.members, ((turn.asOf - cell.held) | 0) - 1);
-        if (changes)
-            readChanges(new BitReader(changes), cell.members, this.#kinds, (member) => turn.touch(member));
+        if (changes && !this.#fits(turn, cell, changes)) {
+            // The members are not those that the server means, and half changed by now.
+            this.#forget(turn, id, cell);
+            return this.#violation(turn, id);
+        }
         this.#predict(cell.members, 1);
         const left = leaves.length === 0 || this.#applyLeaves(turn, id, cell, leaves);
         const entered = enters.length === 0 || this.#applyEnters(turn, id, cell, enters);
@@ -236,6 +246,17 @@ export class World {
     }
     #moves(member) {
         return this.#kinds[member.kind].moves.some(({ velocity }) => member.row[velocity] !== 0);
+    }
+    #fits(turn, cell, changes) {
+        try {
+            readChanges(new BitReader(changes), cell.members, this.#kinds, (member) => turn.touch(member));
+            return true;
+        }
+        catch (error) {
+            if (error instanceof ProtocolError)
+                return false;
+            throw error;
+        }
     }
     /** Tells whether all of them were members. */
     #applyLeaves(turn, id, cell, leaves) {
@@ -269,14 +290,27 @@ export class World {
         if (sumOf(members) === sum)
             return;
         this.stats.desyncs++;
-        this.#want(turn, id);
+        this.#differs(turn, "sum", id);
     }
     #violation(turn, cell) {
         this.stats.violations++;
-        this.#want(turn, cell);
+        this.#differs(turn, "misfit", cell);
     }
-    /** Others than those of the view are not for us to ask. */
-    #want(turn, cell) {
+    /** What sums do not cover: a view that was not heard, and a cell whose last word was not. */
+    #checkView(turn, sum) {
+        this.stats.checks++;
+        if (sumOfView(this.#cells) === sum)
+            return;
+        this.stats.desyncs++;
+        turn.mismatch ??= "check";
+        for (const id of this.#view) {
+            if (!this.#cells.has(id))
+                this.#differs(turn, "check", id);
+        }
+    }
+    /** Names none but those of the view. */
+    #differs(turn, why, cell) {
+        turn.mismatch ??= why;
         if (this.#view.has(cell))
             turn.wanted.add(cell);
     }
@@ -363,7 +397,9 @@ export class World {
             const { to, at } = track.leaving;
             const cell = to === GONE ? undefined : this.#cells.get(to);
             // On its way: the cell it went to has not told of that tick yet.
-            if (cell && ((at - cell.held) | 0) > 0)
+            // Who does not arrive where all is current was never on its way.
+            const lost = this.complete && ((this.tick - at) | 0) > ON_ITS_WAY_TICKS_MAX;
+            if (cell && !lost && ((at - cell.held) | 0) > 0)
                 continue;
             const member = cell && find(cell.members, track.member);
             // A cell that publishes rarely may have listed it all along and need not say that it came back.
@@ -474,7 +510,10 @@ class Turn {
     removed = [];
     reliable = [];
     transients = [];
+    mismatch;
     wanted = new Set();
+    viewTold = false;
+    check;
     #rows = 0;
     constructor(frame) {
         this.frame = frame;
@@ -485,6 +524,11 @@ class Turn {
         this.#rows += rows;
         if (this.#rows > ROWS_MAX)
             throw new ProtocolError(`a message that moves more than ${ROWS_MAX} entities`);
+    }
+    /** A cell that differed was told anew, or is seen no longer. */
+    settle(cell) {
+        if (this.wanted.delete(cell) && this.wanted.size === 0)
+            this.mismatch = undefined;
     }
     touch(member) {
         if (member.track?.member === member)
@@ -500,18 +544,6 @@ function planKind(kind) {
 function follows(held, tick, back) {
     const behind = (tick - held) >>> 0;
     return behind >= 1 && behind <= back;
-}
-function readLeaves(reader) {
-    const count = reader.varint();
-    const leaves = [];
-    for (let i = 0, before = -1; i < count; i++) {
-        const slot = reader.varint();
-        if (slot <= before)
-            throw new ProtocolError("leaves that do not ascend");
-        before = slot;
-        leaves.push({ slot, to: reader.varint() - 1 });
-    }
-    return leaves;
 }
 /** By halves, since members ascend. */
 function find(members, like) {
@@ -544,6 +576,7 @@ function copied(transient) {
 }
 const PART = { sum: 1, leaves: 2, enters: 4, changes: 8 };
 const GONE = -1;
+const ON_ITS_WAY_TICKS_MAX = 16;
 const SLOTS = 2 ** 24;
 const CELLS_MAX = 16 * 1024;
 const MEMBERS_MAX = 128 * 1024;

@@ -2,7 +2,7 @@
  * Rows of a cell: how they move, what a delta's bits change, and their sum. `protocol/PROTOCOL.md`, section 5, says what
  * the bytes mean.
  */
-import { type BitReader, ProtocolError, unzigzag, width } from "./wire.js";
+import { type BitReader, ProtocolError, type Reader, unzigzag, width } from "./wire.js";
 
 /** An entity as a cell lists it. */
 export interface Listed {
@@ -85,18 +85,51 @@ function readResiduals<M extends Listed>(
   }
 }
 
+/** An entity left a cell. */
+export interface Leave {
+  readonly slot: number;
+  readonly to: number;
+}
+
+export function readLeaves(reader: Reader): Leave[] {
+  const count = reader.varint();
+  const leaves: Leave[] = [];
+  for (let i = 0, before = -1; i < count; i++) {
+    const slot = reader.varint();
+    if (slot <= before) throw new ProtocolError("leaves that do not ascend");
+    before = slot;
+    leaves.push({ slot, to: reader.varint() - 1 });
+  }
+  return leaves;
+}
+
 /** The sum of a cell. */
 export function sumOf(members: readonly Listed[]): number {
   let sum = 0;
   for (const { id, slot, kind, row } of members) {
-    let h = mix(mix(0x811c9dc5, slot | (id << 24)), kind);
+    let h = mix(mix(HASH_START, slot | (id << 24)), kind);
     for (let i = 0; i < row.length; i++) h = mix(h, row[i]);
-    sum = (sum + h) | 0;
+    sum = (sum + finish(h)) | 0;
   }
   return sum >>> 0;
+}
+
+/** The sum of a check: cells, and as of when each is held. */
+export function sumOfView(cells: Iterable<[number, { readonly held: number }]>): number {
+  let sum = 0;
+  for (const [id, { held }] of cells) sum = (sum + finish(mix(mix(HASH_START, id), held))) | 0;
+  return sum >>> 0;
+}
+
+function finish(h: number): number {
+  let product = Math.imul(h ^ (h >>> 16), 0x7feb352d);
+  product = Math.imul(product ^ (product >>> 15), 0x846ca68b);
+  return product ^ (product >>> 16);
 }
 
 function mix(h: number, word: number): number {
   const product = Math.imul(h ^ word, 0x01000193);
   return product ^ (product >>> 15);
 }
+
+const HASH_START = 0x811c9dc5;

@@ -12,7 +12,10 @@ export const SUBPROTOCOL = "tickyard.v1";
 export const VERSION = 1;
 
 /** The first byte of each message. */
-export const TYPE = { control: 1, input: 2, tick: 2, ping: 3, pong: 3, ack: 4, want: 5 } as const;
+export const TYPE = { control: 1, input: 2, tick: 2, ping: 3, pong: 3, ack: 4, want: 5, repair: 6 } as const;
+
+/** By their numbers on the wire, from 1 on. */
+const REPAIR_WHY: readonly DesyncWhy[] = ["misfit", "sum", "check"];
 
 /** What a tick message consists of. */
 export const BLOCK = {
@@ -24,12 +27,13 @@ export const BLOCK = {
   reliable: 6,
   heard: 7,
   transient: 8,
+  check: 9,
 } as const;
 
 /** No message of a server is longer; what is, is not read. */
 export const MESSAGE_BYTES_MAX = 1024 * 1024;
 
-/** A server takes this many cells in one `want`. */
+/** A server takes this many cells in one message. */
 export const WANT_CELLS_MAX = 64;
 
 /** One number of a row: what the game means is `offset + row * step`. */
@@ -54,6 +58,19 @@ export interface Kind {
 export interface Schema {
   readonly kinds: readonly Kind[];
   readonly input: readonly Field[];
+}
+
+/** How a client finds that its world is not the server's: a block does not fit, a sum of a cell differs, or a check of the view. */
+export type DesyncWhy = "misfit" | "sum" | "check";
+
+/** A client's world is not the server's. */
+export interface Desync {
+  /** How it was found first. */
+  readonly why: DesyncWhy;
+  /** The tick of the message in which it was found. */
+  readonly tick: number;
+  /** The cells that differ, as far as that is known. */
+  readonly cells: readonly number[];
 }
 
 /** Where a `Hello` wants to go. */
@@ -184,9 +201,11 @@ export function writeAck(ack: number): Uint8Array<ArrayBuffer> {
 }
 
 /** At most {@link WANT_CELLS_MAX} cells. */
-export function writeWant(cells: readonly number[]): Uint8Array<ArrayBuffer> {
-  const writer = new Writer().u8(TYPE.want).varint(cells.length);
-  for (const cell of cells) writer.varint(cell);
+/** Your world is not the server's: it tells all of your view anew. */
+export function writeRepair({ why, tick, cells }: Desync): Uint8Array<ArrayBuffer> {
+  const named = cells.slice(0, WANT_CELLS_MAX);
+  const writer = new Writer().u8(TYPE.repair).u8(REPAIR_WHY.indexOf(why) + 1).u32(tick).varint(named.length);
+  for (const cell of named) writer.varint(cell);
   return writer.finish();
 }
 

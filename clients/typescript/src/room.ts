@@ -9,25 +9,25 @@ import { Clock } from "./clock.js";
 import type { Collection, Entity, Values } from "./collection.js";
 import { Input } from "./input.js";
 import {
+  type Desync,
   MESSAGE_BYTES_MAX,
   readPong,
   type Reliable,
   type Schema,
   TYPE,
   type Transient,
-  WANT_CELLS_MAX,
   writeAck,
   writeInput,
   writeMessage,
   writePing,
-  writeWant,
+  writeRepair,
   type Welcome,
 } from "./messages.js";
 import { CLOSE, ClosedError } from "./close.js";
 import { mark, Signal, type Unsubscribe } from "./signal.js";
 import { bytesOf, shut, type SocketLike } from "./socket.js";
 import { ProtocolError, text, utf8 } from "./wire.js";
-import { World, type WorldStats } from "./world.js";
+import { type Update, World, type WorldStats } from "./world.js";
 
 /** Somebody said something. */
 export interface Chat {
@@ -68,8 +68,8 @@ export interface Stats extends WorldStats {
   readonly unknownTypes: number;
   /** Tags that this version does not know. */
   readonly unknownTags: number;
-  /** Cells asked for again. */
-  readonly wants: number;
+  /** How often the whole view was asked for again, because something differed. */
+  readonly repairs: number;
   readonly messagesIn: number;
   readonly bytesIn: number;
   readonly messagesOut: number;
@@ -90,7 +90,10 @@ export class Room {
   /** The world as it is known now. */
   readonly state: World;
   readonly clock: Clock;
-  /** The tick that is being shown, with a fraction: goes out with each input. An `Interpolator` sets it. */
+  /**
+   * The tick that is being shown, with a fraction: goes out with each input. An `Interpolator` sets it; if you do, keep it up, since the
+   * server sends less to who seems to fall behind.
+   */
   renderTick = 0;
 
   readonly #socket: SocketLike;
@@ -100,13 +103,16 @@ export class Room {
   readonly #left = new Signal<[number, string]>();
   readonly #messages = new Map<string, Signal<[any]>>();
   readonly #allMessages = new Signal<[string, Message | Chat | Award | Property]>();
+  readonly #desynced = new Signal<[Desync]>();
   readonly #transients = new Map<string, Signal<[Transient]>>();
   readonly #pings = new Map<bigint, Ping>();
-  readonly #askedAt = new Map<number, number>();
-  readonly #own = { unknownTypes: 0, unknownTags: 0, wants: 0, messagesIn: 0, bytesIn: 0, messagesOut: 0, bytesOut: 0 };
+  readonly #own = { unknownTypes: 0, unknownTags: 0, repairs: 0, messagesIn: 0, bytesIn: 0, messagesOut: 0, bytesOut: 0 };
   #end: { readonly code: number; readonly reason: string } | undefined;
   /** What came in before whoever entered had a turn to register callbacks; none once it has been delivered. */
   #early: (() => void)[] | undefined = [];
+  /** The tick at which a repair was asked for that has not been answered. */
+  #askedAt: number | undefined;
+  #answered = false;
   #sent = 0;
   #heard = 0;
   #ackSent = 0;
@@ -205,6 +211,14 @@ export class Room {
   /** Called for things that happen at one place and moment and may be lost, such as a spark. `"*"` hears them all. */
   onTransient(kind: string, fn: (transient: Transient) => void): Unsubscribe {
     return signalOf(this.#transients, kind).on(fn);
+  }
+
+  /**
+   * Called when what you hold turns out not to be what the server has: a fault of somebody's, never of a slow network. It is mended by
+   * itself within a round trip, and the server's operator can see it too.
+   */
+  onDesync(fn: (desync: Desync) => void): Unsubscribe {
+    return this.#desynced.on(fn);
   }
 
   /** Called once, when it is over, whoever ended it; at once if it is. `CLOSE` and `mayReconnect` explain the code. */
@@ -319,8 +333,9 @@ export class Room {
     this.#input.heard(update.seq, update.depth);
     if (update.heard !== undefined) this.#heard = update.heard;
     if (this.state.ack !== this.#ackSent) this.#ackDue = Math.min(this.#ackDue, now + ACK_MS);
-    if (update.wanted.size > 0) this.#want(update.wanted, now);
+    const desync = this.#mend(update);
     // Whoever is called may leave: then nobody else is called any more.
+    if (desync) this.#desynced.emit(mark(), desync);
     this.state.announce(update);
     for (const transient of update.transients) this.#tellTransient(transient);
     for (const reliable of update.reliable) this.#tellReliable(reliable);
@@ -383,15 +398,20 @@ export class Room {
     return this.#ackSent;
   }
 
-  #want(cells: ReadonlySet<number>, now: number): void {
-    for (const [cell, at] of this.#askedAt) {
-      if (now - at >= WANT_AGAIN_MS) this.#askedAt.delete(cell);
+  /** Asks to be told all of the view anew: once, until it was or has been waited for in vain. */
+  #mend({ tick, mismatch, wanted, viewTold }: Update): Desync | undefined {
+    this.#answered ||= viewTold;
+    if (this.#askedAt !== undefined && (tick - this.#askedAt) >>> 0 < REPAIR_TICKS) {
+      if (!this.#answered || !this.state.complete) return undefined;
+      this.#askedAt = undefined;
     }
-    const ask = [...cells].filter((cell) => !this.#askedAt.has(cell)).slice(0, WANT_CELLS_MAX);
-    if (ask.length === 0) return;
-    for (const cell of ask) this.#askedAt.set(cell, now);
-    this.#own.wants += ask.length;
-    this.#transmit(writeWant(ask));
+    if (!mismatch) return undefined;
+    this.#askedAt = tick;
+    this.#answered = false;
+    this.#own.repairs++;
+    const desync = { why: mismatch, tick, cells: [...wanted] };
+    this.#transmit(writeRepair(desync));
+    return desync;
   }
 
   #ping(now: number, asked?: Asked): void {
@@ -427,11 +447,10 @@ export class Room {
     this.#socket.onmessage = this.#socket.onclose = null;
     for (const ping of this.#pings.values()) ping.asked?.reject(new ClosedError(code, reason));
     this.#pings.clear();
-    this.#askedAt.clear();
     this.state.clear();
     this.#left.emit(mark(), code, reason);
     const signals = [...this.#messages.values(), ...this.#transients.values()];
-    for (const signal of [...signals, this.#stateChanged, this.#allMessages, this.#left]) signal.clear();
+    for (const signal of [...signals, this.#stateChanged, this.#allMessages, this.#desynced, this.#left]) signal.clear();
   }
 }
 
@@ -459,7 +478,8 @@ const POLL_MS = 250;
 const PING_MS = 1000;
 const PINGS_MAX = 32;
 const ACK_MS = 250;
-const WANT_AGAIN_MS = 1000;
+/** How long the answer to a repair is waited for, in ticks. */
+const REPAIR_TICKS = 64;
 /** A server says something once a second at least. */
 const SILENCE_MS = 10_000;
 const FROZEN_MS = 3_000;

@@ -9,11 +9,12 @@
  * follows the member of its home, the cell that took it in last, and goes on as predicted while that cell is silent. While
  * an entity crosses, both cells may list it.
  */
-import { type Listed, predict, readChanges, type Shape, sumOf } from "./changes.js";
+import { type Leave, type Listed, predict, readChanges, readLeaves, type Shape, sumOf, sumOfView } from "./changes.js";
 import { Collection, type Entity, type EntityMaker, entityMaker } from "./collection.js";
 import {
   BLOCK,
   type Block,
+  type DesyncWhy,
   type Kind,
   readReliable,
   readTick,
@@ -34,9 +35,11 @@ export interface WorldStats {
   unknownClasses: number;
   /** Things a server must not send, such as a delta that does not follow from what we hold. */
   violations: number;
-  /** Sums that were compared. */
+  /** Sums of cells that were compared. */
   sumsChecked: number;
-  /** Cells whose sum was not the one that the server has. */
+  /** Checks of the view that were compared. */
+  checks: number;
+  /** Sums and checks that were not what the server has. */
   desyncs: number;
   /** Ticks that said that earlier updates were not sent because this connection was slow. */
   skipped: number;
@@ -56,8 +59,12 @@ export interface Update {
   readonly transients: readonly Transient[];
   /** Number of your last message that the room took, if it said so. */
   readonly heard: number | undefined;
-  /** Cells that have to be asked for again. */
+  /** How it was found that this world is not the server's, if it was: the answer to a repair makes it right. */
+  readonly mismatch: DesyncWhy | undefined;
+  /** The cells that differ, as far as that is known. */
   readonly wanted: ReadonlySet<number>;
+  /** It said the view. */
+  readonly viewTold: boolean;
 }
 
 /** A cell as a client holds it. */
@@ -93,6 +100,7 @@ export class World {
     unknownClasses: 0,
     violations: 0,
     sumsChecked: 0,
+    checks: 0,
     desyncs: 0,
     skipped: 0,
   };
@@ -152,10 +160,11 @@ export class World {
     this.complete = frame.viewComplete;
     if (frame.skipped) this.stats.skipped++;
     this.#settleLeavers(turn);
+    if (turn.check !== undefined) this.#checkView(turn, turn.check);
     const [added, changed] = this.#show(turn);
-    const { removed, reliable, transients, heard, wanted } = turn;
+    const { removed, reliable, transients, heard, mismatch, wanted, viewTold } = turn;
     const { tick, seq, depth } = frame;
-    return { tick, seq, depth, added, removed, changed, reliable, transients, heard, wanted };
+    return { tick, seq, depth, added, removed, changed, reliable, transients, heard, mismatch, wanted, viewTold };
   }
 
   /** Calls back for what a message did. Everything is in its new state by then. */
@@ -206,6 +215,9 @@ export class World {
         break;
       case BLOCK.transient:
         return void turn.transients.push(copied(readTransient(block.bytes, turn.asOf)));
+      case BLOCK.check:
+        turn.check = reader.u32();
+        break;
       default:
         this.stats.unknownBlocks++;
         return;
@@ -234,8 +246,9 @@ export class World {
     for (const [id, cell] of this.#cells) {
       if (!view.has(id)) this.#forget(turn, id, cell);
     }
+    turn.viewTold = true;
     for (const id of turn.wanted) {
-      if (!view.has(id)) turn.wanted.delete(id);
+      if (!view.has(id)) turn.settle(id);
     }
   }
 
@@ -256,7 +269,7 @@ export class World {
     for (const member of members) this.#takeIn(turn, id, member);
     // Whoever was taken in again follows its new member by now, so this removes only those that are not in the list.
     for (const member of old?.members ?? []) this.#leave(id, member, { to: GONE, at: turn.asOf });
-    turn.wanted.delete(id);
+    turn.settle(id);
     this.#compare(turn, id, members, sum);
   }
 
@@ -275,7 +288,11 @@ export class World {
     turn.work(cell.members.length);
     // What was not said moved with the old velocities up to the tick before, and into this one with the new ones.
     this.#predict(cell.members, ((turn.asOf - cell.held) | 0) - 1);
-    if (changes) readChanges(new BitReader(changes), cell.members, this.#kinds, (member) => turn.touch(member));
+    if (changes && !this.#fits(turn, cell, changes)) {
+      // The members are not those that the server means, and half changed by now.
+      this.#forget(turn, id, cell);
+      return this.#violation(turn, id);
+    }
     this.#predict(cell.members, 1);
     const left = leaves.length === 0 || this.#applyLeaves(turn, id, cell, leaves);
     const entered = enters.length === 0 || this.#applyEnters(turn, id, cell, enters);
@@ -292,6 +309,16 @@ export class World {
 
   #moves(member: Member): boolean {
     return this.#kinds[member.kind].moves.some(({ velocity }) => member.row[velocity] !== 0);
+  }
+
+  #fits(turn: Turn, cell: Cell, changes: Uint8Array): boolean {
+    try {
+      readChanges(new BitReader(changes), cell.members, this.#kinds, (member) => turn.touch(member));
+      return true;
+    } catch (error) {
+      if (error instanceof ProtocolError) return false;
+      throw error;
+    }
   }
 
   /** Tells whether all of them were members. */
@@ -326,16 +353,28 @@ export class World {
     this.stats.sumsChecked++;
     if (sumOf(members) === sum) return;
     this.stats.desyncs++;
-    this.#want(turn, id);
+    this.#differs(turn, "sum", id);
   }
 
   #violation(turn: Turn, cell: number): void {
     this.stats.violations++;
-    this.#want(turn, cell);
+    this.#differs(turn, "misfit", cell);
   }
 
-  /** Others than those of the view are not for us to ask. */
-  #want(turn: Turn, cell: number): void {
+  /** What sums do not cover: a view that was not heard, and a cell whose last word was not. */
+  #checkView(turn: Turn, sum: number): void {
+    this.stats.checks++;
+    if (sumOfView(this.#cells) === sum) return;
+    this.stats.desyncs++;
+    turn.mismatch ??= "check";
+    for (const id of this.#view) {
+      if (!this.#cells.has(id)) this.#differs(turn, "check", id);
+    }
+  }
+
+  /** Names none but those of the view. */
+  #differs(turn: Turn, why: DesyncWhy, cell: number): void {
+    turn.mismatch ??= why;
     if (this.#view.has(cell)) turn.wanted.add(cell);
   }
 
@@ -420,7 +459,9 @@ export class World {
       const { to, at } = track.leaving!;
       const cell = to === GONE ? undefined : this.#cells.get(to);
       // On its way: the cell it went to has not told of that tick yet.
-      if (cell && ((at - cell.held) | 0) > 0) continue;
+      // Who does not arrive where all is current was never on its way.
+      const lost = this.complete && ((this.tick - at) | 0) > ON_ITS_WAY_TICKS_MAX;
+      if (cell && !lost && ((at - cell.held) | 0) > 0) continue;
       const member = cell && find(cell.members, track.member);
       // A cell that publishes rarely may have listed it all along and need not say that it came back.
       if (member) this.#settle(turn, track, to, member, cell.held);
@@ -548,11 +589,6 @@ interface Leaving {
   readonly at: number;
 }
 
-interface Leave {
-  readonly slot: number;
-  readonly to: number;
-}
-
 interface KindPlan extends Shape {
   readonly name: string;
   /** Room to compute in. */
@@ -570,7 +606,10 @@ class Turn {
   readonly removed: Entity[] = [];
   readonly reliable: Reliable[] = [];
   readonly transients: Transient[] = [];
+  mismatch: DesyncWhy | undefined;
   readonly wanted = new Set<number>();
+  viewTold = false;
+  check: number | undefined;
   #rows = 0;
 
   constructor(readonly frame: TickFrame) {
@@ -581,6 +620,11 @@ class Turn {
   work(rows: number): void {
     this.#rows += rows;
     if (this.#rows > ROWS_MAX) throw new ProtocolError(`a message that moves more than ${ROWS_MAX} entities`);
+  }
+
+  /** A cell that differed was told anew, or is seen no longer. */
+  settle(cell: number): void {
+    if (this.wanted.delete(cell) && this.wanted.size === 0) this.mismatch = undefined;
   }
 
   touch(member: Member): void {
@@ -600,18 +644,6 @@ function planKind(kind: Kind): KindPlan {
 function follows(held: number, tick: number, back: number): boolean {
   const behind = (tick - held) >>> 0;
   return behind >= 1 && behind <= back;
-}
-
-function readLeaves(reader: Reader): Leave[] {
-  const count = reader.varint();
-  const leaves: Leave[] = [];
-  for (let i = 0, before = -1; i < count; i++) {
-    const slot = reader.varint();
-    if (slot <= before) throw new ProtocolError("leaves that do not ascend");
-    before = slot;
-    leaves.push({ slot, to: reader.varint() - 1 });
-  }
-  return leaves;
 }
 
 /** By halves, since members ascend. */
@@ -647,6 +679,7 @@ function copied(transient: Transient): Transient {
 
 const PART = { sum: 1, leaves: 2, enters: 4, changes: 8 } as const;
 const GONE = -1;
+const ON_ITS_WAY_TICKS_MAX = 16;
 const SLOTS = 2 ** 24;
 const CELLS_MAX = 16 * 1024;
 const MEMBERS_MAX = 128 * 1024;

@@ -181,12 +181,25 @@ test("a ping goes out each second, by the timer or by what arrives, and the answ
   socket.deliver(pong(hex("ffffffffffffffff")));
 });
 
-test("a cell that went wrong is asked for once a second, not each tick", async () => {
+test("a world that went wrong is asked for once until it is told anew, and the game hears of it", async () => {
   const { room, socket, tick } = await entered();
+  const desyncs = [];
+  room.onDesync((desync) => desyncs.push(desync));
   tick(100, [view(2, 300)]);
-  for (let at = 101; at < 110; at++) tick(at, [delta(300), delta(2)]);
-  assert.deepEqual(socket.sentOf(5), [hex("05 02 ac02 02")]);
-  assert.deepEqual([room.stats.violations, room.stats.wants], [18, 2]);
+  for (let at = 101; at < 110; at++) tick(at, [delta(300), delta(2)], { flags: 1 });
+  assert.deepEqual(socket.sentOf(6), [hex("06 01 65000000 02 ac02 02")]);
+  assert.deepEqual(desyncs, [{ why: "misfit", tick: 101, cells: [300, 2] }]);
+  assert.deepEqual([room.stats.violations, room.stats.repairs], [18, 1]);
+  tick(110, [view(2, 300), snapshot(2, 0), snapshot(300, 0)], { flags: 1 });
+  tick(111, [delta(2, { sum: 7 })], { flags: 1 });
+  assert.deepEqual(desyncs.slice(1), [{ why: "sum", tick: 111, cells: [2] }]);
+});
+
+test("a repair that is not answered is asked for again", async () => {
+  const { room, tick } = await entered();
+  tick(100, [view(2)]);
+  for (let at = 101; at <= 101 + 64; at++) tick(at, [delta(2)]);
+  assert.equal(room.stats.repairs, 2);
 });
 
 test("a malformed block ends it with 1002, and nobody is told of half a message", async () => {

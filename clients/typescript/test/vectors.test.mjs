@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import { test } from "node:test";
 import {
-  readControl, readPong, writeAck, writeHello, writeInput, writeMessage, writePing, writeWant,
+  readControl, readPong, writeAck, writeHello, writeInput, writeMessage, writePing, writeRepair,
 } from "../dist/messages.js";
 import { BitReader, ProtocolError, Reader } from "../dist/wire.js";
 import { World } from "../dist/world.js";
@@ -19,6 +19,8 @@ function refusesCut(read, whole) {
   for (let length = 1; length < whole.length; length++) refuses(() => read(whole.subarray(1, length)), `cut to ${length}`);
   refuses(() => read(Uint8Array.of(...whole.subarray(1), 0)), "a byte more");
 }
+
+const WHY = ["misfit", "sum", "check"];
 
 // What each file's tests do with it; a file that is not here fails.
 const HOLDS = {
@@ -127,10 +129,10 @@ function input(vectors) {
     input: ({ seq, ack, render_tick, row }) => writeInput(seq, ack, render_tick, row),
     ack: ({ ack }) => writeAck(ack),
     ping: ({ stamp }) => writePing(stampOf(stamp)),
-    want: ({ cells }) => writeWant(cells),
+    repair: ({ why, tick, cells }) => writeRepair({ why: WHY[why - 1], tick, cells }),
   };
   for (const [name, cases] of Object.entries(vectors)) {
-    if (name === "about" || name === "schema" || name === "pong") continue;
+    if (name === "about" || name === "schema" || name === "pong" || name === "want") continue; // This client never wants.
     test(`vectors: ${name}`, () => {
       for (const c of cases.valid) assert.equal(toHex(writers[name](c)), c.hex);
     });
@@ -171,6 +173,7 @@ function stream(vectors) {
       view: world.view,
       view_complete: world.complete,
       visible: [...world.entities()].map(shown).sort((a, b) => a.slot - b.slot),
+      mismatch: update.mismatch ? WHY.indexOf(update.mismatch) + 1 : null,
       wants: [...update.wanted].sort((a, b) => a - b),
     };
   };

@@ -4,7 +4,7 @@ import { ProtocolError } from "../dist/wire.js";
 import { World } from "../dist/world.js";
 import {
   age, award, BitWriter, bytes, changesToAll, chat, delta, field, heard, message, property, reliable, SCHEMA, self, snapshot, sumOf, tick,
-  transient, view,
+  transient, view, viewSumOf,
 } from "./support/write.mjs";
 
 const ada = { slot: 3, generation: 1, row: [160, 320, 2, -1, 0], statics: "Ada" };
@@ -58,6 +58,38 @@ test("a delta moves members by their velocity and adds residuals", () => {
   assert.deepEqual([...world.kind("player").get(769).row], [163, 319, 2, -1, 5]);
   assert.equal(world.stats.desyncs, 0);
   assert.equal(heldAt(world, 1), 101);
+});
+
+test("a bit turned in the changes of a delta does not fit, does nothing, or is found by the next sum", () => {
+  const changes = changesToAll([1, 0], undefined, undefined, undefined, [5, 0]);
+  const right = [{ ...ada, row: [164, 318, 2, -1, 5] }, bob];
+  const outcomes = { unread: 0, harmless: 0, found: 0 };
+  for (let bit = 0; bit < changes.length * 8; bit++) {
+    const { world, take } = held(ada, bob);
+    const turned = changes.slice();
+    turned[bit >> 3] ^= 1 << (bit & 7);
+    if (take(101, [delta(1, { changes: turned })]).update.mismatch === "misfit") {
+      outcomes.unread++;
+      continue;
+    }
+    const { update } = take(102, [delta(1, { sum: sumOf(...right) })]);
+    const same = world.cells()[0].members.every((member, i) => member.row.every((n, at) => n === right[i].row[at]));
+    assert.deepEqual([update.mismatch, [...update.wanted]], same ? [undefined, []] : ["sum", [1]]);
+    outcomes[same ? "harmless" : "found"]++;
+  }
+  assert.ok(outcomes.unread > 0 && outcomes.found > 0, JSON.stringify(outcomes));
+});
+
+test("a leave, a delta, a last delta, a snapshot or a view that did not arrive is found", () => {
+  const check = (...cells) => [9, bytes((w) => w.u32(viewSumOf(...cells)))];
+  const found = (...blocks) => held(ada, bob).take(102, blocks).update;
+  assert.equal(found(delta(1, { base: 2, sum: sumOf(ada) })).mismatch, "sum", "the leave of Bob");
+  assert.equal(found(delta(1, { base: 1 })).mismatch, "misfit", "a delta");
+  assert.equal(found(check([1, 100], [2, 100])).mismatch, undefined);
+  assert.equal(found(check([1, 101], [2, 100])).mismatch, "check", "the last delta of cell 1");
+  assert.equal(found(check([1, 100])).mismatch, "check", "the view");
+  const { mismatch, wanted } = found(view(1, 2, 3), check([1, 100], [2, 100], [3, 102]));
+  assert.deepEqual([mismatch, [...wanted]], ["check", [3]], "the snapshot of cell 3");
 });
 
 test("prediction over many ticks multiplies and wraps, with all velocities of a field", () => {
@@ -137,7 +169,7 @@ test("an entity that crosses between two held cells neither goes nor comes, in e
     assert.deepEqual(said, ["change 3/1"]);
     assert.equal(world.kind("player").get(769), entity);
     assert.equal(entity.x, 10.25);
-    assert.deepEqual({ ...world.stats }, { unknownBlocks: 0, unknownClasses: 0, violations: 0, sumsChecked: 4, desyncs: 0, skipped: 0 });
+    assert.deepEqual({ ...world.stats }, { unknownBlocks: 0, unknownClasses: 0, violations: 0, sumsChecked: 4, desyncs: 0, skipped: 0, checks: 0 });
   }
 });
 
@@ -360,6 +392,22 @@ test("who does not want to hear any more does not", () => {
   assert.equal(calls, 0);
 });
 
+test("changes that do not fit the members lose the cell, and nothing else", () => {
+  const cases = {
+    "selection mode 3": new BitWriter().write(3, 2).finish(),
+    "residual mode 3": new BitWriter().write(0, 2).write(3, 2).finish(),
+    "an index over the members": new BitWriter().write(2, 2).write(2, 2).write(0, 1).write(0, 1).finish(),
+    "padding that is not zero": new BitWriter().write(1, 2).write(0, 2).write(1, 1).finish(),
+    "a byte too many of changes": new BitWriter().write(1, 2).write(0, 9).finish(),
+  };
+  for (const [name, changes] of Object.entries(cases)) {
+    const { world, take } = held(ada, bob);
+    const { said, update } = take(101, [delta(1, { changes }), delta(2)]);
+    assert.deepEqual(said.sort(), ["remove 3/1", "remove 5/0"], name);
+    assert.deepEqual([update.mismatch, [...update.wanted], world.cells().map(({ cell }) => cell)], ["misfit", [1], [2]], name);
+  }
+});
+
 test("malformed blocks are refused", () => {
   const raw = (kind, ...content) => [kind, Uint8Array.from(content)];
   const cases = {
@@ -368,11 +416,6 @@ test("malformed blocks are refused", () => {
     "a delta without a base": raw(2, 1, 0),
     "a delta on itself": raw(2, 1, 1, 0),
     "a delta that ends late": raw(2, 1, 0, 0),
-    "selection mode 3": delta(1, { changes: new BitWriter().write(3, 2).finish() }),
-    "residual mode 3": delta(1, { changes: new BitWriter().write(0, 2).write(3, 2).finish() }),
-    "an index over the members": delta(1, { changes: new BitWriter().write(2, 2).write(2, 2).write(0, 1).write(0, 1).finish() }),
-    "padding that is not zero": delta(1, { changes: new BitWriter().write(1, 2).write(0, 2).write(1, 1).finish() }),
-    "a byte too many of changes": delta(1, { changes: new BitWriter().write(1, 2).write(0, 9).finish() }),
     "slots that do not ascend": snapshot(1, 0, bob, ada),
     "a slot twice": snapshot(1, 0, ada, ada),
     "a slot over 24 bits": snapshot(1, 0, { ...ada, slot: 2 ** 24 }),

@@ -8,11 +8,13 @@ use tickyard::http::RequestHead;
 use tickyard::websocket::deflate::Terms;
 use tickyard::websocket::frame::{Opcode, write_close, write_frame};
 use tickyard::websocket::handshake::Upgrade;
+use tickyard_protocol::delta::view_sum;
 use tickyard_protocol::message::{
-    Input, Pong, Refused, decode_client_control, decode_want, encode_server_control, from_client,
+    Input, Pong, Refused, decode_client_control, encode_server_control, from_client,
 };
+use tickyard_protocol::repair::{Repair, RepairWhy};
 use tickyard_protocol::tick::Reliable;
-use tickyard_protocol::types::{Seq, Tick};
+use tickyard_protocol::types::{CellId, Seq, Tick};
 
 /// A bot, and a server that is played by the test.
 struct Play {
@@ -278,15 +280,30 @@ fn pings_come_about_every_two_seconds_and_pongs_are_measured() {
 }
 
 #[test]
-fn a_checked_bot_finds_a_sum_that_differs_and_asks_for_the_cell() {
+fn a_checked_bot_finds_a_sum_that_differs_and_asks_for_a_repair() {
     let mut play = playing(true);
     play.hear(&Script::new(1).view(&[8]).snapshot(8, &[entity(4, 100)]).bytes());
     play.hear(&Script::new(2).delta_with_sum(8, 1, Some(12345)).bytes());
     assert_eq!((play.tally.desyncs, play.tally.sums_checked, play.tally.violations.count), (1, 2, 1));
-    let want = play.slot(true).into_iter().find(|message| message[0] == from_client::WANT).expect("a want");
-    let mut cells = Vec::new();
-    decode_want(&want[1..], |cell| cells.push(cell.0)).unwrap();
-    assert_eq!(cells, [8]);
+    let repair = play.slot(true).into_iter().find(|message| message[0] == from_client::REPAIR);
+    let told = Repair { why: RepairWhy::Sum, tick: Tick(2), cells: vec![CellId(8)] };
+    assert_eq!((Repair::decode(&repair.expect("a repair")[1..]), play.tally.repairs), (Ok(told), 1));
+}
+
+#[test]
+fn every_bot_finds_a_check_that_differs_and_asks_for_a_repair() {
+    for checked in [false, true] {
+        let mut play = playing(checked);
+        play.hear(&Script::new(1).view(&[8, 9]).snapshot(8, &[]).snapshot(9, &[]).bytes());
+        let right = view_sum([(CellId(8), Tick(1)), (CellId(9), Tick(1))].into_iter());
+        play.hear(&Script::new(2).check(right).bytes());
+        assert_eq!(play.tally.violations.count, 0);
+        // The last word of cell 9 was at tick 2, and it did not come.
+        let wrong = view_sum([(CellId(8), Tick(1)), (CellId(9), Tick(2))].into_iter());
+        play.hear(&Script::new(3).check(wrong).bytes());
+        let asked = play.slot(true).into_iter().filter(|message| message[0] == from_client::REPAIR);
+        assert!(asked.count() == 1 && play.tally.violations.count > 0);
+    }
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use super::*;
 use crate::rules::RuleBook;
 use crate::testing::{Script, entity, schema};
+use tickyard_protocol::repair::{Mismatch, RepairWhy};
 use tickyard_protocol::tick::{Reliable, put_block, put_heard};
 
 fn ear() -> Ear {
@@ -52,7 +53,7 @@ fn a_delta_must_apply_to_what_is_held() {
 }
 
 #[test]
-fn a_delta_that_does_not_apply_is_one_violation_and_one_want_until_the_snapshot() {
+fn a_delta_that_does_not_apply_is_one_violation_and_one_mismatch_until_the_snapshot() {
     let (mut ear, mut wrong) = (ear(), Violations::default());
     for message in
         [first(), Script::new(12).delta(1, 1), Script::new(13).delta(1, 1), Script::new(14).snapshot(1, &[])]
@@ -61,10 +62,8 @@ fn a_delta_that_does_not_apply_is_one_violation_and_one_want_until_the_snapshot(
     }
     ear.hear(&Script::new(15).delta(1, 1).bytes()[1..], Seq(0), &mut News::default(), &mut wrong).unwrap();
     assert_eq!(wrong.count, 1);
-    let mut wants = Vec::new();
-    ear.take_wants(&mut wants);
-    ear.take_wants(&mut wants);
-    assert_eq!(wants, [CellId(1)]);
+    let found = Mismatch { why: RepairWhy::Misfit, cells: vec![CellId(1)] };
+    assert_eq!(ear.take_mismatch(), Some(found));
 }
 
 #[test]

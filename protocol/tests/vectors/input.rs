@@ -7,10 +7,11 @@ use tickyard_protocol::fields::FIELDS_MAX;
 use tickyard_protocol::message::{
     Input, Pong, decode_ack, decode_want, encode_ack, encode_ping, encode_want,
 };
+use tickyard_protocol::repair::{Repair, RepairWhy};
 use tickyard_protocol::types::{CellId, Seq, Tick};
 
 #[test]
-fn inputs_pings_acks_and_wants_are_the_golden_ones() {
+fn inputs_pings_acks_wants_and_repairs_are_the_golden_ones() {
     golden(
         "input.json",
         &json!({
@@ -23,6 +24,7 @@ fn inputs_pings_acks_and_wants_are_the_golden_ones() {
             "pong": pongs(),
             "ack": acks(),
             "want": wants(),
+            "repair": repairs(),
         }),
     );
 }
@@ -130,6 +132,37 @@ fn wants() -> Value {
     ];
     let malformed = bad.map(|(about, bytes)| {
         assert!(read(&bytes[1..]).is_err(), "{about}");
+        json!({ "about": about, "hex": hex(bytes) })
+    });
+    json!({ "valid": valid, "malformed": malformed })
+}
+
+fn repairs() -> Value {
+    let most: Vec<u32> = (100..164).collect();
+    let all = [
+        (RepairWhy::Misfit, 0, &[0][..]),
+        (RepairWhy::Sum, 70_000, &[7, 300, u32::MAX]),
+        (RepairWhy::Check, u32::MAX, &[]),
+        (RepairWhy::Check, 1, &most),
+    ];
+    let valid = all.map(|(why, tick, cells)| {
+        let named = cells.iter().map(|&cell| CellId(cell)).collect();
+        let repair = Repair { why, tick: Tick(tick), cells: named };
+        let mut out = vec![];
+        repair.encode(&mut out);
+        assert_eq!(Repair::decode(&out[1..]), Ok(repair));
+        refuses_other_ends(&out, |bytes| Repair::decode(bytes).is_err());
+        json!({ "hex": hex(&out), "why": why as u8, "tick": tick, "cells": cells })
+    });
+    let over = [&[6, 1, 0, 0, 0, 0, 65][..], &[1; 65]].concat();
+    let bad: [(&str, &[u8]); 4] = [
+        ("why is 0", &[6, 0, 0, 0, 0, 0, 0]),
+        ("why is 4", &[6, 4, 0, 0, 0, 0, 0]),
+        ("65 cells", &over),
+        ("a cell of 33 bits", &[6, 1, 0, 0, 0, 0, 1, 0xff, 0xff, 0xff, 0xff, 0x1f]),
+    ];
+    let malformed = bad.map(|(about, bytes)| {
+        assert!(Repair::decode(&bytes[1..]).is_err(), "{about}");
         json!({ "about": about, "hex": hex(bytes) })
     });
     json!({ "valid": valid, "malformed": malformed })

@@ -241,7 +241,9 @@ fn naive_hash(slot: u32, generation: u8, kind: u8, row: &[i32]) -> u32 {
         let hash = ((hash ^ word) * 0x0100_0193) % (1 << 32);
         hash ^ (hash >> 15)
     });
-    hash as u32
+    let hash = ((hash ^ (hash >> 16)) * 0x7FEB_352D) % (1 << 32);
+    let hash = ((hash ^ (hash >> 15)) * 0x846C_A68B) % (1 << 32);
+    (hash ^ (hash >> 16)) as u32
 }
 
 fn malformed(all: &[(&str, &[u8])], is_refused: impl Fn(&[u8]) -> bool) -> Vec<Value> {

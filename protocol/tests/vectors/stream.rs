@@ -9,12 +9,13 @@ use crate::{golden, hex};
 use serde_json::{Value, json};
 use tickyard_protocol::bits::BitWriter;
 use tickyard_protocol::bytes::{put_varint, put_zigzag};
-use tickyard_protocol::delta::{Entity, ReadDelta, ReadEntity};
+use tickyard_protocol::delta::{Entity, ReadDelta, ReadEntity, view_sum};
 use tickyard_protocol::message::from_server;
+use tickyard_protocol::repair::RepairWhy;
 use tickyard_protocol::replica::{Hears, Member, Replica};
 use tickyard_protocol::tick::{
-    Blocks, HEADER_BYTES, Header, Reliable, SKIPPED, VIEW_COMPLETE, block, put_age, put_block, put_heard,
-    put_reliable, put_self, put_transient, put_view,
+    Blocks, HEADER_BYTES, Header, Reliable, SKIPPED, VIEW_COMPLETE, block, put_age, put_block, put_check,
+    put_heard, put_reliable, put_self, put_transient, put_view,
 };
 use tickyard_protocol::types::{CellId, EntityId, PlayerId, Seq, Tick};
 
@@ -26,14 +27,14 @@ fn streams_of_tick_messages_are_the_golden_ones() {
             "about": "PROTOCOL.md, sections 4 to 7. Each script starts with an empty client that was welcomed with the schema. Each of its \
                 messages is a whole tick message with its type byte; expect is all that the client knows afterwards: cells \
                 by id with their members by slot, as of when the cell is held; visible is what it shows as of the message's tick, by slot, each \
-                entity once; own is its own entity as of then; wants are the cells to ask for since the message before, by id; reliable and transient are what this message \
+                entity once; own is its own entity as of then; mismatch is how it was found in this message that the world differs (the why of a repair), and wants are the cells to name, by id; reliable and transient are what this message \
                 told, in order, with payloads as hex; counts add up over the script. malformed: after the messages of \
                 before, hex must be refused as malformed.",
             "schema": schema_json(&arena().schema),
             "scripts": [
                 begin(), silence(), publications(), modes(), by_hand(), crossings(), crossings_at_different_ages(), there_and_back(),
                 leaving_the_view(),
-                generations(), catching_up(), sums(), broken_members(), reliable_messages(), other_blocks(), wraps(),
+                generations(), catching_up(), sums(), checks(), broken_members(), misread(), never_arrives(), reliable_messages(), other_blocks(), wraps(),
             ],
             "malformed": malformed(),
         }),
@@ -774,6 +775,55 @@ fn sums() -> Value {
     script.end()
 }
 
+fn checks() -> Value {
+    let mut script = Script::new("checks: the cells that are held, and as of when each");
+    let coins = members([thing(1, 0, 1, &[7], "")]);
+    let held = |cells: &[(u32, u32)]| view_sum(cells.iter().map(|&(cell, held)| (CellId(cell), Tick(held))));
+    script
+        .hear("in any place of a message: it is compared at the end", 100, |out| {
+            put_check(out, held(&[(1, 100), (300, 98)]));
+            view(out, &[300, 1]);
+            snapshot(out, CellId(1), &coins);
+            put_age(out, 2);
+            snapshot(out, CellId(300), &members([]));
+        })
+        .differs(None);
+    script
+        .hear("a cell goes on", 103, |out| {
+            change(out, 1, 100, 103, &coins, &coins, &[]);
+            put_check(out, held(&[(1, 103), (300, 98)]));
+        })
+        .differs(None)
+        .counts(0, 0);
+    script
+        .hear("the last word of a cell was not heard: it is not known of which", 104, |out| {
+            put_check(out, held(&[(1, 103), (300, 104)]));
+        })
+        .counts(0, 1)
+        .differs(Some(RepairWhy::Check))
+        .wants(&[]);
+    script
+        .hear("a view that was not heard", 105, |out| put_check(out, held(&[(1, 103)])))
+        .counts(0, 2)
+        .differs(Some(RepairWhy::Check));
+    script
+        .hear("a cell of the view that is not held", 106, |out| {
+            view(out, &[1, 2]);
+            put_check(out, held(&[(1, 103), (2, 106)]));
+        })
+        .counts(0, 3)
+        .differs(Some(RepairWhy::Check))
+        .wants(&[2]);
+    script
+        .hear("its snapshot", 107, |out| {
+            snapshot(out, CellId(2), &members([]));
+            put_check(out, held(&[(1, 103), (2, 107)]));
+        })
+        .counts(0, 3)
+        .differs(None);
+    script.end()
+}
+
 fn broken_members() -> Value {
     let mut script =
         Script::new("leaves and enters that cannot be: skipped, the rest applies; counted once a delta");
@@ -818,6 +868,64 @@ fn broken_members() -> Value {
         .counts(3, 0)
         .wants(&[1]);
     script.end()
+}
+
+fn misread() -> Value {
+    let mut script = Script::new(
+        "changes that do not fit the members: the cell is not held any more, what it was home to is removed, and the rest goes on",
+    );
+    let held =
+        members([thing(1, 0, 1, &[7], ""), thing(2, 0, 1, &[8], ""), thing(3, 0, 0, &[1, 2, 3, 4, 5], "")]);
+    let other = members([thing(9, 0, 1, &[7], "")]);
+    let bits: [(&str, &[(u32, u32)]); 9] = [
+        ("without a bit", &[]),
+        ("mode 3", &[(3, 2)]),
+        ("an index beyond the members", &[(2, 2), (1, 2), (3, 2), (0, 2)]),
+        ("an index twice", &[(2, 2), (2, 2), (1, 2), (1, 2), (0, 2)]),
+        ("indices that descend", &[(2, 2), (2, 2), (1, 2), (0, 2), (0, 2)]),
+        ("how 3", &[(0, 2), (3, 2)]),
+        ("residuals that end early", &[(1, 2), (0b001, 3), (1, 2), (31, 5)]),
+        ("padding that is not zero", &[(1, 2), (0b001, 3), (0, 2), (1, 1)]),
+        ("a byte of padding too many", &[(1, 2), (0b001, 3), (0, 2), (0, 1), (0, 8)]),
+    ];
+    for (at, (about, numbers)) in (0..).zip(bits) {
+        script.hear("two cells", 10 * at + 1, |out| {
+            view(out, &[1, 2]);
+            snapshot(out, CellId(1), &held);
+            snapshot(out, CellId(2), &other);
+        });
+        script
+            .hear(about, 10 * at + 2, |out| {
+                by_hand_delta(out, 1, BASE_1 | CHANGES, |out| put_bits(out, numbers));
+                by_hand_delta(out, 2, BASE_1, |_| ());
+            })
+            .shows(&[9])
+            .differs(Some(RepairWhy::Misfit))
+            .wants(&[1])
+            .counts(at as u64 + 1, 0);
+    }
+    script.end()
+}
+
+fn never_arrives() -> Value {
+    let mut script = Script::new("on its way to a cell that never says so");
+    let (coin, none) = (members([thing(1, 0, 1, &[7], "")]), members([]));
+    script.hear("two cells", 100, |out| {
+        view(out, &[1, 2]);
+        snapshot(out, CellId(1), &coin);
+        snapshot(out, CellId(2), &none);
+    });
+    script
+        .hear("it leaves for cell 2, which is silent", 101, |out| {
+            change(out, 1, 100, 101, &coin, &none, &[(1, 2)]);
+        })
+        .shows(&[1]);
+    script.hear_with("16 ticks later", header(117, 0, 0, VIEW_COMPLETE), |_| ()).shows(&[1]);
+    script.hear("longer, but the view is not complete", 118, |_| ()).shows(&[1]);
+    script
+        .hear_with("all is current, and it has not arrived", header(119, 0, 0, VIEW_COMPLETE), |_| ())
+        .shows(&[]);
+    script.counts(0, 0).end()
 }
 
 fn reliable_messages() -> Value {
@@ -893,7 +1001,7 @@ fn other_blocks() -> Value {
     });
     script
         .hear("unknown blocks before, between and after", 8, |out| {
-            put_block(out, 9, |_| ());
+            put_block(out, 10, |_| ());
             put_heard(out, 4);
             put_block(out, 1000, |out| out.extend([0xff; 200]));
             put_block(out, u32::MAX, |out| out.push(0));
@@ -968,11 +1076,6 @@ fn malformed() -> Value {
         put_block(&mut out, kind, |out| out.extend_from_slice(content));
         out
     };
-    let bits = |numbers: &[(u32, u32)]| {
-        let mut out = vec![];
-        by_hand_delta(&mut out, 1, BASE_1 | CHANGES, |out| put_bits(out, numbers));
-        out
-    };
     let many = [0xff, 0xff, 0xff, 0xff, 0x0f];
     let snapshot_of = |content: &[u8]| raw(block::SNAPSHOT, &[&[1, 0, 0, 0, 0], content].concat());
     let all: Vec<(&str, Vec<u8>)> = vec![
@@ -989,6 +1092,8 @@ fn malformed() -> Value {
         ("an age that does not end", raw(block::AGE, &[1, 0])),
         ("a heard without a number", raw(block::HEARD, &[])),
         ("a heard that does not end", raw(block::HEARD, &[1, 0])),
+        ("a check of three bytes", raw(block::CHECK, &[1, 2, 3])),
+        ("a check of five bytes", raw(block::CHECK, &[1, 2, 3, 4, 5])),
         ("a transient without a kind", raw(block::TRANSIENT, &[1])),
         ("a transient whose kind ends early", raw(block::TRANSIENT, &[1, 2, b'a'])),
         ("a transient whose kind is not UTF-8", raw(block::TRANSIENT, &[1, 1, 0xff])),
@@ -1020,7 +1125,6 @@ fn malformed() -> Value {
         ("a delta with base 0", raw(block::DELTA, &[1, 0, 0])),
         ("a delta whose sum ends early", raw(block::DELTA, &[1, 0x11, 0, 0, 0])),
         ("a delta with a byte left over", raw(block::DELTA, &[1, 0x10, 0])),
-        ("changes without a bit", raw(block::DELTA, &[1, 0x18])),
         ("leaves without a count", raw(block::DELTA, &[1, 0x12])),
         ("leaves with one too few", raw(block::DELTA, &[1, 0x12, 2, 1, 0])),
         ("2^32 - 1 leaves", raw(block::DELTA, &[&[1, 0x12], &many[..]].concat())),
@@ -1031,14 +1135,6 @@ fn malformed() -> Value {
         ("enters whose slots descend", raw(block::DELTA, &[1, 0x14, 2, 9, 0, 2, 0, 8, 0, 2, 0])),
         ("an enter in slot 2^24", raw(block::DELTA, &[1, 0x14, 1, 0x80, 0x80, 0x80, 0x08, 0, 2, 0])),
         ("an enter of a kind that is not there", raw(block::DELTA, &[1, 0x14, 1, 9, 0, 4, 0])),
-        ("mode 3", bits(&[(3, 2)])),
-        ("an index beyond the members", bits(&[(2, 2), (1, 2), (3, 2), (0, 2)])),
-        ("an index twice", bits(&[(2, 2), (2, 2), (1, 2), (1, 2), (0, 2)])),
-        ("indices that descend", bits(&[(2, 2), (2, 2), (1, 2), (0, 2), (0, 2)])),
-        ("how 3", bits(&[(0, 2), (3, 2)])),
-        ("residuals that end early", bits(&[(1, 2), (0b001, 3), (1, 2), (31, 5)])),
-        ("padding that is not zero", bits(&[(1, 2), (0b001, 3), (0, 2), (1, 1)])),
-        ("a byte of padding too many", bits(&[(1, 2), (0b001, 3), (0, 2), (0, 1), (0, 8)])),
         ("a good block, then a bad one", [raw(block::HEARD, &[1]), raw(block::AGE, &[])].concat()),
     ];
     let refused = |message: &[u8]| {
@@ -1141,6 +1237,7 @@ struct Script {
     about: &'static str,
     replica: Replica,
     heard: Heard,
+    mismatch: Option<RepairWhy>,
     wants: Vec<u32>,
     messages: Vec<Value>,
 }
@@ -1180,7 +1277,7 @@ impl Hears for Heard {
 impl Script {
     fn new(about: &'static str) -> Self {
         let replica = Replica::new(shapes());
-        Script { about, replica, heard: Heard::default(), wants: vec![], messages: vec![] }
+        Script { about, replica, heard: Heard::default(), mismatch: None, wants: vec![], messages: vec![] }
     }
 
     fn hear(&mut self, about: &str, tick: u32, write: impl FnOnce(&mut Vec<u8>)) -> &mut Self {
@@ -1193,7 +1290,9 @@ impl Script {
         assert_eq!(message[0], from_server::TICK);
         self.heard = Heard::default();
         self.replica.apply(&message[1..], &mut self.heard).expect(about);
-        self.wants = self.replica.take_wants().iter().map(|cell| cell.0).collect();
+        let found = self.replica.take_mismatch();
+        self.mismatch = found.as_ref().map(|found| found.why);
+        self.wants = found.iter().flat_map(|found| &found.cells).map(|cell| cell.0).collect();
         self.wants.sort_unstable();
         let expect = self.state();
         self.messages.push(json!({ "about": about, "hex": hex(&message), "expect": expect }));
@@ -1240,6 +1339,11 @@ impl Script {
         self
     }
 
+    fn differs(&mut self, why: Option<RepairWhy>) -> &mut Self {
+        assert_eq!(self.mismatch, why, "{}: {}", self.about, self.last());
+        self
+    }
+
     fn hears(&mut self, numbers: &[u32]) -> &mut Self {
         assert_eq!(self.heard.numbers, numbers, "{}: {}", self.about, self.last());
         self
@@ -1282,6 +1386,7 @@ impl Script {
             "transient": self.heard.transient,
             "reliable_heard": replica.reliable_heard(),
             "message_heard": replica.message_heard(),
+            "mismatch": self.mismatch.map(|why| why as u8),
             "wants": self.wants,
             "counts": {
                 "violations": counts.violations, "desyncs": counts.desyncs, "sums_checked": counts.sums_checked,

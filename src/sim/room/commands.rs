@@ -76,6 +76,11 @@ impl<G: Game> Room<G> {
             }
             Ask::Message(message) => self.message(seat, &message),
             Ask::Reoffer(number) => sits.reliable.reoffer(number),
+            Ask::Repair(_) => {
+                self.counts.wants += sits.view.cells().len() as u64;
+                sits.view.cells().iter().for_each(|&cell| self.publisher.want(cell));
+                true
+            }
             Ask::Want(cells) => self.want(seat, &cells),
         };
         self.counts.commands_wrong += !is_right as u64;

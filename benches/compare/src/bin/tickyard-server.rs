@@ -22,17 +22,15 @@ fn main() -> Result<(), tickyard::Error> {
         admin: None,
         tick_rate: TICK_RATE as u16,
         connections_max: players as usize,
+        rooms: players.div_ceil(ROOM_PLAYERS as u32),
         players: ROOM_PLAYERS as u32,
         capacity: ROOM_PLAYERS as u32,
         log: "warn".to_owned(),
         ..Config::default()
     };
     config.log_to_stderr()?;
-    let mut server = Server::bind(config)?;
-    for room in 0..players.div_ceil(ROOM_PLAYERS as u32) {
-        // Laid out for one player it is a single cell.
-        server = server.game(&format!("room-{room}"), |_| Arena::new(TICK_RATE as u16, 1));
-    }
+    // Laid out for one player it is a single cell.
+    let server = Server::bind(config)?.game("arena", |_| Arena::new(TICK_RATE as u16, 1));
     println!("listening {}", server.address());
     server.run()
 }

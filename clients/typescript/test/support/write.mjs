@@ -155,16 +155,25 @@ export const pong = (stamp, tick = 0, since = 0) => bytes((w) => w.u8(3).put(sta
 /** A whole tick message, as it comes out of the socket. */
 export const tickMessage = (...args) => bytes((w) => w.u8(2).put(tick(...args)));
 
-/** The sum of section 5, the naive way. */
-export const sumOf = (...entities) => {
+const sumOfWords = (lists) => {
   let sum = 0n;
-  for (const e of entities) {
+  for (const words of lists) {
     let h = 0x811c9dc5n;
-    for (const w of [e.slot + (e.generation ?? 0) * 2 ** 24, e.kind ?? 0, ...e.row]) {
+    for (const w of words) {
       h = BigInt.asUintN(32, (h ^ BigInt.asUintN(32, BigInt(w))) * 0x01000193n);
       h ^= h >> 15n;
     }
+    h = BigInt.asUintN(32, (h ^ (h >> 16n)) * 0x7feb352dn);
+    h = BigInt.asUintN(32, (h ^ (h >> 15n)) * 0x846ca68bn);
+    h ^= h >> 16n;
     sum = BigInt.asUintN(32, sum + h);
   }
   return Number(sum);
 };
+
+/** The sum of section 5, the naive way. */
+export const sumOf = (...entities) =>
+  sumOfWords(entities.map((e) => [e.slot + (e.generation ?? 0) * 2 ** 24, e.kind ?? 0, ...e.row]));
+
+/** What a check says of cells and as of when each is held, the naive way. */
+export const viewSumOf = (...held) => sumOfWords(held);

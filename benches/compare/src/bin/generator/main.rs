@@ -55,7 +55,7 @@ struct Flags {
     /// Look at the sockets this often, in microseconds, so that a server that sends wakes nobody; 0: wait for them
     #[arg(long, default_value_t = 200)]
     doze: u64,
-    /// Write the lengths of the first room's messages to this file, a line for each player
+    /// Write the lengths of as many players' messages as a room has to this file, a line for each
     #[arg(long)]
     record: Option<PathBuf>,
 }
@@ -246,7 +246,7 @@ impl Crowd {
 
     fn greet(&mut self, at: usize) {
         self.payload.clear();
-        if self.wire.hello(at / ROOM_PLAYERS, &mut self.payload) {
+        if self.wire.hello(&mut self.payload) {
             self.send(at);
         }
     }

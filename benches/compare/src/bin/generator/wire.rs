@@ -11,7 +11,7 @@ use tickyard_protocol::types::Seq;
 pub enum Wire {
     /// What `src/lib.rs` describes.
     Plain,
-    /// Tickyard's protocol; room 7 is its game `room-7`.
+    /// Tickyard's protocol; its lobby finds the room.
     Tickyard,
 }
 
@@ -28,15 +28,15 @@ impl Wire {
         )
     }
 
-    /// Writes what a player of a room says first; `false`: nothing.
-    pub fn hello(self, room: usize, out: &mut Vec<u8>) -> bool {
+    /// Writes what a player says first; `false`: nothing.
+    pub fn hello(self, out: &mut Vec<u8>) -> bool {
         if self == Wire::Plain {
             return false;
         }
         let hello = Hello {
             version: message::VERSION,
             build: "",
-            seek: Seek::JoinOrCreate(&format!("room-{room}")),
+            seek: Seek::JoinOrCreate("arena"),
             name: "",
             options: &[],
             token: "",
