@@ -119,11 +119,11 @@ fn who_says_nothing_of_it_or_nothing_any_more_is_sent_all() {
     // Once it said that it was behind.
     pace.note_seen(999 << 4, Tick(999), Tick(999), RATE);
     pace.note_said(Tick(1000));
-    for now in 1000..1100 {
+    for now in 1000..1060 {
         pace.note_seen(500 << 4, Tick(1000), Tick(now), RATE);
     }
-    assert!(pace.is_full(Tick(1000), Tick(1099), RATE));
-    assert!(!pace.is_full(Tick(1000), Tick(1110), RATE));
+    assert!(pace.is_full(Tick(1000), Tick(1059), RATE));
+    assert!(!pace.is_full(Tick(1000), Tick(1070), RATE));
 }
 
 #[test]
