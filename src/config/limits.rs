@@ -166,8 +166,8 @@ pub const PINGS_PER_SWEEP_MIN: usize = 16;
 /// From our close frame to the peer's, or to the moment at which the kernel has taken ours.
 pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// After both, input is discarded for so long: closing a socket with unread bytes resets it, and the reset would take the close
-/// code with it …
+/// After both, input is discarded for so long, or for [`CLOSE_TIMEOUT`] on `/play`: closing a socket with unread bytes resets it, and the
+/// reset would take the close code with it …
 pub const LINGER: Duration = Duration::from_secs(1);
 
 /// … or so much of it, from our close frame on.

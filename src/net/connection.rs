@@ -54,6 +54,7 @@ pub struct Connection<S> {
     pub queued: bool,
     /// Stands in the list of those with inputs.
     pub listed: bool,
+    /// It is a player's, and set up for fresh bytes.
     tuned: bool,
 }
 
@@ -230,7 +231,7 @@ impl<S: Socket> Connection<S> {
     /// Ends what has waited too long. Called by the sweep.
     pub fn check_time(&mut self, desk: &mut Desk) -> Verdict {
         if let Some(goodbye) = &self.goodbye {
-            let patience = if goodbye.shut { LINGER } else { CLOSE_TIMEOUT };
+            let patience = if goodbye.shut && !self.tuned { LINGER } else { CLOSE_TIMEOUT };
             if desk.now >= goodbye.since + patience {
                 self.abandon();
                 return self.gone();
@@ -493,7 +494,11 @@ impl<S: Socket> Connection<S> {
         }
         let heard_the_end = self.ended && !self.readable;
         let over = goodbye.shut && heard_the_end;
-        if over || goodbye.discarded > DISCARD_BYTES_MAX {
+        let discards = goodbye.discarded;
+        if discards > DISCARD_BYTES_MAX {
+            self.abandon();
+        }
+        if over || discards > DISCARD_BYTES_MAX {
             return self.gone();
         }
         self.rest()
@@ -554,7 +559,8 @@ impl<S: Socket> Connection<S> {
     /// Gives up what the peer does not take. A socket that is just closed lives on in the kernel behind a peer that does not read,
     /// and that peer, if it says nothing, never learns that it was closed.
     fn abandon(&mut self) {
-        if !self.outbox.is_empty() {
+        // A page is not thrown away: the kernel may need longer than we for a slow network.
+        if self.tuned || !self.outbox.is_empty() {
             // If that fails, it is closed as any other.
             let _ = self.transport.abort();
         }

@@ -6,8 +6,8 @@ use super::kind::{AT_ONCE, DEADLINE, Ending, Kind, Promise, SLOW_DEADLINE};
 use crate::random::Random;
 use tickyard::websocket::frame::{Opcode, write_frame};
 use tickyard_protocol::message::{
-    ClientControl, Hello, Input, Message, Seek, VERSION, encode_ack, encode_client_control, encode_ping,
-    encode_want,
+    ClientControl, Hello, Input, Message, Seek, VERSION, WANT_CELLS_MAX, encode_ack, encode_client_control,
+    encode_ping, encode_want,
 };
 use tickyard_protocol::types::{CellId, Seq};
 
@@ -65,7 +65,7 @@ impl Attack {
             Kind::GarbageFrames => noise(random, out),
             Kind::HeaderBomb => Bomb::of(self.case).write(strike, out),
             Kind::MessageFlood => self.messages(strike, random, out),
-            Kind::NeverReading => frame(random, out, |out| encode_ping([0; 8], out)),
+            Kind::NeverReading => wants(random, out),
             Kind::PingFlood | Kind::PingFloodUnread => pings(random, out),
             Kind::RstStorm if self.case % 2 == 1 => out.extend_from_slice(b"GET /play HTTP/1.1\r\n"),
             Kind::RstStorm | Kind::Silent | Kind::SilentUpgraded => {}
@@ -132,6 +132,14 @@ fn fragments(strike: u32, random: &mut Random, out: &mut Vec<u8>) {
         out.extend_from_slice(&[first, 0x81]);
         out.extend_from_slice(&random.mask());
         out.push(0);
+    }
+}
+
+/// The cells of a world for 1,000 players, all of them: who never reads asks for more.
+fn wants(random: &mut Random, out: &mut Vec<u8>) {
+    for first in (0..256).step_by(WANT_CELLS_MAX) {
+        let cells: Vec<CellId> = (first..).take(WANT_CELLS_MAX).map(CellId).collect();
+        frame(random, out, |out| encode_want(&cells, out));
     }
 }
 

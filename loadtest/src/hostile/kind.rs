@@ -151,7 +151,7 @@ impl Kind {
             Kind::HeaderBomb => at(Stage::Connected, Some(FLOOD_EVERY_MS)),
             Kind::MessageFlood | Kind::PingFlood => at(Stage::Joined, Some(FLOOD_EVERY_MS)),
             Kind::PingFloodUnread => Manner { reads: false, ..at(Stage::Joined, Some(FLOOD_EVERY_MS)) },
-            Kind::NeverReading => Manner { reads: false, ..at(Stage::Joined, Some(1_000)) },
+            Kind::NeverReading => Manner { reads: false, ..at(Stage::Joined, Some(250)) },
             Kind::RstStorm => Manner { pause: STORM_PAUSE, ..at(Stage::Connected, None) },
             Kind::Silent => at(Stage::Connected, None),
             Kind::SilentUpgraded => at(Stage::Upgraded, None),

@@ -183,6 +183,37 @@ fn what_is_not_taken_by_the_end_of_the_goodbye_is_thrown_away_and_what_was_taken
 }
 
 #[test]
+fn a_player_who_takes_the_last_word_and_stays_is_reset_in_the_end() {
+    let mut hub = hub(None);
+    let line = Line::wide();
+    line.say(
+        b"GET /play HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+    );
+    let slot = admit(&mut hub, &line);
+    turn(&mut hub, START);
+    // A frame without a mask.
+    line.say(&[0x82, 0x00]);
+    hub.wake(slot, true, false, false);
+    turn(&mut hub, START);
+    assert!(line.0.borrow().shut);
+
+    // Perhaps it has not read yet, and the kernel holds what was said.
+    let mut now = START;
+    while now < START + CLOSE_TIMEOUT {
+        assert!(!line.0.borrow().aborted && hub.len() == 1);
+        turn(&mut hub, now);
+        now = now + Duration::from_millis(100);
+    }
+    for _ in 0..20 {
+        turn(&mut hub, now);
+        now = now + Duration::from_millis(100);
+    }
+    assert!(line.0.borrow().aborted && hub.is_empty());
+    assert_eq!(counted(&hub, CloseReason::ProtocolError), 1);
+}
+
+#[test]
 fn however_many_have_said_something_reading_ends_in_time_and_goes_on_in_their_order() {
     let mut hub = hub(None);
     let lines: Vec<Line> = (0..3).map(|_| Line::wide()).collect();

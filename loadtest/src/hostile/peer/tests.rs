@@ -172,9 +172,9 @@ fn who_never_reads_stops_with_the_welcome_and_stays_heard() {
     scene.hear(&framed(&welcome()));
     assert!(!scene.peer.reads());
     scene.out.clear();
-    scene.pass(Duration::from_millis(3_500));
-    let pings = messages(std::mem::take(&mut scene.out));
-    assert_eq!(pings.iter().map(|ping| ping[0]).collect::<Vec<_>>(), [from_client::PING; 4]);
+    scene.pass(Duration::from_millis(700));
+    let wants = messages(std::mem::take(&mut scene.out));
+    assert_eq!(wants.iter().map(|want| want[0]).collect::<Vec<_>>(), [from_client::WANT; 3 * 4]);
 
     scene.pass(SLOW_DEADLINE);
     assert_eq!(scene.count().wrong.spelt, ["not closed in 90 s (attempt 0 of seed 7)"]);
