@@ -494,11 +494,11 @@ impl<S: Socket> Connection<S> {
         }
         let heard_the_end = self.ended && !self.readable;
         let over = goodbye.shut && heard_the_end;
-        let discards = goodbye.discarded;
-        if discards > DISCARD_BYTES_MAX {
+        let floods = goodbye.discarded > DISCARD_BYTES_MAX;
+        if floods {
             self.abandon();
         }
-        if over || discards > DISCARD_BYTES_MAX {
+        if over || floods {
             return self.gone();
         }
         self.rest()

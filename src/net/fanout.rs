@@ -55,6 +55,11 @@ impl Heard {
         self.holds.then_some(self.as_of)
     }
 
+    /// Whether the client has the cell as it is in the newest publication.
+    fn is_current(&self, newest: &Segments) -> bool {
+        self.held().is_some_and(|held| !newest.is_later(newest.cell(self.cell).published, held))
+    }
+
     fn hold(&mut self, as_of: Tick) {
         (self.holds, self.as_of) = (true, as_of);
     }
@@ -136,11 +141,6 @@ impl Hearing {
 
     /// Whether a batch has something for this client, but for a header that says nothing new.
     fn has_news(&self, batch: &Batch, part: &Part) -> bool {
-        let is_current = |heard: &Heard| {
-            heard
-                .held()
-                .is_some_and(|held| !batch.segments.is_later(batch.segments.cell(heard.cell).published, held))
-        };
         let said = self.said.is_some_and(|said| {
             said.seq == part.seq
                 && said.heard == part.heard
@@ -150,7 +150,7 @@ impl Hearing {
         !said
             || self.view_is_new
             || reliable_next > self.reliable_sent + 1
-            || !self.cells[..self.told()].iter().all(is_current)
+            || !self.cells[..self.told()].iter().all(|heard| heard.is_current(&batch.segments))
     }
 
     /// An input says how far its player has come.
@@ -372,7 +372,7 @@ fn put_world(history: &History, hearing: &mut Hearing, missing: &mut Missing, ou
     }
     let mut complete = true;
     for heard in cells {
-        complete &= world.is_current(heard) || world.catch_up(heard, missing, out);
+        complete &= heard.is_current(world.newest) || world.catch_up(heard, missing, out);
     }
     complete
 }
@@ -389,10 +389,6 @@ struct World<'a> {
 }
 
 impl World<'_> {
-    fn is_current(&self, heard: &Heard) -> bool {
-        heard.held().is_some_and(|held| !self.newest.is_later(self.newest.cell(heard.cell).published, held))
-    }
-
     fn fits(&self, bytes: usize, out: &[u8]) -> bool {
         // One segment always passes, or a crowded cell would never be seen.
         out.len() == self.start || out.len() - self.start + bytes <= WORLD_BYTES_MAX

@@ -6,9 +6,11 @@ use std::io::{self, Read, Write};
 use std::rc::Rc;
 
 use super::*;
+use crate::bridge::{Part, Segments, Span};
 use crate::config::Config;
 use crate::config::limits::CLOSE_TIMEOUT;
 use crate::session::tests::site;
+use tickyard_protocol::types::{Seq, Tick};
 
 #[cfg(feature = "deflate")]
 mod compressed;
@@ -120,6 +122,33 @@ fn turn(hub: &mut Hub<Line>, now: Time) {
     hub.shake_hands(|_| false);
     hub.sweep();
     hub.report();
+}
+
+/// Somebody who is gone.
+const NOBODY: ConnId = ConnId { thread: 0, slot: 9999, generation: 0 };
+
+/// So many updates, all for one connection.
+fn batch_for(conn: ConnId, room: RoomId, updates: usize, tick: u32) -> SharedBatch {
+    let part = Part {
+        conn,
+        seq: Seq(0),
+        depth: 0,
+        heard: 0,
+        own: Span::default(),
+        own_changed: Tick(0),
+        view: None,
+        reliable: Span::default(),
+        reliable_first: 1,
+        reliable_count: 0,
+    };
+    Arc::new(Batch {
+        room: Some(room),
+        segments: Arc::new(Segments { tick: Tick(tick), ..Segments::default() }),
+        tick_rate: 20,
+        parts: vec![part; updates],
+        threads: vec![Span { start: 0, end: updates as u32 }],
+        ..Batch::default()
+    })
 }
 
 fn counted(hub: &Hub<Line>, reason: CloseReason) -> u64 {
@@ -234,12 +263,10 @@ fn however_many_have_said_something_reading_ends_in_time_and_goes_on_in_their_or
 #[cfg(feature = "tls")]
 mod over_tls {
     use super::*;
-    use crate::bridge::{Part, Segments, Span};
     use crate::config::limits::HANDSHAKE_TIMEOUT;
     use crate::net::tls::tests::{client, flight, identity, read};
     use rustls::ClientConnection;
     use rustls::version::TLS13;
-    use tickyard_protocol::types::{Seq, Tick};
 
     fn said_hello(hub: &mut Hub<Line>) -> Line {
         let line = Line::wide();
@@ -265,8 +292,7 @@ mod over_tls {
         hub.shake_hands(|_| true);
         assert_eq!(answered(&lines), TLS_HANDSHAKES_PER_TURN + 1, "at least one");
 
-        let nobody = ConnId { thread: 0, slot: 9999, generation: 0 };
-        hub.take_batch(Arc::new(batch_for(nobody)));
+        hub.take_batch(batch_for(NOBODY, RoomId(0), 1, 1));
         hub.shake_hands(|_| false);
         assert_eq!(answered(&lines), TLS_HANDSHAKES_PER_TURN + 2, "players come first");
 
@@ -276,29 +302,6 @@ mod over_tls {
         }
         assert_eq!(answered(&lines), lines.len());
         assert!(!hub.is_busy());
-    }
-
-    fn batch_for(conn: ConnId) -> Batch {
-        let part = Part {
-            conn,
-            seq: Seq(0),
-            depth: 0,
-            heard: 0,
-            own: Span::default(),
-            own_changed: Tick(0),
-            view: None,
-            reliable: Span::default(),
-            reliable_first: 1,
-            reliable_count: 0,
-        };
-        Batch {
-            room: Some(RoomId(0)),
-            segments: Arc::new(Segments { tick: Tick(1), ..Segments::default() }),
-            tick_rate: 20,
-            parts: vec![part],
-            threads: vec![Span { start: 0, end: 1 }],
-            ..Batch::default()
-        }
     }
 
     #[test]

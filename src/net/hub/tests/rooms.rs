@@ -1,33 +1,12 @@
 //! In which order rooms are sent.
 
 use super::*;
-use crate::bridge::{Part, Segments, Span};
-use tickyard_protocol::types::{Seq, Tick};
 
 const SLICE: usize = SENDS_PER_SLICE as usize;
 
-/// So many updates for players who are gone: they count as sent.
+/// For players who are gone: they count as sent.
 fn batch(room: u32, updates: usize, tick: u32) -> SharedBatch {
-    let part = Part {
-        conn: ConnId { thread: 0, slot: 9999, generation: 0 },
-        seq: Seq(0),
-        depth: 0,
-        heard: 0,
-        own: Span::default(),
-        own_changed: Tick(0),
-        view: None,
-        reliable: Span::default(),
-        reliable_first: 1,
-        reliable_count: 0,
-    };
-    Arc::new(Batch {
-        room: Some(RoomId(room)),
-        segments: Arc::new(Segments { tick: Tick(tick), ..Segments::default() }),
-        tick_rate: 20,
-        parts: vec![part; updates],
-        threads: vec![Span { start: 0, end: updates as u32 }],
-        ..Batch::default()
-    })
+    batch_for(NOBODY, RoomId(room), updates, tick)
 }
 
 /// Updates that wait, by room.
