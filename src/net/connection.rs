@@ -56,6 +56,8 @@ pub struct Connection<S> {
     pub listed: bool,
     /// It is a player's, and set up for fresh bytes.
     tuned: bool,
+    /// What the tally was told of its connection.
+    thin_counted: bool,
 }
 
 /// A connection on which all has been said.
@@ -104,6 +106,7 @@ impl<S: Socket> Connection<S> {
             queued: false,
             listed: false,
             tuned: false,
+            thin_counted: false,
         }
     }
 
@@ -214,10 +217,10 @@ impl<S: Socket> Connection<S> {
     }
 
     /// The player says with an input how far it has come.
-    pub fn note_seen(&mut self, render_tick: u32, history: &History) {
-        if let (Some(hearing), Some(newest)) = (&mut self.hearing, history.newest()) {
-            hearing.note_seen(render_tick, newest);
-        }
+    pub fn note_seen(&mut self, desk: &mut Desk, render_tick: u32, history: &History) {
+        let (Some(hearing), Some(newest)) = (&mut self.hearing, history.newest()) else { return };
+        let is_thin = hearing.note_seen(render_tick, newest);
+        self.count_thin_as(desk, is_thin);
     }
 
     /// The newest batch passes without a message for this player; its view counts all the same. Returns whether it has missed
@@ -529,6 +532,14 @@ impl<S: Socket> Connection<S> {
     pub fn count_outbox_as(&mut self, desk: &mut Desk, bytes: usize) {
         desk.tally.outbox += bytes as i64 - self.outbox_counted as i64;
         self.outbox_counted = bytes;
+    }
+
+    /// Tells the tally whether its connection is too thin.
+    pub fn count_thin_as(&mut self, desk: &mut Desk, is_thin: bool) {
+        if is_thin != std::mem::replace(&mut self.thin_counted, is_thin) {
+            desk.tally.found_thin += is_thin as u64;
+            desk.tally.thin += if is_thin { 1 } else { -1 };
+        }
     }
 
     fn ask_for_missing(&mut self, desk: &mut Desk, room: RoomId) {

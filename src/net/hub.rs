@@ -326,7 +326,7 @@ impl<S: Socket> Hub<S> {
             connection.listed = false;
             while let Some((room, input)) = connection.session.take_input() {
                 if let Some(side) = self.rooms.get(room.0 as usize) {
-                    connection.note_seen(input.render_tick, &side.history);
+                    connection.note_seen(&mut self.desk, input.render_tick, &side.history);
                 }
                 self.desk.commands.push(connection.id, room, Ask::Input(input));
             }
@@ -509,6 +509,7 @@ fn remove<S: Socket>(
 ) {
     let Some(mut connection) = connections.remove(conn) else { return };
     connection.count_outbox_as(desk, 0);
+    connection.count_thin_as(desk, false);
     let session = &mut connection.session;
     let shared = &desk.shared;
     if connection.turned_away {
