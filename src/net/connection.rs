@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use super::Shared;
+use super::commands::Commands;
 use super::desk::Desk;
 use super::fanout::{Hearing, History, compose};
 use super::outbox::{Flushed, Outbox};
@@ -56,8 +57,10 @@ pub struct Connection<S> {
     pub listed: bool,
     /// It is a player's, and set up for fresh bytes.
     tuned: bool,
-    /// What the tally was told of its connection.
+    /// It was counted as thin.
     thin_counted: bool,
+    /// What its last input said of how far it has come; 0: nothing, or it was judged already.
+    shown: u32,
 }
 
 /// A connection on which all has been said.
@@ -107,6 +110,7 @@ impl<S: Socket> Connection<S> {
             listed: false,
             tuned: false,
             thin_counted: false,
+            shown: 0,
         }
     }
 
@@ -150,6 +154,7 @@ impl<S: Socket> Connection<S> {
         if self.is_too_dear(desk) && self.has_more() {
             return Verdict::Next;
         }
+        self.outbox.lend(&mut desk.spare);
         self.go_on(desk, pulse);
         while self.may_read() && !self.is_shaking() && !self.is_too_dear(desk) && budget > 0 {
             match self.read_once(desk, pulse) {
@@ -187,8 +192,13 @@ impl<S: Socket> Connection<S> {
     /// Sends the player what a batch says, or notes that it could not be sent.
     pub fn publish(&mut self, desk: &mut Desk, room: RoomId, history: &History, part: &Part) -> Verdict {
         let Some(hearing) = &mut self.hearing else { return Verdict::Waits };
-        let is_paced = history.newest().is_some_and(|batch| hearing.is_paced(batch));
-        if is_paced || !self.outbox.is_empty() {
+        let Some(newest) = history.newest() else { return Verdict::Waits };
+        let shown = std::mem::take(&mut self.shown);
+        if shown > 0 && hearing.note_seen(shown, newest) != self.thin_counted {
+            self.thin_counted = hearing.is_thin();
+            desk.tally.count_thin(self.thin_counted);
+        }
+        if hearing.is_paced(newest) || !self.outbox.is_empty() {
             self.skip(desk, history, part);
             return Verdict::Waits;
         }
@@ -214,13 +224,6 @@ impl<S: Socket> Connection<S> {
         desk.watch.sending.done();
         self.ask_for_missing(desk, room);
         Verdict::Waits
-    }
-
-    /// The player says with an input how far it has come.
-    pub fn note_seen(&mut self, desk: &mut Desk, render_tick: u32, history: &History) {
-        let (Some(hearing), Some(newest)) = (&mut self.hearing, history.newest()) else { return };
-        let is_thin = hearing.note_seen(render_tick, newest);
-        self.count_thin_as(desk, is_thin);
     }
 
     /// The newest batch passes without a message for this player; its view counts all the same. Returns whether it has missed
@@ -432,7 +435,7 @@ impl<S: Socket> Connection<S> {
     /// Hands on what the session said, sends what waits, and sees whether it is over.
     fn settle(&mut self, desk: &mut Desk) -> Verdict {
         self.hand_on(desk);
-        if self.session.has_input() && !self.listed {
+        if self.session.has_input() && !self.listed && !self.give_inputs(&mut desk.commands) {
             self.listed = true;
             self.session.room().into_iter().for_each(|room| desk.commands.note(room));
             desk.with_inputs.push(self.id);
@@ -453,6 +456,18 @@ impl<S: Socket> Connection<S> {
             return self.say_goodbye(desk);
         }
         self.rest()
+    }
+
+    /// Hands its inputs to the simulation; `false`: there is no room, and they wait with the session.
+    pub fn give_inputs(&mut self, commands: &mut Commands) -> bool {
+        if !commands.have_room(self.session.room()) {
+            return false;
+        }
+        while let Some((room, input)) = self.session.take_input() {
+            self.shown = input.render_tick;
+            commands.push(self.id, room, Ask::Input(input));
+        }
+        true
     }
 
     /// Once the closing handshake is over, what belongs below it follows.
@@ -510,11 +525,13 @@ impl<S: Socket> Connection<S> {
     /// Returns whether the socket still works.
     fn flush(&mut self, desk: &mut Desk) -> bool {
         if self.outbox.is_empty() || self.full {
+            self.outbox.give_back(&mut desk.spare);
             return true;
         }
         match self.transport.flush(desk.now, &mut self.outbox) {
             Ok(flushed) => {
                 self.note_flushed(desk, flushed);
+                self.outbox.give_back(&mut desk.spare);
                 true
             }
             Err(_) => false,
@@ -534,11 +551,10 @@ impl<S: Socket> Connection<S> {
         self.outbox_counted = bytes;
     }
 
-    /// Tells the tally whether its connection is too thin.
-    pub fn count_thin_as(&mut self, desk: &mut Desk, is_thin: bool) {
-        if is_thin != std::mem::replace(&mut self.thin_counted, is_thin) {
-            desk.tally.found_thin += is_thin as u64;
-            desk.tally.thin += if is_thin { 1 } else { -1 };
+    /// It is no longer among the thin ones, if it was.
+    pub fn uncount_thin(&mut self, desk: &mut Desk) {
+        if std::mem::take(&mut self.thin_counted) {
+            desk.tally.count_thin(false);
         }
     }
 

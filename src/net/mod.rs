@@ -19,6 +19,7 @@ pub mod fanout;
 pub mod hub;
 mod outbox;
 mod pace;
+mod stream;
 mod table;
 mod tally;
 #[cfg_attr(not(feature = "tls"), path = "without_tls.rs")]
@@ -50,6 +51,7 @@ use crate::time::Time;
 use acceptor::{Accepted, Acceptor};
 use ends::Ends;
 use hub::{Hub, SWEEP_PERIOD};
+use stream::Stream;
 
 /// What all io threads share.
 #[derive(Debug)]
@@ -144,7 +146,7 @@ impl Arrivals {
 pub struct IoThread {
     index: u16,
     poll: Poll,
-    hub: Hub<TcpStream>,
+    hub: Hub<Stream>,
     acceptor: Option<Acceptor>,
     /// The threads that take turns with new connections; this one's own place among them is `index`.
     entrances: Vec<Entrance>,
@@ -320,7 +322,7 @@ impl IoThread {
 
     fn admit(&mut self, Arrival { mut stream, mut peer }: Arrival) {
         match self.register(&mut stream) {
-            Ok(()) => self.hub.admit(stream, peer),
+            Ok(()) => self.hub.admit(Stream(stream), peer),
             Err(error) => {
                 tracing::error!(%error, "cannot register a socket");
                 self.hub.shared().uncount(&mut peer);
@@ -333,7 +335,7 @@ impl IoThread {
     /// do; the others are answered in passing.
     fn turn_away(&mut self, acceptor: &Acceptor, mut stream: TcpStream, peer: Peer, reason: CloseReason) {
         if self.hub.turned_away() < TURNED_AWAY_MAX && self.register(&mut stream).is_ok() {
-            return self.hub.turn_away(stream, peer, reason);
+            return self.hub.turn_away(Stream(stream), peer, reason);
         }
         acceptor.refuse(stream, reason);
         self.note_end(reason, &peer);

@@ -31,6 +31,12 @@ pub struct Tally {
 }
 
 impl Tally {
+    /// A connection was found to be thin, or is so no longer.
+    pub fn count_thin(&mut self, is_thin: bool) {
+        self.found_thin += is_thin as u64;
+        self.thin += if is_thin { 1 } else { -1 };
+    }
+
     /// Adds all to the metrics and begins anew.
     pub fn report(&mut self, shared: &Shared) {
         let metrics = &shared.metrics;

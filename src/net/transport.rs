@@ -4,11 +4,8 @@
 //! what the session says fit for the wire before the [`Outbox`] sends it. Neither the session nor the outbox knows which it is.
 
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, Shutdown};
+use std::net::IpAddr;
 use std::time::Duration;
-
-use mio::net::TcpStream;
-use socket2::SockRef;
 
 use super::outbox::{Flushed, Outbox};
 use super::tls::{Opened, Tls, TlsError};
@@ -226,24 +223,6 @@ impl Buffers {
     }
 }
 
-impl Socket for TcpStream {
-    fn shutdown_write(&mut self) -> io::Result<()> {
-        self.shutdown(Shutdown::Write)
-    }
-
-    fn abort(&mut self) -> io::Result<()> {
-        SockRef::from(&*self).set_linger(Some(Duration::ZERO))
-    }
-
-    fn tune(&mut self, user_timeout: Duration) -> io::Result<()> {
-        let socket = SockRef::from(&*self);
-        socket.set_tcp_nodelay(true)?;
-        socket.set_send_buffer_size(SEND_BUFFER_BYTES)?;
-        socket.set_tcp_notsent_lowat(NOTSENT_LOWAT_BYTES)?;
-        socket.set_tcp_user_timeout(Some(user_timeout))
-    }
-}
-
 /// `None`: nothing is there.
 fn read_once(socket: &mut impl Socket, buffer: &mut [u8]) -> io::Result<Option<usize>> {
     loop {
@@ -260,5 +239,3 @@ fn read_once(socket: &mut impl Socket, buffer: &mut [u8]) -> io::Result<Option<u
 const RECEIVE_BYTES: usize = 64 * 1024;
 /// Of what could not be understood, so much is logged.
 const LOGGED_BYTES_MAX: usize = 64;
-const SEND_BUFFER_BYTES: usize = 16 * 1024;
-const NOTSENT_LOWAT_BYTES: u32 = 4 * 1024;

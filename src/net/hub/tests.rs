@@ -168,22 +168,6 @@ fn pings_are_spread_over_half_an_interval() {
 const ASK: &[u8] = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
 #[test]
-fn a_thin_connection_is_counted_until_it_is_gone() {
-    let mut hub = hub(None);
-    let slot = admit(&mut hub, &Line::default());
-    let connection = hub.connections.at(slot).unwrap();
-    (0..2).for_each(|_| connection.count_thin_as(&mut hub.desk, true));
-    let counted = |hub: &mut Hub<Line>| {
-        hub.report();
-        let metrics = &hub.shared().metrics;
-        (metrics.thin_connections.get(), metrics.found_thin.get())
-    };
-    assert_eq!(counted(&mut hub), (1, 1));
-    hub.end_all();
-    assert_eq!(counted(&mut hub), (0, 1));
-}
-
-#[test]
 fn a_request_is_answered_and_the_line_closed() {
     let mut hub = hub(None);
     let line = Line::wide();
