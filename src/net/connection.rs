@@ -4,7 +4,6 @@ use std::io;
 use std::sync::Arc;
 
 use super::Shared;
-use super::commands::Commands;
 use super::desk::Desk;
 use super::fanout::{Hearing, History, compose};
 use super::outbox::{Flushed, Outbox};
@@ -23,6 +22,7 @@ use crate::session::{Pulse, Session, Turn};
 use crate::time::Time;
 use crate::websocket::frame::SERVER_HEADER_BYTES_MAX;
 
+mod inputs;
 mod seat;
 
 /// A socket with its session.
@@ -458,18 +458,6 @@ impl<S: Socket> Connection<S> {
         self.rest()
     }
 
-    /// Hands its inputs to the simulation; `false`: there is no room, and they wait with the session.
-    pub fn give_inputs(&mut self, commands: &mut Commands) -> bool {
-        if !commands.have_room(self.session.room()) {
-            return false;
-        }
-        while let Some((room, input)) = self.session.take_input() {
-            self.shown = input.render_tick;
-            commands.push(self.id, room, Ask::Input(input));
-        }
-        true
-    }
-
     /// Once the closing handshake is over, what belongs below it follows.
     fn finish(&mut self) {
         if let Some(goodbye) = &mut self.goodbye
@@ -549,13 +537,6 @@ impl<S: Socket> Connection<S> {
     pub fn count_outbox_as(&mut self, desk: &mut Desk, bytes: usize) {
         desk.tally.outbox += bytes as i64 - self.outbox_counted as i64;
         self.outbox_counted = bytes;
-    }
-
-    /// It is no longer among the thin ones, if it was.
-    pub fn uncount_thin(&mut self, desk: &mut Desk) {
-        if std::mem::take(&mut self.thin_counted) {
-            desk.tally.count_thin(false);
-        }
     }
 
     fn ask_for_missing(&mut self, desk: &mut Desk, room: RoomId) {

@@ -184,16 +184,14 @@ impl Pace {
                 }
             }
             Stage::Free if lag > allowed => self.stage = Stage::Late,
-            Stage::Late if self.is_thin() => {
-                if is_reached(seen, said) {
-                    (self.stage, self.waits) = (Stage::Free, false);
-                    let rate = self.rate;
-                    self.thin(lag.saturating_sub(self.least(tick_rate)), now, tick_rate);
-                    // If that was a pause, it carries much more than it seems.
-                    self.rate = self.rate.clamp(rate.div_ceil(2), rate);
-                }
+            Stage::Late if self.is_thin() && is_reached(seen, said) => {
+                (self.stage, self.waits) = (Stage::Free, false);
+                let rate = self.rate;
+                self.thin(lag.saturating_sub(self.least(tick_rate)), now, tick_rate);
+                // If that was a pause, it carries much more than it seems.
+                self.rate = self.rate.clamp(rate.div_ceil(2), rate);
             }
-            Stage::Late if is_reached(seen, self.mark) => {
+            Stage::Late if !self.is_thin() && is_reached(seen, self.mark) => {
                 if is_reached(seen, said) {
                     (self.stage, self.waits) = (Stage::Alone, false);
                 } else {

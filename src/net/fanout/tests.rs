@@ -424,7 +424,12 @@ fn what_was_said_to_players_is_let_go_with_the_next_batch_and_the_segments_are_k
 }
 
 /// A player behind a link that carries so many bytes a tick, who says all the time how far it has come.
-fn behind_a_link(player: &mut Player, publisher: &mut Publisher, ticks: std::ops::Range<u32>, room: usize) -> u32 {
+fn behind_a_link(
+    player: &mut Player,
+    publisher: &mut Publisher,
+    ticks: std::ops::Range<u32>,
+    room: usize,
+) -> u32 {
     let (mut queue, mut skipped, mut carried) = (VecDeque::<(u32, usize)>::new(), 0, 0);
     let mut seen = ticks.start - 1;
     for tick in ticks {
