@@ -16,6 +16,7 @@ use tickyard_protocol::tick::{
 };
 use tickyard_protocol::types::{CellId, Seq, Tick};
 
+use super::pace::Pace;
 use crate::bridge::{BATCHES_KEPT, Batch, CellEntry, Part, Segments, SharedBatch};
 use crate::websocket::frame::{Opcode, SERVER_HEADER_BYTES_MAX, fill_server_header};
 
@@ -31,8 +32,11 @@ pub struct Hearing {
     /// The tick of the last message with a check.
     checked: Tick,
     reliable_sent: u32,
-    /// An update was not composed because bytes still waited.
+    /// An update was not composed because bytes still waited, here or on their way.
     skipped: bool,
+    pace: Pace,
+    /// So many of the nearest cells are told of, as the connection is too thin for more; 0: all.
+    nearest: u8,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -112,6 +116,60 @@ impl Hearing {
         }
         self.cells.truncate(view.len());
         self.view_is_new = true;
+        self.let_go_of_hidden();
+    }
+
+    /// How many cells the client is told of.
+    fn told(&self) -> usize {
+        match self.nearest {
+            0 => self.cells.len(),
+            nearest => self.cells.len().min(nearest.into()),
+        }
+    }
+
+    fn let_go_of_hidden(&mut self) {
+        let told = self.told();
+        self.cells[told..].iter_mut().for_each(|heard| heard.holds = false);
+    }
+
+    /// Tells of no more cells than a thin connection carries in time, the nearest always, and now and then of one more.
+    fn fit(&mut self, history: &History, newest: &Batch, missing: &mut Missing) {
+        let (now, tick_rate) = (newest.tick(), newest.tick_rate);
+        let said = self.said.map_or(now, |said| said.at);
+        let [changes_max, whole_max] = self.pace.bytes_max(said, now, tick_rate);
+        let told = self.told();
+        let may_grow = told < self.cells.len() && self.pace.may_grow(now);
+        let (mut fit, mut changes, mut whole) = (0, 0, 0);
+        for heard in &self.cells[..told + usize::from(may_grow)] {
+            match history.way(heard) {
+                Some(way) => {
+                    whole += way.bytes();
+                    changes += if way.snapshot.is_none() { way.bytes() } else { 0 };
+                }
+                // It is told of when it is known how large it is.
+                None if fit == told => return missing.cells.push(heard.cell),
+                None => {}
+            }
+            let is_tried = fit == told && self.pace.dares();
+            if fit > 0 && (changes > changes_max || whole > whole_max) && !is_tried {
+                break;
+            }
+            fit += 1;
+        }
+        if fit < told {
+            self.pace.note_overflow(now, tick_rate);
+        } else if may_grow {
+            self.pace.note_tried(now, tick_rate);
+        }
+        self.tell(fit);
+    }
+
+    fn tell(&mut self, nearest: usize) {
+        if nearest != self.told() {
+            self.nearest = u8::try_from(nearest).unwrap_or(0);
+            self.view_is_new = true;
+            self.let_go_of_hidden();
+        }
     }
 
     /// The newest batch passes without a message. Returns whether there was anything to say: only then is it an update that the client
@@ -135,7 +193,34 @@ impl Hearing {
         !said
             || self.view_is_new
             || reliable_next > self.reliable_sent + 1
-            || !self.cells.iter().all(|heard| heard.is_current(&batch.segments))
+            || !self.cells[..self.told()].iter().all(|heard| heard.is_current(&batch.segments))
+    }
+
+    /// An input says how far its player has come. Returns whether the connection is too thin for all that there is to say.
+    pub fn note_seen(&mut self, render_tick: u32, newest: &Batch) -> bool {
+        let Some(said) = self.said else { return false };
+        let was_thin = self.is_thin();
+        if self.pace.note_seen(render_tick, said.at, newest.tick(), newest.tick_rate) {
+            if self.told() == self.cells.len() {
+                self.pace.set_free();
+                self.nearest = 0;
+            } else {
+                self.pace.dare();
+            }
+        } else if self.is_thin() && !was_thin {
+            self.tell(1);
+        }
+        self.is_thin()
+    }
+
+    /// Whether the connection is too thin for all that there is to say.
+    pub fn is_thin(&self) -> bool {
+        self.pace.is_thin()
+    }
+
+    /// Whether a message would only wait behind those that are on their way, by what the player says it has seen.
+    pub fn is_paced(&self, newest: &Batch) -> bool {
+        self.said.is_some_and(|said| self.pace.is_full(said.at, newest.tick(), newest.tick_rate))
     }
 
     /// Forgets what the client holds of these cells, because it says that it holds them no longer.
@@ -156,7 +241,7 @@ impl Hearing {
     fn put_check(&mut self, tick: Tick, out: &mut Vec<u8>) {
         if tick.since(self.checked) >= CHECK_TICKS {
             self.checked = tick;
-            put_check(out, view_sum(self.cells.iter().map(|heard| (heard.cell, heard.as_of))));
+            put_check(out, view_sum(self.cells[..self.told()].iter().map(|heard| (heard.cell, heard.as_of))));
         }
     }
 }
@@ -215,6 +300,28 @@ impl History {
         }
         Some(chain)
     }
+
+    /// The deltas that were missed, or a snapshot and what came after it.
+    fn way(&self, heard: &Heard) -> Option<Way<'_>> {
+        if let Some(deltas) = heard.held().and_then(|held| self.chain(heard.cell, held)) {
+            return Some(Way { snapshot: None, deltas });
+        }
+        let snapshot = self.snapshot(heard.cell)?;
+        let deltas = self.chain(heard.cell, snapshot.0.tick)?;
+        Some(Way { snapshot: Some(snapshot), deltas })
+    }
+}
+
+/// What makes a cell current for a client.
+struct Way<'a> {
+    snapshot: Option<(&'a Segments, CellEntry)>,
+    deltas: Chain<'a>,
+}
+
+impl Way<'_> {
+    fn bytes(&self) -> usize {
+        self.deltas.bytes() + self.snapshot.map_or(0, |(_, entry)| entry.snapshot.range().len())
+    }
 }
 
 struct Chain<'a> {
@@ -244,6 +351,9 @@ pub fn compose(
 ) -> Option<usize> {
     let batch = &**history.newest()?;
     hearing.look(batch, part);
+    if hearing.is_thin() {
+        hearing.fit(history, batch, missing);
+    }
     out.clear();
     out.resize(PREFIX_BYTES, 0);
     put_private(batch, part, hearing, missing, out);
@@ -259,6 +369,7 @@ pub fn compose(
     out[SERVER_HEADER_BYTES_MAX..PREFIX_BYTES].copy_from_slice(&header.to_bytes());
     hearing.view_is_new = false;
     hearing.skipped = false;
+    hearing.pace.note_said(batch.tick(), out.len(), batch.tick_rate);
     hearing.said = Some(Said { at: batch.tick(), seq: part.seq, heard: part.heard, complete });
     Some(fill_server_header(out, Opcode::Binary))
 }
@@ -276,7 +387,7 @@ fn is_due(batch: &Batch, part: &Part, hearing: &Hearing, complete: bool) -> bool
 /// What is this player's alone: its view, its own entity, its reliable messages.
 fn put_private(batch: &Batch, part: &Part, hearing: &mut Hearing, missing: &mut Missing, out: &mut Vec<u8>) {
     if hearing.view_is_new {
-        put_view(out, hearing.cells.iter().map(|heard| heard.cell));
+        put_view(out, hearing.cells[..hearing.told()].iter().map(|heard| heard.cell));
     }
     if hearing.said.is_none_or(|said| batch.segments.is_later(part.own_changed, said.at)) {
         match part.own.is_empty() {
@@ -323,14 +434,16 @@ fn put_world(history: &History, hearing: &mut Hearing, missing: &mut Missing, ou
     let newest = &*newest.segments;
     let mut world = World { history, newest, start: out.len(), age: 0, may_exceed: true };
     let mut behind = false;
-    for heard in &mut hearing.cells {
+    let told = hearing.told();
+    let cells = &mut hearing.cells[..told];
+    for heard in cells.iter_mut() {
         behind |= !world.put_delta(heard, out);
     }
     if !behind {
         return true;
     }
     let mut complete = true;
-    for heard in &mut hearing.cells {
+    for heard in cells {
         complete &= heard.is_current(world.newest) || world.catch_up(heard, missing, out);
     }
     complete
@@ -370,23 +483,13 @@ impl World<'_> {
         true
     }
 
-    /// The deltas that were missed, or a snapshot and what came after it. Returns whether the cell is current now.
+    /// Tells what was missed. Returns whether the cell is current now.
     fn catch_up(&mut self, heard: &mut Heard, missing: &mut Missing, out: &mut Vec<u8>) -> bool {
-        let chain = heard.held().and_then(|held| self.history.chain(heard.cell, held));
-        let (snapshot, chain) = match chain {
-            Some(chain) => (None, chain),
-            None => {
-                let snapshot = self.history.snapshot(heard.cell);
-                let chain = snapshot.and_then(|(at, _)| self.history.chain(heard.cell, at.tick));
-                let Some(chain) = chain else {
-                    missing.cells.push(heard.cell);
-                    return false;
-                };
-                (snapshot, chain)
-            }
+        let Some(way) = self.history.way(heard) else {
+            missing.cells.push(heard.cell);
+            return false;
         };
-        let bytes = chain.bytes() + snapshot.map_or(0, |(_, entry)| entry.snapshot.range().len());
-        if !self.fits(bytes, out) {
+        if !self.fits(way.bytes(), out) {
             // Where nearer cells have something to say at every tick, a large one would never find room.
             let has_waited = heard.left_out >= LEFT_OUT_MAX && std::mem::take(&mut self.may_exceed);
             if !has_waited {
@@ -395,11 +498,11 @@ impl World<'_> {
             }
         }
         heard.left_out = 0;
-        if let Some((segments, entry)) = snapshot {
+        if let Some((segments, entry)) = way.snapshot {
             self.put_aged(segments.tick, segments.slice(entry.snapshot), out);
             heard.hold(segments.tick);
         }
-        for (segments, entry) in chain.oldest_first() {
+        for (segments, entry) in way.deltas.oldest_first() {
             self.put_aged(segments.tick, segments.slice(entry.delta), out);
             heard.hold(segments.tick);
         }
