@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use tickyard_protocol::fields::{Field, Fields, Kind, Kinds};
 use tickyard_protocol::types::{EntityId, PlayerId, Tick};
 
-use super::{Game, Joining, Layout, Leave, Look, Place, Refusal, World};
+use super::{Game, Joining, Layout, Leave, Look, Place, Rate, Refusal, World};
 
 /// Steps of a row in a unit.
 pub const STEPS_PER_UNIT: i32 = 16;
@@ -136,7 +136,7 @@ impl Game for Arena {
     type Input = Run;
 
     fn layout(&self) -> Layout {
-        Layout { width: SIDE as u32, height: SIDE as u32, cell: self.cell }
+        Layout { width: SIDE as u32, height: SIDE as u32, cell: self.cell, far: Rate::One }
     }
 
     fn join(&mut self, world: &mut World<Thing>, player: PlayerId, who: &Joining) -> Result<(), Refusal> {

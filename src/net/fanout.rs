@@ -4,19 +4,22 @@
 //! into the kernel or the outbox counts as held. A [`Hearing`] is that table; [`compose`] writes the one message of a tick
 //! by copying encoded segments behind a header, and moves the table on. Who missed publications gets the missing deltas
 //! out of the [`History`], or a snapshot; what is not there is asked for.
+//!
+//! A cell is told at a rate. The room says when another one begins, always at a tick at which both publish; what is held as of then in one
+//! stream is as good in the other.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use tickyard_protocol::bytes::Reader;
-use tickyard_protocol::delta::view_sum;
+use tickyard_protocol::delta::{put_silent_delta, view_sum};
 use tickyard_protocol::tick::{
     HEADER_BYTES, Header, SKIPPED, VIEW_COMPLETE, block, put_age, put_block, put_check, put_heard, put_view,
 };
 use tickyard_protocol::types::{CellId, Seq, Tick};
 
-use crate::bridge::{BATCHES_KEPT, Batch, CellEntry, Part, Segments, SharedBatch};
+use crate::bridge::{BATCHES_KEPT, Batch, CellEntry, Part, Rate, Segments, SharedBatch};
 use crate::websocket::frame::{Opcode, SERVER_HEADER_BYTES_MAX, fill_server_header};
 
 /// What a player hears and holds.
@@ -43,9 +46,19 @@ struct Heard {
     as_of: Tick,
     /// In how many messages on end there was no room for the cell.
     left_out: u8,
+    /// Of which stream the client has it.
+    rate: Rate,
+    /// Of which stream it hears from now on.
+    next_rate: Rate,
 }
 
 impl Heard {
+    /// A cell of which the client has nothing yet.
+    fn new(cell: CellId) -> Heard {
+        let (rate, as_of) = (Rate::One, Tick::default());
+        Heard { cell, holds: false, as_of, left_out: 0, rate, next_rate: rate }
+    }
+
     /// As of when the client has the cell.
     fn held(&self) -> Option<Tick> {
         self.holds.then_some(self.as_of)
@@ -53,7 +66,8 @@ impl Heard {
 
     /// Whether the client has the cell as it is in the newest publication.
     fn is_current(&self, newest: &Segments) -> bool {
-        self.held().is_some_and(|held| !newest.is_later(newest.cell(self.cell).published, held))
+        let published = newest.stream(self.cell, self.rate).published;
+        self.held().is_some_and(|held| !newest.is_later(published, held)) && self.rate == self.next_rate
     }
 
     fn hold(&mut self, as_of: Tick) {
@@ -97,21 +111,23 @@ impl Hearing {
 
     /// Takes a view that a batch brought, also when no message can be composed now.
     pub fn look(&mut self, batch: &Batch, part: &Part) {
-        let Some(view) = part.view else { return };
-        let view = &batch.views[view.range()];
+        let Some(span) = part.view else { return };
+        let view = &batch.views[span.range()];
         // Exactly as many as it needs: most of what a silent player costs here is this list.
         let new = view.iter().filter(|&&cell| self.cells.iter().all(|heard| heard.cell != cell));
         self.cells.reserve_exact(new.count());
+        // Only the rates may have changed, of which the client is not told.
+        self.view_is_new |= !self.cells.iter().map(|heard| heard.cell).eq(view.iter().copied());
         for (at, &cell) in view.iter().enumerate() {
             let known = self.cells[at..].iter().position(|heard| heard.cell == cell);
             let from = known.map_or(self.cells.len(), |behind| at + behind);
             if known.is_none() {
-                self.cells.push(Heard { cell, holds: false, as_of: Tick::default(), left_out: 0 });
+                self.cells.push(Heard::new(cell));
             }
             self.cells.swap(at, from);
+            self.cells[at].next_rate = batch.rate(span.start as usize + at);
         }
         self.cells.truncate(view.len());
-        self.view_is_new = true;
     }
 
     /// The newest batch passes without a message. Returns whether there was anything to say: only then is it an update that the client
@@ -198,14 +214,14 @@ impl History {
         self.segments.iter().rev().map(Arc::as_ref)
     }
 
-    /// The deltas that lead from `held` to the newest publication of the cell, newest first; `None` if one is missing.
-    fn chain(&self, cell: CellId, held: Tick) -> Option<Chain<'_>> {
+    /// The deltas that lead from what is held as of `held` in the stream of a rate to what that had published by `until`, newest first;
+    /// `None` if one is missing.
+    fn chain(&self, until: &Segments, cell: CellId, rate: Rate, held: Tick) -> Option<Chain<'_>> {
         let mut chain = Chain { links: [None; BATCHES_KEPT], len: 0 };
-        let newest = &self.newest()?.segments;
-        let mut published = newest.cell(cell).published;
-        while newest.is_later(published, held) {
+        let mut published = until.stream(cell, rate).published;
+        while until.is_later(published, held) {
             let segments = self.at(published)?;
-            let entry = segments.cell(cell);
+            let entry = segments.stream(cell, rate);
             if entry.delta.is_empty() || chain.len == BATCHES_KEPT {
                 return None;
             }
@@ -214,6 +230,38 @@ impl History {
             published = published.before(entry.base);
         }
         Some(chain)
+    }
+
+    /// What leads from there to what the cell has published by now in the stream in which the client is to hear it.
+    fn way(&self, heard: &Heard, rate: Rate, held: Tick) -> Option<Way<'_>> {
+        let newest = &*self.newest()?.segments;
+        let (cell, next) = (heard.cell, heard.next_rate);
+        if rate == next {
+            return Some(Way { chain: self.chain(newest, cell, rate, held)?, then: None });
+        }
+        let mut common =
+            self.newest_first().filter(|segments| segments.publishes(rate) && segments.publishes(next));
+        common.find_map(|change| {
+            if newest.is_later(held, change.tick) {
+                return None;
+            }
+            let chain = self.chain(change, cell, rate, held)?;
+            let then = self.chain(newest, cell, next, change.tick)?;
+            Some(Way { chain, then: Some((change, then)) })
+        })
+    }
+}
+
+/// Deltas from what a client holds to what is published.
+struct Way<'a> {
+    chain: Chain<'a>,
+    /// Where it goes over to another rate, and what comes then.
+    then: Option<(&'a Segments, Chain<'a>)>,
+}
+
+impl Way<'_> {
+    fn bytes(&self) -> usize {
+        self.chain.bytes() + self.then.as_ref().map_or(0, |(_, chain)| chain.bytes() + SILENT_DELTA_BYTES_MAX)
     }
 }
 
@@ -356,9 +404,9 @@ impl World<'_> {
     /// The usual case: the client holds the cell as of its last publication. Returns whether it is current now.
     fn put_delta(&self, heard: &mut Heard, out: &mut Vec<u8>) -> bool {
         let Some(held) = heard.held() else { return false };
-        let entry = self.newest.cell(heard.cell);
+        let entry = self.newest.stream(heard.cell, heard.rate);
         if !self.newest.is_later(entry.published, held) {
-            return true;
+            return heard.rate == heard.next_rate;
         }
         let applies = !entry.delta.is_empty() && self.newest.tick.since(held) <= entry.base;
         if !applies || !self.fits(entry.delta.range().len(), out) {
@@ -367,25 +415,25 @@ impl World<'_> {
         out.extend_from_slice(self.newest.slice(entry.delta));
         heard.hold(self.newest.tick);
         heard.left_out = 0;
-        true
+        heard.rate == heard.next_rate
     }
 
     /// The deltas that were missed, or a snapshot and what came after it. Returns whether the cell is current now.
     fn catch_up(&mut self, heard: &mut Heard, missing: &mut Missing, out: &mut Vec<u8>) -> bool {
-        let chain = heard.held().and_then(|held| self.history.chain(heard.cell, held));
-        let (snapshot, chain) = match chain {
-            Some(chain) => (None, chain),
+        let way = heard.held().and_then(|held| self.history.way(heard, heard.rate, held));
+        let (snapshot, way) = match way {
+            Some(way) => (None, way),
             None => {
                 let snapshot = self.history.snapshot(heard.cell);
-                let chain = snapshot.and_then(|(at, _)| self.history.chain(heard.cell, at.tick));
-                let Some(chain) = chain else {
+                let way = snapshot.and_then(|(at, _)| self.history.way(heard, Rate::One, at.tick));
+                let Some(way) = way else {
                     missing.cells.push(heard.cell);
                     return false;
                 };
-                (snapshot, chain)
+                (snapshot, way)
             }
         };
-        let bytes = chain.bytes() + snapshot.map_or(0, |(_, entry)| entry.snapshot.range().len());
+        let bytes = way.bytes() + snapshot.map_or(0, |(_, entry)| entry.snapshot.range().len());
         if !self.fits(bytes, out) {
             // Where nearer cells have something to say at every tick, a large one would never find room.
             let has_waited = heard.left_out >= LEFT_OUT_MAX && std::mem::take(&mut self.may_exceed);
@@ -398,26 +446,54 @@ impl World<'_> {
         if let Some((segments, entry)) = snapshot {
             self.put_aged(segments.tick, segments.slice(entry.snapshot), out);
             heard.hold(segments.tick);
+            heard.rate = Rate::One;
         }
-        for (segments, entry) in chain.oldest_first() {
-            self.put_aged(segments.tick, segments.slice(entry.delta), out);
-            heard.hold(segments.tick);
+        self.put_chain(heard, &way.chain, out);
+        if let Some((change, chain)) = way.then {
+            self.change_rate(heard, change, out);
+            self.put_chain(heard, &chain, out);
         }
         true
     }
 
+    fn put_chain(&mut self, heard: &mut Heard, chain: &Chain, out: &mut Vec<u8>) {
+        for (segments, entry) in chain.oldest_first() {
+            self.put_aged(segments.tick, segments.slice(entry.delta), out);
+            heard.hold(segments.tick);
+        }
+    }
+
+    /// At a tick at which both rates publish. If the other one has said something that this one needed not say, a delta that says nothing
+    /// makes the client hold the cell as of then.
+    fn change_rate(&mut self, heard: &mut Heard, change: &Segments, out: &mut Vec<u8>) {
+        let rate = heard.next_rate;
+        if change.is_later(change.stream(heard.cell, rate).published, heard.as_of) {
+            self.put_age(change.tick, out);
+            put_silent_delta(out, heard.cell, change.tick.since(heard.as_of));
+            heard.hold(change.tick);
+        }
+        heard.rate = rate;
+    }
+
     fn put_aged(&mut self, at: Tick, segment: &[u8], out: &mut Vec<u8>) {
+        self.put_age(at, out);
+        out.extend_from_slice(segment);
+    }
+
+    fn put_age(&mut self, at: Tick, out: &mut Vec<u8>) {
         let age = self.newest.tick.since(at);
         if age != self.age {
             put_age(out, age);
             self.age = age;
         }
-        out.extend_from_slice(segment);
     }
 }
 
 /// World bytes of one message; a single larger segment still passes.
 pub const WORLD_BYTES_MAX: usize = 32 * 1024;
+
+/// A delta that says nothing, with its age.
+const SILENT_DELTA_BYTES_MAX: usize = 24;
 
 /// How often a message says what the client must hold; an idle client hears it with its heartbeats.
 const CHECK_TICKS: u32 = 16;

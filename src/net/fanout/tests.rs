@@ -37,7 +37,7 @@ impl Publisher {
     fn publish(&mut self, tick: u32, changes: bool, and: impl FnOnce(&mut Writer)) -> SharedBatch {
         let batch = Batch { room: Some(RoomId(0)), tick_rate: 20, ..Batch::default() };
         let cells = self.published.map(|published| CellEntry { published, ..CellEntry::default() }).into();
-        let segments = Segments { tick: Tick(tick), bytes: vec![], cells };
+        let segments = Segments { tick: Tick(tick), cells, ..Segments::default() };
         let part = Part {
             conn: ConnId { thread: 0, slot: 0, generation: 0 },
             seq: Seq(0),

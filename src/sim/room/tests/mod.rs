@@ -6,6 +6,7 @@ mod coming;
 mod crowds;
 mod listener;
 mod properties;
+mod rates;
 mod schema;
 mod stage;
 mod timers;
@@ -21,7 +22,7 @@ use tickyard_protocol::types::EntityId;
 
 use self::listener::{Kept, Listener};
 use self::walk::{Walk, Walker};
-use crate::bridge::{Ask, Command, ConnId, Join, Leave, RoomId};
+use crate::bridge::{Ask, Command, ConnId, Join, Leave, Rate, RoomId, SharedBatch};
 use crate::game::{Look, Place, Random};
 use crate::sim::interest::EVERYWHERE;
 use crate::sim::{AnyRoom, Room, RoomConfig};
@@ -41,6 +42,7 @@ struct Play {
     kept: [Kept; 2],
     conns: u32,
     compared: usize,
+    trail: rates::Trail,
 }
 
 /// How rough it is.
@@ -54,13 +56,22 @@ struct Weather {
     undelivered: u32,
     /// Percent of steps in which somebody comes or goes.
     moves: u32,
+    /// Percent of steps in which somebody asks for another rate.
+    rates: u32,
 }
 
 impl Play {
-    fn new(seed: u64, crowd: u32, deeds: u32) -> Play {
-        let room = Room::new(RoomConfig { seed, ..config() }, Walk::new(crowd, deeds)).unwrap();
-        let kept = Default::default();
-        Play { room, random: Random::new(seed), listeners: Vec::new(), kept, conns: 0, compared: 0 }
+    fn new(seed: u64, crowd: u32, deeds: u32, far: Rate) -> Play {
+        let walk = Walk::new(crowd, deeds, far);
+        Play {
+            room: Room::new(RoomConfig { seed, ..config() }, walk).unwrap(),
+            random: Random::new(seed),
+            listeners: Vec::new(),
+            kept: Default::default(),
+            conns: 0,
+            compared: 0,
+            trail: rates::Trail::default(),
+        }
     }
 
     fn chance(&mut self, percent: u32) -> bool {
@@ -97,6 +108,11 @@ impl Play {
         if self.listeners.len() > 1 && self.chance(weather.moves / 2) {
             self.leave();
         }
+        if self.chance(weather.rates) {
+            let at = self.random.below(self.listeners.len() as u32) as usize;
+            let rate = Rate::ALL[self.random.below(4) as usize];
+            self.ask(self.listeners[at].conn, Ask::Rate(rate));
+        }
         for at in 0..self.listeners.len() {
             let listener = &mut self.listeners[at];
             let ack = Ask::Ack(listener.replica.reliable_heard());
@@ -106,6 +122,7 @@ impl Play {
         let ticks = if self.chance(5) { 1 + self.random.below(4) } else { 1 };
         let batch = self.room.step(ticks, Time::ZERO, &mut ());
         assert!(batch.removed.is_empty() && batch.refused.is_empty());
+        self.trail.push(&self.room);
         for thread in 0..2u16 {
             if self.chance(weather.undelivered) {
                 self.room.undelivered(thread);
@@ -122,10 +139,18 @@ impl Play {
                 }
                 let cells_max =
                     if self.chance(weather.cut) { self.random.below(6) as usize } else { usize::MAX };
-                if self.listeners[at].hear(&batch, &self.kept[thread as usize], cells_max) {
-                    self.compare(at);
-                }
+                self.hear(at, &batch, cells_max);
             }
+        }
+    }
+
+    fn hear(&mut self, at: usize, batch: &SharedBatch, cells_max: usize) {
+        let listener = &mut self.listeners[at];
+        let before = self.trail.look(listener);
+        let complete = listener.hear(batch, &self.kept[listener.conn.thread as usize], cells_max);
+        self.trail.judge(listener, before, complete);
+        if complete && listener.hears_all_of(batch) {
+            self.compare(at);
         }
     }
 
@@ -195,15 +220,17 @@ proptest! {
         cut in prop_oneof![Just(0u32), 0u32..90],
         undelivered in prop_oneof![Just(0u32), 0u32..40],
         moves in 0u32..40,
+        far in prop::sample::select(Rate::ALL.to_vec()),
+        rates in prop_oneof![Just(0u32), 0u32..40],
     ) {
-        let mut play = Play::new(seed, crowd, deeds);
+        let mut play = Play::new(seed, crowd, deeds, far);
         for _ in 0..150 {
-            play.step(Weather { missed, cut, undelivered, moves });
+            play.step(Weather { missed, cut, undelivered, moves, rates });
         }
         // A quiet end, in which everybody catches up.
         play.room.game.deeds = 0;
-        for _ in 0..12 {
-            play.step(Weather { missed: 0, cut: 0, undelivered: 0, moves: 0 });
+        for _ in 0..24 {
+            play.step(Weather { missed: 0, cut: 0, undelivered: 0, moves: 0, rates: 0 });
         }
         prop_assert!(play.compared >= play.listeners.len());
         play.check();

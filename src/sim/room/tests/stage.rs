@@ -9,7 +9,7 @@ use tickyard_protocol::types::{CellId, EntityId, PlayerId, Seq, Tick};
 
 use super::config;
 use crate::bridge::{Ask, Batch, Command, ConnId, Join, Leave, Message, Part, RoomId, SharedBatch};
-use crate::game::{self, Game, Joining, Layout, Look, Place, World};
+use crate::game::{self, Game, Joining, Layout, Look, Place, Rate, World};
 use crate::sim::{AnyRoom, Room, RoomConfig};
 use crate::time::Time;
 
@@ -48,7 +48,7 @@ impl Game for Puppet {
     type Input = Push;
 
     fn layout(&self) -> Layout {
-        Layout { width: SIDE, height: 100, cell: 100 }
+        Layout { width: SIDE, height: 100, cell: 100, far: Rate::One }
     }
 
     fn join(&mut self, world: &mut World<Dot>, player: PlayerId, _: &Joining) -> Result<(), game::Refusal> {

@@ -3,7 +3,7 @@
 use tickyard_protocol::fields::{Field, Fields, Kind, Kinds};
 use tickyard_protocol::types::{EntityId, PlayerId, Tick};
 
-use crate::game::{Game, Joining, Layout, Leave, Look, Owner, Place, PropertyError, Refusal, World};
+use crate::game::{Game, Joining, Layout, Leave, Look, Owner, Place, PropertyError, Rate, Refusal, World};
 
 pub const SIDE: u32 = 600;
 
@@ -15,6 +15,7 @@ pub struct Walk {
     /// Deeds per tick.
     pub deeds: u32,
     pub told: u32,
+    far: Rate,
     /// The newest player.
     joined: u32,
 }
@@ -30,8 +31,8 @@ pub struct Walker {
 pub struct Nothing;
 
 impl Walk {
-    pub fn new(crowd: u32, deeds: u32) -> Walk {
-        Walk { things: Vec::new(), players: Vec::new(), crowd, deeds, told: 0, joined: 0 }
+    pub fn new(crowd: u32, deeds: u32, far: Rate) -> Walk {
+        Walk { things: Vec::new(), players: Vec::new(), crowd, deeds, told: 0, far, joined: 0 }
     }
 
     fn deed(&mut self, world: &mut World<Walker>) {
@@ -128,7 +129,7 @@ impl Game for Walk {
     type Input = Nothing;
 
     fn layout(&self) -> Layout {
-        Layout { width: SIDE, height: SIDE, cell: 100 }
+        Layout { width: SIDE, height: SIDE, cell: 100, far: self.far }
     }
 
     fn join(&mut self, world: &mut World<Walker>, player: PlayerId, who: &Joining) -> Result<(), Refusal> {
