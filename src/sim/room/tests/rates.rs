@@ -2,13 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use tickyard_protocol::types::{CellId, EntityId, Tick};
+use tickyard_protocol::repair::{Repair, RepairWhy};
+use tickyard_protocol::tick::Blocks;
+use tickyard_protocol::types::{CellId, EntityId, PlayerId, Tick};
 
 use super::listener::Listener;
+use super::stage::{Stage, conn, dot, part, snapshots};
 use super::walk::Walk;
 use super::{Play, Weather};
-use crate::bridge::Rate;
-use crate::sim::Room;
+use crate::bridge::{Ask, Rate};
+use crate::game::{self, Place};
+use crate::sim::{AnyRoom, Room};
 
 /// Where everything was lately: what a client has to show follows from it.
 #[derive(Default)]
@@ -89,10 +93,126 @@ fn who_crosses_between_cells_of_different_rates_is_shown_all_the_while() {
     for far in [Rate::Two, Rate::Four, Rate::Eight] {
         let mut play = Play::new(far as u64, 60, 4, far);
         for _ in 0..400 {
-            play.step(Weather { missed: 20, cut: 0, undelivered: 0, moves: 2, rates: 10 });
+            play.step(Weather { missed: 20, rates: 10, moves: 2, ..CALM });
         }
         assert!(play.trail.followed > 100, "{far:?}: {}", play.trail.followed);
         assert!(play.compared > 100, "{far:?}: {}", play.compared);
         play.check();
     }
 }
+
+#[test]
+fn who_keeps_up_needs_no_snapshot_when_a_rate_changes() {
+    for seed in 0..8 {
+        let mut play = Play::new(seed, 60, 4, Rate::ALL[seed as usize % 4]);
+        for _ in 0..300 {
+            play.step(Weather { rates: 30, moves: 2, ..CALM });
+        }
+        play.check();
+        assert_eq!(play.room.counts.wants, 0);
+    }
+}
+
+#[test]
+fn segments_are_encoded_for_each_rate_that_somebody_hears_and_each_once() {
+    let encoded = |listeners: [u32; 4]| {
+        let mut stage = Stage::new();
+        let rates = Rate::ALL.iter().zip(listeners);
+        let rates: Vec<Rate> =
+            rates.flat_map(|(&rate, count)| std::iter::repeat_n(rate, count as usize)).collect();
+        for (at, &rate) in (0..).zip(&rates) {
+            stage.join(conn(at));
+            stage.ask(conn(at), Ask::Rate(rate));
+            stage.deed(move |world| world.look(PlayerId(at + 1), game::Look::At(150, 0)));
+        }
+        let id = stage.spawn(dot(150));
+        // Until each hears it at its own rate.
+        (0..15).for_each(|_| _ = stage.step());
+        stage.room.take_counts();
+        for x in 0..48 {
+            stage.now(move |world| world.get_mut(id).unwrap().row[0] = x);
+        }
+        stage.room.take_counts().deltas
+    };
+    assert_eq!(encoded([0, 0, 0, 0]), 0);
+    assert_eq!(encoded([1, 0, 0, 0]), 48);
+    assert_eq!(encoded([0, 0, 1, 0]), 12);
+    assert_eq!(encoded([1, 1, 1, 1]), 48 + 24 + 12 + 6);
+    assert_eq!(encoded([9, 20, 0, 40]), 48 + 24 + 6);
+}
+
+#[test]
+fn a_slower_cell_says_at_its_tick_what_happened_since() {
+    let mut stage = Stage::of(1);
+    stage.ask(conn(0), Ask::Rate(Rate::Four));
+    stage.look(0, game::Look::At(50, 0));
+    while !stage.room.tick.0.is_multiple_of(4) {
+        stage.step();
+    }
+    let mut happened = Vec::new();
+    for number in 0..8 {
+        let (_, batch) = stage.now(move |world| world.transient(Place::At(50, 0), "", &[number]));
+        let entry = batch.segments.stream(CellId(1), Rate::Four);
+        let blocks = Blocks::new(batch.segments.slice(entry.delta)).map(Result::unwrap);
+        happened.push(blocks.skip(1).map(|(_, bytes)| bytes[2]).collect::<Vec<_>>());
+        assert!(batch.segments.cell(CellId(1)).delta.is_empty());
+    }
+    let nothing = vec![];
+    assert_eq!(happened[..4], [nothing.clone(), nothing.clone(), nothing, vec![0, 1, 2, 3]]);
+    assert_eq!(happened[7], [4, 5, 6, 7]);
+}
+
+#[test]
+fn what_is_near_is_told_at_every_tick_and_what_is_far_as_the_game_says() {
+    let mut stage = Stage::far(Rate::Four);
+    stage.join(conn(0));
+    stage.deed(|world| world.look(PlayerId(1), game::Look::At(250, 0)));
+    stage.step();
+    let told_at = |stage: &mut Stage, x: i32| {
+        stage.deed(move |world| world.look(PlayerId(1), game::Look::At(x, 0)));
+        (0..4).for_each(|_| _ = stage.step());
+        let seat = &stage.room.seats[0];
+        let mut told: Vec<_> = seat.view.iter().map(|(cell, rate)| (cell.0, rate.ticks())).collect();
+        told.sort();
+        told
+    };
+    // The square from 200 to 299 is cell 3.
+    assert_eq!(told_at(&mut stage, 250), [(0, 1), (2, 1), (3, 1), (4, 1)]);
+    assert_eq!(told_at(&mut stage, 270), [(0, 1), (2, 4), (3, 1), (4, 1)]);
+    assert_eq!(told_at(&mut stage, 255), [(0, 1), (2, 4), (3, 1), (4, 1)]);
+    assert_eq!(told_at(&mut stage, 245), [(0, 1), (2, 1), (3, 1), (4, 1)]);
+    // A new cell is near for as long as it takes to find out that it is not.
+    assert_eq!(told_at(&mut stage, 350), [(0, 1), (3, 1), (4, 1), (5, 1)]);
+}
+
+#[test]
+fn a_repair_tells_all_cells_within_a_tick_also_those_that_are_heard_less_often() {
+    let mut stage = Stage::of(1);
+    stage.ask(conn(0), Ask::Rate(Rate::Eight));
+    stage.look(0, game::Look::At(150, 0));
+    while stage.room.tick != Tick(10) {
+        stage.step();
+    }
+    let repair = Repair { why: RepairWhy::Sum, tick: stage.room.tick, cells: Vec::new() };
+    stage.ask(conn(0), Ask::Repair(Box::new(repair)));
+    let batch = stage.step();
+    assert_eq!(snapshots(&batch), [0, 1, 2, 3]);
+    let view = part(&batch, conn(0)).view.expect("its rates have changed").range();
+    assert!(view.map(|at| batch.rate(at)).all(|rate| rate == Rate::One));
+    let batch = (0..5).map(|_| stage.step()).last().unwrap();
+    let view = part(&batch, conn(0)).view.expect("and change again").range();
+    assert!(view.map(|at| batch.rate(at)).all(|rate| rate == Rate::Eight));
+}
+
+#[test]
+fn a_step_of_several_ticks_publishes_what_it_passes() {
+    let publishes = |last, now| Rate::ALL.map(|rate| rate.publishes(Tick(last), Tick(now)));
+    assert_eq!(publishes(15, 16), [true; 4]);
+    assert_eq!(publishes(14, 17), [true; 4]);
+    assert_eq!(publishes(16, 17), [true, false, false, false]);
+    assert_eq!(publishes(17, 19), [true, true, false, false]);
+    assert_eq!(publishes(17, 21), [true, true, true, false]);
+    assert_eq!(publishes(u32::MAX, 0), [true; 4]);
+}
+
+const CALM: Weather = Weather { missed: 0, cut: 0, undelivered: 0, moves: 0, rates: 0 };
