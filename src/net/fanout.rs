@@ -204,10 +204,10 @@ impl History {
         self.newest_first().find(|segments| segments.tick == tick)
     }
 
-    /// The newest segments that have a snapshot of the cell.
-    fn snapshot(&self, cell: CellId) -> Option<(&Segments, CellEntry)> {
-        let mut entries = self.newest_first().map(|segments| (segments, segments.cell(cell)));
-        entries.find(|(_, entry)| !entry.snapshot.is_empty())
+    /// The segments that have a snapshot of the cell, the newest first.
+    fn snapshots(&self, cell: CellId) -> impl Iterator<Item = (&Segments, CellEntry)> {
+        let entries = self.newest_first().map(move |segments| (segments, segments.cell(cell)));
+        entries.filter(|(_, entry)| !entry.snapshot.is_empty())
     }
 
     fn newest_first(&self) -> impl Iterator<Item = &Segments> {
@@ -404,9 +404,12 @@ impl World<'_> {
     /// The usual case: the client holds the cell as of its last publication. Returns whether it is current now.
     fn put_delta(&self, heard: &mut Heard, out: &mut Vec<u8>) -> bool {
         let Some(held) = heard.held() else { return false };
+        if heard.rate != heard.next_rate {
+            return false;
+        }
         let entry = self.newest.stream(heard.cell, heard.rate);
         if !self.newest.is_later(entry.published, held) {
-            return heard.rate == heard.next_rate;
+            return true;
         }
         let applies = !entry.delta.is_empty() && self.newest.tick.since(held) <= entry.base;
         if !applies || !self.fits(entry.delta.range().len(), out) {
@@ -415,7 +418,7 @@ impl World<'_> {
         out.extend_from_slice(self.newest.slice(entry.delta));
         heard.hold(self.newest.tick);
         heard.left_out = 0;
-        heard.rate == heard.next_rate
+        true
     }
 
     /// The deltas that were missed, or a snapshot and what came after it. Returns whether the cell is current now.
@@ -424,13 +427,15 @@ impl World<'_> {
         let (snapshot, way) = match way {
             Some(way) => (None, way),
             None => {
-                let snapshot = self.history.snapshot(heard.cell);
-                let way = snapshot.and_then(|(at, _)| self.history.way(heard, Rate::One, at.tick));
-                let Some(way) = way else {
+                let mut snapshots = self.history.snapshots(heard.cell);
+                let found = snapshots.find_map(|snapshot| {
+                    Some((Some(snapshot), self.history.way(heard, Rate::One, snapshot.0.tick)?))
+                });
+                let Some(found) = found else {
                     missing.cells.push(heard.cell);
                     return false;
                 };
-                (snapshot, way)
+                found
             }
         };
         let bytes = way.bytes() + snapshot.map_or(0, |(_, entry)| entry.snapshot.range().len());
