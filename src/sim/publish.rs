@@ -111,6 +111,15 @@ impl Publisher {
         self.of_rate(rate).cell(cell).listeners -= 1;
     }
 
+    /// A player goes on with a cell at another rate. The sum that it was to hear it hears there.
+    pub fn change_rate(&mut self, cell: CellId, before: Rate, rate: Rate) {
+        self.hear(cell, rate);
+        self.unhear(cell, before);
+        if self.of_rate(before).owes_sum(cell) {
+            self.of_rate(rate).owe_sum(cell);
+        }
+    }
+
     /// Somebody needs all of a cell. Asking again is harmless.
     pub fn want(&mut self, cell: CellId) {
         let wanted = &mut self.cell(cell).is_wanted;

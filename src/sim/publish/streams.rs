@@ -160,7 +160,9 @@ impl Streams {
         let says_sum = std::mem::take(&mut cell.says_sum) && is_heard;
         let has_changed =
             !(changes.is_empty() && cell.leaves.is_empty() && cell.enters.is_empty() && happened.is_empty());
-        if std::mem::take(&mut cell.answers) || says_sum || has_changed {
+        let publishes = std::mem::take(&mut cell.answers) || says_sum || has_changed;
+        let has_spoken = publishes && is_heard;
+        if publishes {
             // The stream may have been silent for longer than the room.
             let base = tick.since(entry.published);
             entry.published = tick;
@@ -184,15 +186,27 @@ impl Streams {
                 entry.base = base;
                 self.spoken.push(id);
                 counts.deltas += 1;
-                if !says_sum && !std::mem::replace(&mut cell.owes_sum, true) {
-                    self.sums_owed[(id.0 % SUM_TICKS) as usize].push(id);
-                }
             }
         }
         cell.is_active = false;
         cell.dirty.clear();
         cell.leaves.clear();
         cell.enters.clear();
+        if has_spoken && !says_sum {
+            self.owe_sum(id);
+        }
+    }
+
+    /// Whether who hears a cell is still to hear its sum.
+    pub fn owes_sum(&mut self, cell: CellId) -> bool {
+        self.cell(cell).owes_sum
+    }
+
+    /// A cell will say its sum when it is its turn.
+    pub fn owe_sum(&mut self, cell: CellId) {
+        if !std::mem::replace(&mut self.cell(cell).owes_sum, true) {
+            self.sums_owed[(cell.0 % SUM_TICKS) as usize].push(cell);
+        }
     }
 
     /// All has been said as of a tick.

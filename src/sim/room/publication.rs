@@ -101,8 +101,7 @@ impl<G: Game> Room<G> {
             let rate = sits.rate.max(grid.rate(&sits.view, at));
             if rate != before && publisher.publishes(rate) && publisher.publishes(before) {
                 sits.view.set_rate(at, rate);
-                publisher.hear(cell, rate);
-                publisher.unhear(cell, before);
+                publisher.change_rate(cell, before, rate);
                 sits.view_is_news = true;
             }
         }
