@@ -120,8 +120,9 @@ pub enum Look {
 
 /// How large a world is, in the units of [`Place::At`], and how large its cells are. A player sees 3 × 3 cells.
 ///
-/// Those that lie farther from what the player looks at than half of a cell's side are *far*. A game may let them be told
-/// less often: what is said then, and what is seen, is the same, only later by less than that many ticks.
+/// Those that lie farther from what the player looks at than a quarter of a cell's side are *far*. A game may let them be told
+/// less often: what is said then is how things are then, and clients predict on in between. It saves most where things change
+/// in ways that nobody can predict, several times in that many ticks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Layout {
     /// Positions have an x from 0 to below this.

@@ -7,7 +7,7 @@
 //! ```
 //! A view is the cell of everything, the player's own one if it was ever used, and the 3 × 3 squares around the centre, the nearest
 //! first. The centre moves only when the player is clearly outside of it, so that walking along a border does not
-//! change the view with every step. Squares farther away than half of a side are far, and may be told less often.
+//! change the view with every step. Squares farther away than a quarter of a side are far, and may be told less often.
 
 use tickyard_protocol::types::CellId;
 
@@ -22,6 +22,9 @@ pub const SQUARES_MAX: u32 = 1 << 16;
 
 /// How far outside of its centre a player is seen as inside: this part of a cell's side.
 const SLACK_PART: i64 = 8;
+
+/// Farther from the player than this part of a cell's side a cell is far.
+const NEAR_PART: i64 = 4;
 
 /// The squares of a world.
 #[derive(Clone, Debug)]
@@ -154,7 +157,7 @@ impl Grid {
         for (cell, is_far) in view.cells[..view.len as usize].iter().zip(&mut view.is_far) {
             if *cell != EVERYWHERE && cell.0 <= self.squares() {
                 let (dx, dy) = self.distances(*cell, x, y);
-                *is_far = dx.max(dy) > side / 2 + if *is_far { 0 } else { side / SLACK_PART };
+                *is_far = dx.max(dy) > side / NEAR_PART + if *is_far { 0 } else { side / SLACK_PART };
             }
         }
     }

@@ -177,12 +177,13 @@ fn what_is_near_is_told_at_every_tick_and_what_is_far_as_the_game_says() {
         told
     };
     // The square from 200 to 299 is cell 3.
-    assert_eq!(told_at(&mut stage, 250), [(0, 1), (2, 1), (3, 1), (4, 1)]);
-    assert_eq!(told_at(&mut stage, 270), [(0, 1), (2, 4), (3, 1), (4, 1)]);
-    assert_eq!(told_at(&mut stage, 255), [(0, 1), (2, 4), (3, 1), (4, 1)]);
-    assert_eq!(told_at(&mut stage, 245), [(0, 1), (2, 1), (3, 1), (4, 1)]);
-    // A new cell is near for as long as it takes to find out that it is not.
-    assert_eq!(told_at(&mut stage, 350), [(0, 1), (3, 1), (4, 1), (5, 1)]);
+    assert_eq!(told_at(&mut stage, 250), [(0, 1), (2, 4), (3, 1), (4, 4)]);
+    assert_eq!(told_at(&mut stage, 274), [(0, 1), (2, 4), (3, 1), (4, 4)]);
+    assert_eq!(told_at(&mut stage, 275), [(0, 1), (2, 4), (3, 1), (4, 1)]);
+    // Near stays near for another eighth of a cell.
+    assert_eq!(told_at(&mut stage, 263), [(0, 1), (2, 4), (3, 1), (4, 1)]);
+    assert_eq!(told_at(&mut stage, 262), [(0, 1), (2, 4), (3, 1), (4, 4)]);
+    assert_eq!(told_at(&mut stage, 350), [(0, 1), (3, 4), (4, 1), (5, 4)]);
 }
 
 #[test]
