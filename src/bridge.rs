@@ -410,11 +410,16 @@ pub struct Delivery {
     pub handed_out: Time,
     /// In the order in which they are to be sent.
     pub batches: Vec<SharedBatch>,
+    /// Lists of commands of that thread that were drained: their memory is for the next ones.
+    pub drained: Vec<Vec<Command>>,
 }
 
 /// Poll turns' worth of commands that may wait for a simulation thread. It drains once per phase, and a busy io thread takes
 /// ten thousand turns a second: this is room for a tick of 60 Hz to 4 Hz. Beyond it inputs wait with their sessions.
 pub const COMMAND_LISTS_MAX: usize = 4096;
+
+/// Lists of commands whose memory is kept for the next ones: more than a busy io thread sends between two drains.
+pub const DRAINED_MAX: usize = 256;
 
 /// Batches of a room that may wait for an io thread. A thread that is further behind is served later from the room's state.
 pub const BATCHES_MAX: usize = 16;

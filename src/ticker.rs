@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError};
 
-use crate::bridge::{COMMAND_LISTS_MAX, Command, CommandList, Delivery, RoomId, SharedBatch};
+use crate::bridge::{COMMAND_LISTS_MAX, Command, CommandList, DRAINED_MAX, Delivery, RoomId, SharedBatch};
 use crate::flight::{Flight, Overrun, Stopwatch};
 use crate::lobby::Lobby;
 use crate::metrics::{ChatResult, Metrics, Queue, Role, SegmentKind};
@@ -86,6 +86,7 @@ impl Ticker {
             commands,
             outputs: outputs.to_vec(),
             lists: vec![Vec::new(); outputs.len()],
+            drained: vec![Vec::new(); outputs.len()],
             metrics: Arc::clone(flight.metrics()),
             watch: flight.stopwatch(name(index), Role::Simulation),
             flight: Arc::clone(flight),
@@ -143,6 +144,8 @@ struct Shell {
     outputs: Vec<Output>,
     /// By io thread: what is handed out after this step.
     lists: Vec<Vec<SharedBatch>>,
+    /// By io thread: lists of commands to be given back with that.
+    drained: Vec<Vec<Vec<Command>>>,
     metrics: Arc<Metrics>,
     flight: Arc<Flight>,
     watch: Stopwatch,
@@ -193,9 +196,15 @@ impl Shell {
     fn drain(&mut self) {
         let now = self.watch.now();
         for _ in 0..COMMAND_LISTS_MAX {
-            let Ok(CommandList { read, commands }) = self.commands.try_recv() else { return };
+            let Ok(CommandList { read, mut commands }) = self.commands.try_recv() else { return };
             self.metrics.queue_age.observe_each(Queue::Commands, now.since(read), commands.len() as u64);
-            commands.into_iter().for_each(|command| self.hand_on(command));
+            let thread = commands.first().map(|command| command.conn.thread);
+            commands.drain(..).for_each(|command| self.hand_on(command));
+            if let Some(drained) = thread.and_then(|thread| self.drained.get_mut(thread as usize))
+                && drained.len() < DRAINED_MAX
+            {
+                drained.push(commands);
+            }
         }
     }
 
@@ -325,7 +334,9 @@ impl Shell {
                 continue;
             }
             let next = Vec::with_capacity(list.len());
-            let delivery = Delivery { handed_out, batches: std::mem::replace(list, next) };
+            let batches = std::mem::replace(list, next);
+            let drained = std::mem::take(&mut self.drained[thread]);
+            let delivery = Delivery { handed_out, batches, drained };
             if let Err(TrySendError::Full(Delivery { batches, .. })) = output.sender.try_send(delivery) {
                 self.metrics.batches_undelivered.inc_by(batches.len() as u64);
                 for room in batches.iter().filter_map(|batch| batch.room) {

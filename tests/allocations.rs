@@ -1,11 +1,16 @@
-//! In steady state nothing is allocated per tick, player or message: memory is kept and used again.
+//! In steady state nothing is allocated per tick, player or message: memory is kept and used again. What is left is stated here: a list
+//! for each poll turn in which something is asked of the simulation, and a little for what players seldom send.
 
 // Measuring is looking at the clock.
 #![allow(clippy::disallowed_types)]
 
+#[path = "allocations/house.rs"]
+mod house;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use house::House;
 use tickyard::addresses::Peer;
 use tickyard::bridge::{Ask, Command, ConnId, Join, RoomId};
 use tickyard::flight::Flight;
@@ -22,9 +27,10 @@ use tickyard::time::Time;
 use tickyard::websocket::frame::{Opcode, write_frame};
 use tickyard_protocol::fields::Field;
 use tickyard_protocol::message::{
-    ClientControl, Hello, Input, SUBPROTOCOL, Seek, VERSION, encode_client_control,
+    ClientControl, Hello, Input, SUBPROTOCOL, Seek, VERSION, encode_ack, encode_client_control, encode_ping,
+    encode_want,
 };
-use tickyard_protocol::types::{Seq, Tick};
+use tickyard_protocol::types::{CellId, Seq, Tick};
 
 const ROOM: RoomId = RoomId(0);
 const PLAYERS: u32 = 300;
@@ -44,9 +50,7 @@ struct Arcade {
 
 impl Arcade {
     fn new() -> Arcade {
-        let (name, game) = ("arena-1".into(), "arena".into());
-        let config = RoomConfig { id: ROOM, name, game, tick_rate: 20, capacity: PLAYERS, seed: 1 };
-        let mut room = Room::new(config, Arena::new(20, PLAYERS)).unwrap();
+        let mut room = arena(PLAYERS);
         for slot in 0..PLAYERS {
             let join = Join { name: String::new(), options: Vec::new() };
             room.command(command(slot, Ask::Join(Box::new(join))));
@@ -111,8 +115,7 @@ fn a_tick_with_300_messages_allocates_less_than_once() {
 
 #[test]
 fn an_input_on_its_way_to_the_simulation_allocates_nothing() {
-    let fields = vec![Field::integer("dx", -127, 127), Field::integer("dy", -127, 127)];
-    let game = Hosted { name: "arena".into(), input: fields.clone(), rooms_max: 1, seats: 1 };
+    let game = Hosted { name: "arena".into(), input: fields(), rooms_max: 1, seats: 1 };
     let site = Site { lobby: Arc::new(Lobby::hosting(game)), ..Site::default() };
     let mut session = Session::new(Time::ZERO, Peer::new(([192, 0, 2, 1], 40_000).into()));
     let mut out = Vec::new();
@@ -129,11 +132,7 @@ fn an_input_on_its_way_to_the_simulation_allocates_nothing() {
 
     let mut allocations = 0;
     for seq in 1..=TICKS {
-        let row = [seq as i32 % 127; 16];
-        let mut frame = Vec::new();
-        let mut message = Vec::new();
-        Input { seq: Seq(seq as u32), ack: 0, render_tick: 0, row }.encode(fields.len(), &mut message);
-        write_frame(&mut frame, Opcode::Binary, &message, Some([1, 2, 3, 4]));
+        let mut frame = input(seq as u32, seq as u32);
         let counted = allocation_counter::measure(|| {
             say(&mut session, seq, &mut frame);
             assert!(session.take_input().is_some(), "input {seq}: {:?}", session.closing());
@@ -160,6 +159,73 @@ fn what_a_thread_does_is_measured_and_recorded_without_an_allocation() {
     (0..17_000).for_each(|_| step());
 
     assert_eq!(allocation_counter::measure(|| (0..TICKS).for_each(|_| step())).count_total, 0);
+}
+
+#[test]
+fn what_an_io_thread_and_a_room_allocate_does_not_grow_with_players_or_messages() {
+    for (players, inputs, turns, lists) in [
+        (50, 1, &[25, 25][..], 2),
+        (200, 1, &[100, 100], 2),
+        (200, 4, &[100, 100], 2),
+        (200, 1, &[10; 20], 20),
+        // A list begins as long as the last one, and doubles.
+        (200, 1, &[1, 199], 1 + 8),
+    ] {
+        let mut house = House::new(players);
+        house.play(300, inputs, turns);
+        let bill = house.play(TICKS as u32, inputs, turns);
+        assert_eq!((bill.received, bill.sent), (TICKS * (players * inputs) as u64, TICKS * players as u64));
+        // For a poll turn in which something is asked of the simulation: the list that it is asked with.
+        assert!(bill.in_turns <= TICKS * lists + TICKS / 10, "{players} players, in {turns:?}: {bill:?}");
+        assert!(bill.in_ticks <= TICKS / 4, "{players} players, {inputs} inputs: {bill:?}");
+    }
+}
+
+#[test]
+fn what_a_player_sends_beside_inputs_costs_a_few_allocations_each() {
+    let frame = |opcode, encode: &dyn Fn(&mut Vec<u8>)| {
+        let (mut message, mut frame) = (Vec::new(), Vec::new());
+        encode(&mut message);
+        write_frame(&mut frame, opcode, &message, Some([1, 2, 3, 4]));
+        frame
+    };
+    for (before, each) in [
+        // The answer, until it is sent: a connection holds no memory for what does not wait.
+        (frame(Opcode::Ping, &|out| out.push(7)), 2),
+        (frame(Opcode::Binary, &|out| encode_ping([7; 8], out)), 3),
+        // The ask, on its way to the room: a session without one holds no memory for it.
+        (frame(Opcode::Binary, &|out| encode_ack(0, out)), 1),
+        (frame(Opcode::Binary, &|out| encode_want(&[CellId(0)], out)), 3),
+    ] {
+        let mut house = House::new(50);
+        house.before = before;
+        house.play(300, 1, &[25, 25]);
+        let bill = house.play(TICKS as u32, 1, &[25, 25]);
+        let most = TICKS * 2 + bill.received * each + TICKS / 10;
+        assert!(bill.in_turns <= most, "{:?}: {bill:?}", house.before);
+        assert!(bill.in_ticks <= TICKS / 4, "{:?}: {bill:?}", house.before);
+    }
+}
+
+fn arena(players: u32) -> Room<Arena> {
+    let (name, game) = ("arena-1".into(), "arena".into());
+    let config = RoomConfig { id: ROOM, name, game, tick_rate: 20, capacity: players, seed: 1 };
+    Room::new(config, Arena::new(20, players)).unwrap()
+}
+
+fn fields() -> Vec<Field> {
+    vec![Field::integer("dx", -127, 127), Field::integer("dy", -127, 127)]
+}
+
+/// A client's frame. `luck` says where it wants to go.
+fn input(seq: u32, luck: u32) -> Vec<u8> {
+    let mut row = [0; 16];
+    row[..2]
+        .copy_from_slice(&[luck as u8 as i8 as i32, (luck >> 8) as u8 as i8 as i32].map(|way| way.max(-127)));
+    let (mut message, mut frame) = (Vec::new(), Vec::new());
+    Input { seq: Seq(seq), ack: 0, render_tick: 0, row }.encode(2, &mut message);
+    write_frame(&mut frame, Opcode::Binary, &message, Some([1, 2, 3, 4]));
+    frame
 }
 
 fn upgrade() -> Vec<u8> {

@@ -8,7 +8,7 @@
 use crate::behaviour::Way;
 use crate::frames::Frames;
 use crate::measure::Tally;
-use crate::player::Player;
+use crate::player::{Game, Player};
 use crate::random::Random;
 use crate::record::RECORDED_BOT;
 use std::rc::Rc;
@@ -62,8 +62,6 @@ pub struct Part {
     pub way: Way,
     /// Whether it keeps a world.
     pub checked: bool,
-    /// Came to compare; a room that is full may turn it away.
-    pub guest: bool,
 }
 
 /// One bot.
@@ -76,6 +74,8 @@ pub struct Bot {
 struct Talk {
     settings: Rc<Settings>,
     part: Part,
+    /// The room that it asks for, to compare worlds there; one that is full may turn it away.
+    visits: Option<Rc<str>>,
     random: Random,
     /// When its connect was due.
     connect_at: Time,
@@ -109,8 +109,14 @@ impl Bot {
         let slot_at = first_slot(part.number, connect_at);
         let settings = Rc::clone(settings);
         let stage = Stage::Connecting;
-        let talk = Talk { settings, part, random, connect_at, slot_at, due: slot_at, stage };
+        let talk = Talk { settings, part, visits: None, random, connect_at, slot_at, due: slot_at, stage };
         Bot { websocket: WebSocket::new(Role::Client, LIMITS), talk }
+    }
+
+    /// It does not play, but looks at the room with this id.
+    pub fn visiting(mut self, room: Rc<str>) -> Self {
+        self.talk.visits = Some(room);
+        self
     }
 
     /// The TCP connection stands: asks for the upgrade.
@@ -304,10 +310,11 @@ impl Talk {
 
     fn say_hello(&mut self, out: &mut Frames) {
         self.stage = Stage::Joining;
+        let seek = self.visits.as_deref().map_or(Seek::JoinOrCreate(&self.settings.game), Seek::Room);
         let hello = Hello {
             version: VERSION,
             build: "",
-            seek: Seek::JoinOrCreate(&self.settings.game),
+            seek,
             name: &format!("bot {}", self.part.number),
             options: &[],
             token: "",
@@ -352,19 +359,20 @@ impl Talk {
         let failed = match decode_server_control(rest)? {
             ServerControl::Welcome(welcome) => {
                 tally.welcomed(self.connect_at, now, welcome.tick_rate);
-                let Part { number, way, checked, guest, .. } = self.part;
+                let Part { number, way, checked, .. } = self.part;
                 let random = Random::new(self.settings.seed, self.part.stream() | 1 << 32);
                 let step = Duration::from_micros(u64::from(welcome.step_micros));
-                let game = (tally.rules.of(welcome.schema), step);
+                let room = tally.rooms.of(&welcome.room);
+                let game = Game { room, rules: tally.rules.of(welcome.schema), step };
                 let mut player = Player::new(number, way, game, checked, random, now);
-                if guest || tally.is_over() {
+                if self.visits.is_some() || tally.is_over() {
                     player.stop();
                 }
                 self.stage = Stage::Playing(Box::new(player));
                 return Ok(());
             }
             ServerControl::Refused(refused)
-                if self.part.guest && refused.code == RefusalCode::Full as u16 =>
+                if self.visits.is_some() && refused.code == RefusalCode::Full as u16 =>
             {
                 self.stage = Stage::Closing { since: now, said: false };
                 return Ok(());

@@ -5,6 +5,7 @@
 //! hold. A difference is only a suspicion until it is sure that nobody saw that cell change meanwhile.
 
 use crate::measure::Violations;
+use crate::rooms::{Newest, Room};
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use tickyard_protocol::fields::Kind;
@@ -28,16 +29,16 @@ pub struct Agreement {
     pub differences: u64,
     /// Cells that changed while they were compared.
     pub disturbed: u64,
-    /// The room's tick when it had come to rest.
-    rest: Option<Tick>,
+    /// The tick of each room when all had come to rest.
+    rest: Newest,
     /// Since then: which cell changed last when.
-    changed: BTreeMap<CellId, Tick>,
+    changed: BTreeMap<(Room, CellId), Tick>,
     suspects: Vec<Suspect>,
 }
 
 #[derive(Clone, Debug)]
 struct Suspect {
-    cell: CellId,
+    cell: (Room, CellId),
     text: String,
 }
 
@@ -45,6 +46,8 @@ struct Suspect {
 pub struct Pair<'a> {
     /// Whose copies, for people.
     pub who: &'a dyn Display,
+    /// Of which room they are.
+    pub room: Room,
     /// What a bot held.
     pub held: &'a HeldCell,
     /// What the server told somebody now.
@@ -54,16 +57,16 @@ pub struct Pair<'a> {
 }
 
 impl Agreement {
-    /// The room has come to rest: what changes from now on excuses a difference.
-    pub fn begin(&mut self, newest: Tick) {
-        self.rest = Some(newest);
+    /// The rooms have come to rest: what changes from now on excuses a difference.
+    pub fn begin(&mut self, newest: Newest) {
+        self.rest = newest;
         self.changed.clear();
     }
 
     /// A bot saw this cell change.
-    pub fn saw_change(&mut self, cell: CellId, at: Tick) {
-        if self.rest.is_some_and(|rest| at.since(rest) as i32 > 0) {
-            self.changed.insert(cell, at);
+    pub fn saw_change(&mut self, room: Room, cell: CellId, at: Tick) {
+        if self.rest.of(room).is_some_and(|rest| at.since(rest) as i32 > 0) {
+            self.changed.insert((room, cell), at);
         }
     }
 
@@ -122,7 +125,7 @@ impl Agreement {
             pair.told.held.0,
             name(pair.kinds, member)
         );
-        self.suspects.push(Suspect { cell: pair.held.cell, text });
+        self.suspects.push(Suspect { cell: (pair.room, pair.held.cell), text });
     }
 
     /// The comparison is over: what nothing excuses is a violation.
@@ -149,6 +152,7 @@ fn name(kinds: &[Kind], member: &Member) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rooms::RoomBook;
     use tickyard_protocol::fields::Field;
     use tickyard_protocol::types::EntityId;
 
@@ -167,13 +171,27 @@ mod tests {
         HeldCell { cell: CellId(7), held: Tick(100), members }
     }
 
+    /// In a room that has come as far as tick 100, beside another that has come further.
     fn compared(held: &HeldCell, told: &HeldCell, changed: Option<Tick>) -> (Agreement, Violations) {
+        compared_in("a", held, told, changed)
+    }
+
+    fn compared_in(
+        changing: &str,
+        held: &HeldCell,
+        told: &HeldCell,
+        changed: Option<Tick>,
+    ) -> (Agreement, Violations) {
         let (mut agreement, mut violations) = (Agreement::default(), Violations::default());
-        agreement.begin(Tick(100));
+        let (mut book, mut newest) = (RoomBook::default(), Newest::default());
+        let room = book.of("a");
+        newest.hear(room, Tick(100));
+        newest.hear(book.of("b"), Tick(900));
+        agreement.begin(newest);
         if let Some(at) = changed {
-            agreement.saw_change(CellId(7), at);
+            agreement.saw_change(book.of(changing), CellId(7), at);
         }
-        agreement.compare(&Pair { who: &"bot 1", held, told, kinds: &kinds() });
+        agreement.compare(&Pair { who: &"bot 1", room, held, told, kinds: &kinds() });
         agreement.judge(&mut violations);
         (agreement, violations)
     }
@@ -223,5 +241,6 @@ mod tests {
         let (agreement, violations) = compared(&here, &there, Some(Tick(101)));
         assert_eq!((agreement.differences, agreement.disturbed, violations.count), (0, 1, 0));
         assert_eq!(compared(&here, &there, Some(Tick(100))).0.differences, 1);
+        assert_eq!(compared_in("b", &here, &there, Some(Tick(901))).0.differences, 1);
     }
 }

@@ -28,6 +28,7 @@ mod random;
 mod reading;
 mod record;
 mod report;
+mod rooms;
 mod rules;
 mod run;
 mod socket;
@@ -136,7 +137,7 @@ What is measured, after the ramp:
                    eyes, summed up over ticks
   own loop lag     how late the swarm was with what was due; at p99 more than 5 ms make a run invalid
   own read lag     how long what it read may have waited for it, at most
-At the end the bots stop, and each checked world is compared with fresh snapshots and with newcomers' worlds.
+At the end the bots stop, and each checked world is compared with fresh snapshots and with the worlds of newcomers to its room, if that has a seat.
 
 Slow bots have receive buffers of 4 KiB and send as often as the others; they are checked first. Who stops does so for 5 to
 25 s, seeded, reads for 3 to 10 s, and has to agree with the room again within 1 s. A half reader goes to the middle, where no

@@ -7,6 +7,7 @@ use crate::check::Agreement;
 use crate::ear::News;
 use crate::group::Groups;
 use crate::record::Recording;
+use crate::rooms::RoomBook;
 use crate::rules::RuleBook;
 use hdrhistogram::Histogram;
 use std::collections::BTreeMap;
@@ -65,6 +66,8 @@ pub struct Tally {
     pub changed_at: Time,
     /// The comparison at the end.
     pub agreement: Agreement,
+    /// The rooms they were in.
+    pub rooms: RoomBook,
     /// What bots were told of the game.
     pub rules: RuleBook,
     /// The cells of the message that is being heard.
@@ -150,6 +153,7 @@ impl Tally {
             read_all_at: Time::ZERO,
             changed_at: Time::ZERO,
             agreement: Agreement::default(),
+            rooms: RoomBook::default(),
             rules: RuleBook::default(),
             news: News::default(),
             recording: None,

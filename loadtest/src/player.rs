@@ -11,6 +11,7 @@ use crate::measure::Tally;
 use crate::mind::{Aim, Mind, REST};
 use crate::random::Random;
 use crate::reading::{Reading, Turn};
+use crate::rooms::Room;
 use crate::rules::Rules;
 use crate::world::World;
 use std::collections::VecDeque;
@@ -33,9 +34,21 @@ const SILENCE_MAX: Duration = Duration::from_secs(5);
 /// How many inputs are waited for at a time; a server that answers none of so many is behind by far more than a minute.
 const WAITING_MAX: usize = 1024;
 
+/// What a player was welcomed to.
+#[derive(Clone, Debug)]
+pub struct Game {
+    /// Where.
+    pub room: Room,
+    /// What is played there.
+    pub rules: Rc<Rules>,
+    /// How long a tick is.
+    pub step: Duration,
+}
+
 /// One player's side of the conversation.
 pub struct Player {
     bot: u32,
+    room: Room,
     ear: Ear,
     mind: Mind,
     world: Option<Box<World>>,
@@ -79,11 +92,11 @@ enum Stopping {
 }
 
 impl Player {
-    /// A player that has just been welcomed to a game with ticks of `step`. Only a `checked` one keeps a world.
+    /// A player that has just been welcomed. Only a `checked` one keeps a world.
     pub fn new(
         bot: u32,
         way: Way,
-        (rules, step): (Rc<Rules>, Duration),
+        Game { room, rules, step }: Game,
         checked: bool,
         mut random: Random,
         now: Time,
@@ -99,9 +112,10 @@ impl Player {
         let ping_at = now + Duration::from_micros(random.below(PING_EVERY.as_micros() as u64));
         Player {
             bot,
+            room,
             reading: Reading::new(way, random.branch()),
             mind: Mind::new(Rc::clone(&rules), random, aim, now),
-            world: checked.then(|| Box::new(World::new(bot, Rc::clone(&rules)))),
+            world: checked.then(|| Box::new(World::new(bot, room, Rc::clone(&rules)))),
             ear: Ear::new(bot, Rc::clone(&rules)),
             mender: Mender::default(),
             repair: None,
@@ -172,6 +186,11 @@ impl Player {
         self.ear.view_is_complete() && self.world.as_ref().is_none_or(|world| world.is_complete())
     }
 
+    /// Where it plays.
+    pub fn room(&self) -> Room {
+        self.room
+    }
+
     /// The newest tick heard.
     pub fn newest(&self) -> Option<Tick> {
         self.ear.header().map(|header| header.tick)
@@ -197,7 +216,7 @@ impl Player {
         self.reading.took(bytes);
     }
 
-    /// The measurement is over; `newest` is the newest tick that anybody heard. Counts what never came.
+    /// The measurement is over; `newest` is the newest tick that anybody in the room heard. Counts what never came.
     pub fn end_window(&mut self, newest: Tick, tally: &mut Tally) {
         let behind = self.newest().map_or(0, |last| newest.since(last));
         // There is a message each second at least, and it may be on its way for half a second.

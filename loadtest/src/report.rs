@@ -66,7 +66,9 @@ pub struct Report {
     pub slow_readers: Option<SlowReport>,
     /// Bots that read half of what came, if there were any.
     pub half_readers: Option<SlowReport>,
-    /// Ticks a second as the room says, and as they came.
+    /// Rooms that bots were in.
+    pub rooms: usize,
+    /// Ticks a second as the rooms say, and as they came.
     pub tick_rate: u32,
     /// See `tick_rate`.
     pub ticks_per_s: f64,
@@ -259,6 +261,7 @@ impl Report {
             left: tally.left,
             slow_readers: SlowReport::new(&tally.groups.slow),
             half_readers: SlowReport::new(&tally.groups.half),
+            rooms: tally.rooms.len(),
             tick_rate: tally.tick_rate,
             ticks_per_s: round(outcome.ticks_per_second),
             heard: whole.delivery.heard,

@@ -14,13 +14,13 @@ use crate::measure::{LAG_P99_MAX, Tally, cpu_time};
 use crate::player::Player;
 use crate::progress::Progress;
 use crate::record::{RECORDED_BOT, Recording};
+use crate::rooms::{Newest, Room};
 use crate::swarm::Swarm;
 use crate::target::Target;
 use crate::world::World;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tickyard::time::Time;
-use tickyard_protocol::types::Tick;
 
 /// What to do.
 #[derive(Clone, Debug)]
@@ -102,7 +102,7 @@ const GATHER_MAX: Duration = Duration::from_secs(30);
 /// Longer than a bot waits for the answer to its close.
 const LEAVE_MAX: Duration = Duration::from_secs(6);
 
-/// Fresh connections whose worlds are compared with the others'.
+/// Fresh connections whose worlds are compared with the others', room by room.
 const OBSERVERS: u32 = 5;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,8 +127,8 @@ struct Run<'a> {
     churn: Option<Churn>,
     /// When the stream was measured last, and how much had been read then.
     paced: (Time, u64),
-    /// The newest tick and the time when the measurement began.
-    opened: (Tick, Time),
+    /// The newest ticks and the time when the measurement began.
+    opened: (Newest, Time),
     ticks_per_second: f64,
 }
 
@@ -147,7 +147,7 @@ pub fn run(plan: &Plan, interrupted: &AtomicBool, progress: &mut Progress) -> Re
         cpu: Duration::ZERO,
         churn: None,
         paced: (Time::ZERO, 0),
-        opened: (Tick(0), Time::ZERO),
+        opened: (Newest::default(), Time::ZERO),
         ticks_per_second: 0.0,
     };
     run.swarm.tally.recording = plan.record.then(Recording::default);
@@ -263,13 +263,15 @@ impl Run<'_> {
 
     fn close(&mut self, now: Time) {
         let newest = self.newest();
-        let (opened_at, opened) = self.opened;
-        self.ticks_per_second = f64::from(newest.since(opened_at)) / now.since(opened).as_secs_f64();
+        let (opened_at, opened) = &self.opened;
+        self.ticks_per_second = newest.since(opened_at) / now.since(*opened).as_secs_f64();
         self.cpu = cpu_time().saturating_sub(self.cpu);
         let (bots, tally) = self.swarm.bots_mut();
         tally.close(now);
         for player in bots.filter_map(Bot::player_mut) {
-            player.end_window(newest, tally);
+            if let Some(newest) = newest.of(player.room()) {
+                player.end_window(newest, tally);
+            }
             player.stop();
         }
         self.phase = Phase::Settle { until: now + SETTLE_MAX, observed: false };
@@ -319,9 +321,13 @@ impl Run<'_> {
                 .add(|| format!("{awaited} snapshots that were asked for did not come in {COMPARE_MAX:?}"));
         }
         tally.agreement.judge(&mut tally.violations);
-        for observer in 0..OBSERVERS.min(self.plan.checked) {
-            let part = Part { checked: true, guest: true, ..Part::default() };
-            self.swarm.add(now + Duration::from_millis(50) * observer, part);
+        let mut rooms: Vec<Room> =
+            self.players().filter(|player| player.world().is_some()).map(Player::room).collect();
+        rooms.sort_unstable();
+        rooms.dedup();
+        for (observer, &room) in (0..OBSERVERS.min(self.plan.checked)).zip(rooms.iter().cycle()) {
+            let id = self.swarm.tally.rooms.id(room);
+            self.swarm.add_visitor(now + Duration::from_millis(50) * observer, id);
         }
         self.phase = Phase::Gather { until: now + GATHER_MAX };
     }
@@ -333,10 +339,12 @@ impl Run<'_> {
         let (residents, observers) = all.split_at(self.plan.bots as usize);
         tally.agreement.begin(newest);
         for observer in observers {
-            let Some(told) = observer.player().and_then(Player::world) else { continue };
+            let Some(visitor) = observer.player() else { continue };
+            let (room, Some(told)) = (visitor.room(), visitor.world()) else { continue };
             tally.agreement.observers += 1;
+            let beside = |player: &&Player| player.room() == room;
             for resident in residents {
-                let Some(world) = resident.player().and_then(Player::world) else { continue };
+                let Some(world) = resident.player().filter(beside).and_then(Player::world) else { continue };
                 let who = format_args!(
                     "bot {} against newcomer {}",
                     resident.part().number,
@@ -344,7 +352,7 @@ impl Run<'_> {
                 );
                 for cell in told.replica().cells() {
                     let Some(held) = world.replica().cell(cell.cell) else { continue };
-                    tally.agreement.compare(&Pair { who: &who, held, told: cell, kinds: told.kinds() });
+                    tally.agreement.compare(&Pair { who: &who, room, held, told: cell, kinds: told.kinds() });
                 }
             }
         }
@@ -401,9 +409,11 @@ impl Run<'_> {
         now < until && self.swarm.bots().any(Bot::is_joining)
     }
 
-    fn newest(&self) -> Tick {
-        let ticks = self.players().filter_map(Player::newest);
-        ticks.reduce(|a, b| if (b.since(a) as i32) > 0 { b } else { a }).unwrap_or_default()
+    fn newest(&self) -> Newest {
+        let mut newest = Newest::default();
+        let ticks = self.players().filter_map(|player| Some((player.room(), player.newest()?)));
+        ticks.for_each(|(room, tick)| newest.hear(room, tick));
+        newest
     }
 
     fn outcome(mut self) -> Outcome {

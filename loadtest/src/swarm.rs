@@ -122,7 +122,18 @@ impl Swarm {
     /// Adds a bot that connects at `connect_at`; its number follows from those before it.
     pub fn add(&mut self, connect_at: Time, part: Part) {
         let number = self.connections.len() as u32;
-        let bot = Bot::new(&self.settings, Part { number, ..part }, connect_at);
+        self.take_in(Bot::new(&self.settings, Part { number, ..part }, connect_at), connect_at);
+    }
+
+    /// Adds one that looks at the room with this id.
+    pub fn add_visitor(&mut self, connect_at: Time, room: Rc<str>) {
+        let number = self.connections.len() as u32;
+        let part = Part { number, checked: true, ..Part::default() };
+        self.take_in(Bot::new(&self.settings, part, connect_at).visiting(room), connect_at);
+    }
+
+    fn take_in(&mut self, bot: Bot, connect_at: Time) {
+        let number = bot.part().number;
         self.connections.push(Connection {
             bot,
             stream: None,

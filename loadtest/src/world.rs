@@ -5,6 +5,7 @@
 
 use crate::check::Pair;
 use crate::measure::Tally;
+use crate::rooms::Room;
 use crate::rules::Rules;
 use std::rc::Rc;
 use tickyard::time::Time;
@@ -17,6 +18,7 @@ use tickyard_protocol::types::{CellId, Tick};
 /// What a checked bot knows of its room.
 pub struct World {
     bot: u32,
+    room: Room,
     replica: Replica,
     counts: Counts,
     rules: Rc<Rules>,
@@ -27,9 +29,9 @@ pub struct World {
 
 impl World {
     /// Nothing is known yet.
-    pub fn new(bot: u32, rules: Rc<Rules>) -> Self {
+    pub fn new(bot: u32, room: Room, rules: Rc<Rules>) -> Self {
         let (replica, counts) = (Replica::new(rules.shapes.clone()), Counts::default());
-        World { bot, replica, counts, rules, frozen: Vec::new(), wants: Vec::new() }
+        World { bot, room, replica, counts, rules, frozen: Vec::new(), wants: Vec::new() }
     }
 
     /// The world itself.
@@ -121,7 +123,7 @@ impl World {
     fn agree(&mut self, tick: Tick, tally: &mut Tally) {
         let Tally { agreement, news, .. } = tally;
         for &cell in &news.deltas {
-            agreement.saw_change(cell, tick);
+            agreement.saw_change(self.room, cell, tick);
         }
         if self.frozen.is_empty() {
             return;
@@ -132,7 +134,8 @@ impl World {
             let mut held = self.frozen.swap_remove(at);
             let Some(told) = self.replica.cell(cell) else { continue };
             held.predict_to(told.held, &self.rules.shapes);
-            agreement.compare(&Pair { who: &who, held: &held, told, kinds: &self.rules.schema.kinds });
+            let kinds = &self.rules.schema.kinds;
+            agreement.compare(&Pair { who: &who, room: self.room, held: &held, told, kinds });
         }
         for held in self.frozen.iter_mut().filter(|held| news.deltas.contains(&held.cell)) {
             if let Some(now) = self.replica.cell(held.cell) {

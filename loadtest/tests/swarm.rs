@@ -141,6 +141,21 @@ fn bots_come_and_go_and_their_worlds_are_compared_all_the_same() {
 }
 
 #[test]
+fn worlds_are_compared_with_those_of_the_same_room() {
+    let server = arena_with(Config { rooms: 3, capacity: 20, players: 20, ..Config::default() });
+    let run = run_with(server.address(), "rooms", "50", &[]);
+    server.stop();
+    assert_clean(&run);
+    let report = run.1;
+    assert_eq!((&report["rooms"], &report["agreement"]["bots"]), (&3.into(), &50.into()), "{report:#}");
+    // The other two rooms are full.
+    assert!((1..=2).contains(&report["agreement"]["observers"].as_u64().unwrap()), "{report:#}");
+    assert_eq!(report["agreement"]["differences"], 0, "{report:#}");
+    assert!(report["delivered_ratio"].as_f64() > Some(0.9), "{report:#}");
+    assert!((15.0..25.0).contains(&report["ticks_per_s"].as_f64().unwrap()), "{report:#}");
+}
+
+#[test]
 fn slow_readers_that_were_never_skipped_prove_nothing() {
     let server = Fake::start(Fault::None);
     let flags = ["--behaviour", "slow-reader=5%", "--for", "10s"];

@@ -5,13 +5,15 @@
 
 use crossbeam_channel::{Sender, TrySendError};
 
-use crate::bridge::{Ask, Command, CommandList, ConnId, Leave, RoomId};
+use crate::bridge::{Ask, Command, CommandList, ConnId, DRAINED_MAX, Leave, RoomId};
 use crate::time::Time;
 
 /// Commands on their way to the simulation: a list for each of its threads.
 #[derive(Debug)]
 pub struct Commands {
     lanes: Vec<Lane>,
+    /// Empty lists, kept for their memory.
+    spare: Vec<Vec<Command>>,
     now: Time,
     /// Nobody is at the other end of a channel any longer.
     lost: bool,
@@ -32,7 +34,8 @@ impl Commands {
     /// Empty lists before the channels, one for each thread of the simulation; at least one.
     pub fn new(senders: Vec<Sender<CommandList>>) -> Commands {
         let lane = |sender| Lane { sender, list: Vec::new(), since: None, blocked: false };
-        Commands { lanes: senders.into_iter().map(lane).collect(), now: Time::ZERO, lost: false }
+        let lanes = senders.into_iter().map(lane).collect();
+        Commands { lanes, spare: Vec::new(), now: Time::ZERO, lost: false }
     }
 
     /// A poll turn begins.
@@ -78,12 +81,19 @@ impl Commands {
 
     /// Offers the channels what waits since an earlier turn.
     pub fn unblock(&mut self) {
-        self.lanes.iter_mut().filter(|lane| lane.blocked).for_each(|lane| self.lost |= lane.send(self.now));
+        let blocked = self.lanes.iter_mut().filter(|lane| lane.blocked);
+        blocked.for_each(|lane| self.lost |= lane.send(self.now, &mut self.spare));
+    }
+
+    /// Takes lists back that were drained: so in steady state none is ever made.
+    pub fn take_drained(&mut self, lists: Vec<Vec<Command>>) {
+        let fitting = lists.into_iter().filter(|list| list.capacity() <= SPARE_COMMANDS_MAX);
+        self.spare.extend(fitting.take(DRAINED_MAX.saturating_sub(self.spare.len())));
     }
 
     /// Sends the lists of this turn.
     pub fn send(&mut self) {
-        self.lanes.iter_mut().for_each(|lane| self.lost |= lane.send(self.now));
+        self.lanes.iter_mut().for_each(|lane| self.lost |= lane.send(self.now, &mut self.spare));
     }
 
     /// As the simulation deals out its rooms.
@@ -98,18 +108,18 @@ impl Lane {
     }
 
     /// Returns whether nobody is at the other end.
-    fn send(&mut self, now: Time) -> bool {
+    fn send(&mut self, now: Time, spare: &mut Vec<Vec<Command>>) -> bool {
         if self.list.is_empty() {
             self.blocked = false;
             return false;
         }
-        let next = Vec::with_capacity(self.list.len().min(COMMANDS_PER_TURN_MAX));
-        let commands = std::mem::replace(&mut self.list, next);
+        let commands = std::mem::replace(&mut self.list, spare.pop().unwrap_or_default());
         let read = self.since.take().unwrap_or(now);
         match self.sender.try_send(CommandList { read, commands }) {
             Ok(()) => self.blocked = false,
             Err(TrySendError::Full(list)) => {
-                (self.list, self.since) = (list.commands, Some(list.read));
+                spare.push(std::mem::replace(&mut self.list, list.commands));
+                self.since = Some(list.read);
                 self.blocked = true;
             }
             Err(TrySendError::Disconnected(_)) => {
@@ -123,6 +133,9 @@ impl Lane {
 
 /// Asks that a poll turn hands on; what is more waits for the next one.
 const COMMANDS_PER_TURN_MAX: usize = 16 * 1024;
+
+/// A list that has grown larger than that had an outburst in it, and is not kept.
+const SPARE_COMMANDS_MAX: usize = 256;
 
 #[cfg(test)]
 mod tests {
@@ -204,6 +217,27 @@ mod tests {
         commands.push(CONN, RoomId(0), Ask::Ack(6));
         commands.send();
         assert_eq!(read(), Time::from_secs(5));
+    }
+
+    #[test]
+    fn the_memory_of_drained_lists_is_used_again_but_not_of_an_outburst_nor_of_more_than_are_needed() {
+        let (sender, receiver) = crossbeam_channel::bounded(1);
+        let mut commands = Commands::new(vec![sender]);
+        let mut at = Vec::new();
+        for _ in 0..4 {
+            commands.push(CONN, RoomId(0), Ask::Ack(1));
+            commands.send();
+            let mut list = receiver.recv().unwrap().commands;
+            at.push(list.as_ptr());
+            list.clear();
+            commands.take_drained(vec![list]);
+        }
+        assert_eq!((at[0], at[1]), (at[2], at[3]), "one is filled while the other one is drained");
+
+        commands.take_drained(vec![Vec::with_capacity(SPARE_COMMANDS_MAX + 1)]);
+        assert_eq!(commands.spare.len(), 1);
+        commands.take_drained(vec![Vec::new(); 2 * DRAINED_MAX]);
+        assert_eq!(commands.spare.len(), DRAINED_MAX);
     }
 
     #[test]

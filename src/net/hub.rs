@@ -23,7 +23,7 @@ use super::tally::Tally;
 use super::tls::Identity;
 use super::transport::{Buffers, Socket, Transport};
 use crate::addresses::Peer;
-use crate::bridge::{Ask, Batch, CommandList, ConnId, RoomId, SharedBatch};
+use crate::bridge::{Ask, Batch, Command, CommandList, ConnId, RoomId, SharedBatch};
 use crate::close_reason::CloseReason;
 use crate::config::limits::{PINGS_OVER_EVEN, PINGS_PER_SWEEP_MIN, TLS_HANDSHAKES_PER_TURN};
 use crate::flight::{Fanout, Stopwatch};
@@ -166,6 +166,11 @@ impl<S: Socket> Hub<S> {
     pub fn take_batch(&mut self, batch: SharedBatch) {
         self.take_news(&batch);
         self.start_fanout(batch);
+    }
+
+    /// Takes lists of commands back, for their memory.
+    pub fn take_drained(&mut self, lists: Vec<Vec<Command>>) {
+        self.desk.commands.take_drained(lists);
     }
 
     /// Whether there is work that waits for nothing.

@@ -247,10 +247,11 @@ impl IoThread {
         self.hub.watch().enter(Stage::Take);
         let now = self.hub.watch().now();
         for _ in 0..self.batches.len() {
-            let Ok(Delivery { handed_out, batches }) = self.batches.try_recv() else { break };
+            let Ok(Delivery { handed_out, batches, drained }) = self.batches.try_recv() else { break };
             let (age, count) = (now.since(handed_out), batches.len() as u64);
             self.hub.shared().metrics.queue_age.observe_each(Queue::Batches, age, count);
             batches.into_iter().for_each(|batch| self.hub.take_batch(batch));
+            self.hub.take_drained(drained);
         }
         self.hub.watch().enter(Stage::Accept);
     }

@@ -177,7 +177,10 @@ impl Session {
     /// Reads what a player's input needs, as above.
     pub fn fetch_to_read(&self) -> usize {
         let Phase::Play(play) = &self.phase else { return 0 };
-        play.socket.fetch() ^ play.room.is_some() as usize ^ play.inputs.len()
+        play.socket.fetch()
+            ^ play.sought.is_some() as usize
+            ^ play.room.is_some() as usize
+            ^ play.inputs.len()
     }
 
     /// Takes bytes from the peer and moves `input` past those it used. Stops early when an ask waits to be taken, and when the turn is

@@ -17,6 +17,9 @@ use crate::game::Look;
 /// Inputs of a player that wait in the room at most.
 pub const INPUTS_WAITING_MAX: usize = 4;
 
+/// So many seats are fetched at once.
+pub const AHEAD: usize = 16;
+
 /// When more than one input has waited for this many ticks, two are applied a tick.
 pub const CROWDED_TICKS: u32 = 10;
 
@@ -56,13 +59,21 @@ pub struct Seat {
     at: usize,
 }
 
+impl Seat {
+    /// A word of each line; the sum says nothing.
+    fn fetch(&self) -> u32 {
+        let Seat { inputs, own, .. } = self;
+        let input = inputs.waiting.front().map_or(0, |input| input.seq.0);
+        let words = input ^ self.heard ^ self.conn.slot ^ own.at.0 ^ own.changed.0 ^ own.row[0] as u32;
+        words ^ self.view.cells().len() as u32 ^ self.is_doomed as u32 ^ self.reliable.bytes as u32
+    }
+}
+
 /// A player's own entity at the last publication.
 #[derive(Debug, Default)]
 pub struct Own {
     pub entity: Option<EntityId>,
     pub row: Row,
-    /// The `self` block.
-    pub bytes: Vec<u8>,
     pub at: Tick,
     /// When it was last not as predicted.
     pub changed: Tick,
@@ -74,10 +85,18 @@ pub struct Seats {
     seats: Vec<Option<Seat>>,
     free: Vec<u32>,
     by_player: BTreeMap<PlayerId, u32>,
-    /// By thread and the connection's slot: generation and seat.
-    by_conn: Vec<Vec<Option<(u32, u32)>>>,
+    /// By thread: the connections of its players, by slot.
+    by_conn: Vec<Vec<Sitter>>,
     /// By thread: its seats.
     by_thread: Vec<Vec<u32>>,
+}
+
+/// A connection with a seat.
+#[derive(Clone, Copy, Debug)]
+struct Sitter {
+    slot: u32,
+    generation: u32,
+    seat: u32,
 }
 
 impl Seats {
@@ -111,6 +130,13 @@ impl Seats {
         self.seats.get_mut(seat as usize)?.as_mut()
     }
 
+    /// Reads what the commands and the publication of so many seats need while nothing depends on it: so their memory is waited for at
+    /// once, and not for each by itself.
+    pub fn fetch(&self, seats: impl Iterator<Item = u32>) {
+        let found = seats.filter_map(|seat| self.seats[seat as usize].as_ref());
+        std::hint::black_box(found.fold(0, |sum, seat| sum ^ seat.fetch()));
+    }
+
     /// A player's seat.
     pub fn of_player(&self, player: PlayerId) -> Option<u32> {
         self.by_player.get(&player).copied()
@@ -118,13 +144,13 @@ impl Seats {
 
     /// A connection's seat.
     pub fn of_conn(&self, conn: ConnId) -> Option<u32> {
-        let (generation, seat) = self.in_slot(conn)?;
-        (generation == conn.generation).then_some(seat)
+        let sitter = self.in_slot(conn)?;
+        (sitter.generation == conn.generation).then_some(sitter.seat)
     }
 
     /// The seat of whoever has this connection's slot, of any generation.
     pub fn of_slot(&self, conn: ConnId) -> Option<u32> {
-        self.in_slot(conn).map(|(_, seat)| seat)
+        self.in_slot(conn).map(|sitter| sitter.seat)
     }
 
     /// Gives a player a seat.
@@ -133,16 +159,14 @@ impl Seats {
             self.seats.push(None);
             self.seats.len() as u32 - 1
         });
-        let (thread, slot) = (conn.thread as usize, conn.slot as usize);
+        let thread = conn.thread as usize;
         if thread >= self.by_thread.len() {
             self.by_thread.resize_with(thread + 1, Vec::new);
             self.by_conn.resize_with(thread + 1, Vec::new);
         }
-        let conns = &mut self.by_conn[thread];
-        if slot >= conns.len() {
-            conns.resize(slot + 1, None);
-        }
-        conns[slot] = Some((conn.generation, seat));
+        let sitters = &mut self.by_conn[thread];
+        let place = sitters.partition_point(|sitter| sitter.slot < conn.slot);
+        sitters.insert(place, Sitter { slot: conn.slot, generation: conn.generation, seat });
         let at = self.by_thread[thread].len();
         self.by_thread[thread].push(seat);
         self.by_player.insert(player, seat);
@@ -173,7 +197,9 @@ impl Seats {
         let left = self.seats[seat as usize].take().expect("a seat that is freed was taken");
         let thread = left.conn.thread as usize;
         self.by_player.remove(&left.player);
-        self.by_conn[thread][left.conn.slot as usize] = None;
+        let sitters = &mut self.by_conn[thread];
+        let place = sitters.binary_search_by_key(&left.conn.slot, |sitter| sitter.slot);
+        sitters.remove(place.expect("who has a seat is listed"));
         let of_thread = &mut self.by_thread[thread];
         of_thread.swap_remove(left.at);
         if let Some(&moved) = of_thread.get(left.at) {
@@ -183,8 +209,10 @@ impl Seats {
         left
     }
 
-    fn in_slot(&self, conn: ConnId) -> Option<(u32, u32)> {
-        *self.by_conn.get(conn.thread as usize)?.get(conn.slot as usize)?
+    fn in_slot(&self, conn: ConnId) -> Option<&Sitter> {
+        let sitters = self.by_conn.get(conn.thread as usize)?;
+        let place = sitters.binary_search_by_key(&conn.slot, |sitter| sitter.slot);
+        sitters.get(place.ok()?)
     }
 }
 
@@ -376,4 +404,34 @@ impl Bucket {
 pub struct Rate {
     pub per_second: u32,
     pub burst: u32,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seat_is_found_by_its_connection_alone_and_costs_nothing_for_those_of_other_rooms() {
+        let conn = |slot, generation| ConnId { thread: 1, slot, generation };
+        let mut seats = Seats::default();
+        for (player, slot) in [(1, 4_000_000), (2, 7), (3, u32::MAX)] {
+            seats.take(PlayerId(player), conn(slot, 5), "");
+        }
+        assert!(seats.by_conn[1].capacity() <= 4, "room for those who sit here");
+        assert_eq!(
+            [7, 4_000_000, u32::MAX].map(|slot| seats.of_conn(conn(slot, 5))),
+            [Some(1), Some(0), Some(2)]
+        );
+        assert_eq!((seats.of_conn(conn(7, 6)), seats.of_slot(conn(7, 6))), (None, Some(1)), "slot used anew");
+        assert_eq!((seats.of_conn(conn(8, 5)), seats.of_slot(conn(8, 5))), (None, None));
+        assert_eq!(seats.of_conn(ConnId { thread: 2, ..conn(7, 5) }), None);
+
+        seats.free(0);
+        assert_eq!(
+            [7, 4_000_000, u32::MAX].map(|slot| seats.of_conn(conn(slot, 5))),
+            [Some(1), None, Some(2)]
+        );
+        assert_eq!(seats.take(PlayerId(4), conn(9, 0), ""), 0);
+        assert_eq!(seats.of_conn(conn(9, 0)), Some(0));
+    }
 }

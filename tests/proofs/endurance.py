@@ -15,8 +15,11 @@ from server import Server, cpu_seconds, rss_bytes, wait_until
 
 OUTBOX_BYTES_MAX = 64 * 1024
 GROWTH_BYTES_MAX = 1_000_000  # a minute
-# The first minutes fill caches and the longest queues that will be.
-SETTLING = 120.0
+RAMP = 20
+# The first two minutes fill caches and the longest queues that will be.
+SETTLING = 120
+# Seats and connections that the soak leaves unused: what is not given back is missed soon.
+SPARE = 100
 # What two runs of the same on one machine differ by.
 P99_APART_MAX_MS = 5.0
 
@@ -24,8 +27,12 @@ P99_APART_MAX_MS = 5.0
 def soak(seconds: int = 600) -> None:
     """3,000 bots for 10 minutes, 50 come and go a second, 5 % read slowly: nothing is wrong, nothing grows, nothing is left."""
     count = 3000
-    flags = ["--bots", str(count), "--ramp", "20s", "--for", f"{seconds}s", "--behaviour", "slow-reader=5%", "--churn", "50/s"]
-    with Server() as server:
+    flags = ["--bots", str(count), "--ramp", f"{RAMP}s", "--for", f"{seconds}s", "--behaviour", "slow-reader=5%", "--churn", "50/s"]
+    most = count + SPARE
+    limits = [f"--capacity={most}", f"--max-connections={most}", "--limit-loopback", f"--max-connections-per-address={most}"]
+    with Server(*limits) as server:
+        first_slot = empty_room(server)
+        files = open_files(server)
         begun = time.monotonic()
         memory: list[tuple[float, int]] = []
         watch = lambda: memory.append((time.monotonic() - begun, rss_bytes(server.pid)))  # noqa: E731
@@ -39,8 +46,13 @@ def soak(seconds: int = 600) -> None:
             slow["late_again"] == 0,
             f"{slow['bots']} slow readers stopped {slow['stops']} times and agreed again after {slow['again_ms']['max']:.0f} ms at most",
         )
-        grows(memory, min(SETTLING, seconds / 5), 20 + seconds)
-        is_empty(server)
+        nothing_left(server, files)
+        slot = empty_room(server)
+        most_slots = first_slot + count + SPARE
+        hold(slot < most_slots, f"its entity has slot {slot}; the first one's was {first_slot}, and {count} bots played")
+        # The end of a short run tells less, and not until later.
+        since = RAMP + seconds / 2 if seconds < 3 * SETTLING else SETTLING
+        grows(memory, since, RAMP + seconds)
 
 
 def grows(memory: list[tuple[float, int]], since: float, until: float) -> None:
@@ -48,23 +60,42 @@ def grows(memory: list[tuple[float, int]], since: float, until: float) -> None:
     samples = [(at / 60, bytes_) for at, bytes_ in memory if since <= at <= until]
     slope = statistics.linear_regression([at for at, _ in samples], [bytes_ for _, bytes_ in samples]).slope
     first, last = samples[0][1] / 2**20, samples[-1][1] / 2**20
-    hold(slope < GROWTH_BYTES_MAX, f"the server's memory grows by {slope / 1e6:.3f} MB a minute, from {first:.1f} to {last:.1f} MiB")
+    found = f"from {first:.1f} MiB after {since:.0f} s to {last:.1f} MiB after {until:.0f} s"
+    hold(slope < GROWTH_BYTES_MAX, f"the server's memory grows by {slope / 1e6:.3f} MB a minute, {found}")
 
 
-def is_empty(server: Server) -> None:
-    """All have left: nobody is counted, nothing waits, and a newcomer sees nobody else."""
-    names = ["tickyard_connections", "tickyard_players", "tickyard_outbox_bytes"]
+def nothing_left(server: Server, files: int) -> None:
+    """All have left: nobody is counted, nothing waits, and each who came ended once."""
+    names = ["tickyard_connections", "tickyard_players", "tickyard_outbox_bytes", "tickyard_rooms_awake"]
     left = lambda: {name: value for name in names if (value := server.metrics()[name])}  # noqa: E731
-    hold(wait_until(lambda: not left(), 15), f"connections, seats and outboxes are at zero {left() or ''}")
+    hold(wait_until(lambda: not left(), 15), f"connections, seats and outboxes are at zero, and no room ticks {left() or ''}")
+    metrics = server.metrics()
+    came = metrics["tickyard_connections_accepted_total"]
+    ended = sum(value for name, value in metrics.items() if name.startswith("tickyard_closes_total"))
+    hold(came == ended, f"{came:.0f} connections came, {ended:.0f} ended")
+    stale = metrics["tickyard_commands_stale_total"]
+    print(f"       {stale:.0f} commands came for players who had left, {metrics['tickyard_wants_total']:.0f} snapshots were asked for")
+    now = lambda: open_files(server) == files  # noqa: E731
+    hold(wait_until(now, 15), f"{open_files(server)} files are open, as at the beginning")
+
+
+def empty_room(server: Server) -> int:
+    """A newcomer sees no other player; the slot of its entity."""
     player = Player(server, "newcomer")
     hold(player.read_until(lambda: player.world.complete, 5), "a newcomer is in, and sees all of its view")
-    metrics = server.metrics()
-    hold(metrics["tickyard_players"] == 1, "it is the only player")
+    hold(server.metrics()["tickyard_players"] == 1, "it is the only player")
     kind = player.welcome.schema.kind("player")
     cells = player.world.cells.values()
-    others = [member for cell in cells for member in cell.members if member.kind == kind]
-    hold(len(others) == 1, f"and sees {len(others)} player, itself")
+    seen = [member for cell in cells for member in cell.members.values() if member.kind == kind]
+    hold(len(seen) == 1, f"and sees {len(seen)} player, itself")
     player.raw.close()
+    hold(wait_until(lambda: server.metrics()["tickyard_connections"] == 0, 15), "it has left")
+    return seen[0].slot
+
+
+def open_files(server: Server) -> int:
+    """How many descriptors it has."""
+    return len(os.listdir(f"/proc/{server.pid}/fd"))
 
 
 def slow_readers(seconds: int = 60) -> None:

@@ -26,6 +26,8 @@ pub const INPUT_RATE: u32 = 10;
 pub const INPUT_BYTES: usize = 16;
 /// What comes before the changed players in the plain wire's state.
 pub const STATE_HEADER_BYTES: usize = 8;
+/// What Tickyard says when an input was applied and there is no other news.
+pub const NO_NEWS_BYTES: usize = 11;
 /// A changed player in it.
 pub const ROW_BYTES: usize = 12;
 

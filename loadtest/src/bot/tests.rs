@@ -3,6 +3,7 @@
 mod measured;
 
 use super::*;
+use crate::rooms::Newest;
 use crate::testing::{Script, entity, framed, welcome};
 use tickyard::http::RequestHead;
 use tickyard::websocket::deflate::Terms;
@@ -311,7 +312,9 @@ fn a_frozen_cell_is_compared_with_the_snapshot_that_was_asked_for() {
     for (told, differences) in [(100, 0), (101, 1)] {
         let mut play = playing(true);
         play.hear(&Script::new(1).view(&[8]).snapshot(8, &[entity(4, 100)]).bytes());
-        play.tally.agreement.begin(Tick(1));
+        let mut newest = Newest::default();
+        newest.hear(play.bot.player().unwrap().room(), Tick(1));
+        play.tally.agreement.begin(newest);
         play.bot.player_mut().unwrap().world_mut().unwrap().freeze(&mut play.tally);
         assert!(play.slot(true).iter().any(|message| message[0] == from_client::WANT));
         assert_eq!(play.bot.player().unwrap().world().unwrap().awaited(), 1);

@@ -5,10 +5,10 @@ use tickyard_protocol::tick::Reliable;
 use tickyard_protocol::types::{CellId, PlayerId};
 
 use super::Room;
-use crate::bridge::{Ask, ConnId, Join, Leave, Message, Rate as StreamRate, Refusal};
+use crate::bridge::{Ask, Command, ConnId, Join, Leave, Message, Rate as StreamRate, Refusal};
 use crate::config::limits::FULL_RETRY_MILLIS;
 use crate::game::{Game, Joining, PROPERTIES_BYTES_MAX, PROPERTIES_MAX};
-use crate::sim::players::{RELIABLE_WAITING_BYTES_MAX, RELIABLE_WAITING_MAX, Rate, Took};
+use crate::sim::players::{AHEAD, RELIABLE_WAITING_BYTES_MAX, RELIABLE_WAITING_MAX, Rate, Took};
 
 /// The message kind that is the room's own.
 const CHAT_KIND: &str = "chat";
@@ -37,8 +37,16 @@ impl<G: Game> Room<G> {
     /// Obeys what came in since the last step.
     pub(super) fn obey_commands(&mut self) {
         while self.obeyed < self.commands.len() {
-            let conn = self.commands[self.obeyed].conn;
-            let ask = std::mem::replace(&mut self.commands[self.obeyed].ask, Ask::Ack(0));
+            if self.obeyed.is_multiple_of(AHEAD) {
+                let next = self.commands[self.obeyed..].iter().take(AHEAD);
+                self.seats.fetch(next.filter_map(|command| self.seats.of_conn(command.conn)));
+            }
+            let Command { conn, ask, .. } = &mut self.commands[self.obeyed];
+            let conn = *conn;
+            let ask = match ask {
+                Ask::Input(input) => Ask::Input(*input),
+                ask => std::mem::replace(ask, Ask::Ack(0)),
+            };
             self.obey(conn, ask);
             self.obeyed += 1;
         }

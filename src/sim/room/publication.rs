@@ -7,7 +7,7 @@ use tickyard_protocol::fields::Kinds;
 use tickyard_protocol::message::{ServerControl, encode_server_control};
 use tickyard_protocol::tick::{put_reliable, put_self};
 
-use super::super::players::Seat;
+use super::super::players::{AHEAD, Seat};
 use super::{Room, cell_of};
 use crate::bridge::{Batch, ConnId, Joined, Part, Rate, SharedBatch, Span};
 use crate::game::{Game, Look, Place, World};
@@ -32,6 +32,9 @@ impl<G: Game> Room<G> {
         for thread in 0..self.seats.threads() {
             let start = batch.parts.len() as u32;
             for at in 0..self.seats.of_thread(thread).len() {
+                if at.is_multiple_of(AHEAD) {
+                    self.seats.fetch(self.seats.of_thread(thread)[at..].iter().take(AHEAD).copied());
+                }
                 let seat = self.seats.of_thread(thread)[at];
                 self.update_view(seat);
                 if is_common {
@@ -107,8 +110,8 @@ impl<G: Game> Room<G> {
         }
     }
 
-    /// Encodes a player's own entity as it is in the world, and notes if it is not as the client predicts it.
-    fn look_at_own(&mut self, seat: u32) {
+    /// Writes the `self` block, a player's own entity as it is in the world, and notes if that is not as the client predicts it.
+    fn put_own(&mut self, seat: u32, out: &mut Vec<u8>) {
         let Room { world, seats, publisher, tick, .. } = self;
         let Seat { look, own, .. } = &mut seats[seat];
         let followed = if let Look::Follow(entity) = *look { Some(entity) } else { None };
@@ -117,7 +120,6 @@ impl<G: Game> Room<G> {
             if own.entity.take().is_some() {
                 own.changed = *tick;
             }
-            own.bytes.clear();
             return;
         };
         let kind = thing.kind();
@@ -130,19 +132,13 @@ impl<G: Game> Room<G> {
         if is_another || row != predicted {
             own.changed = *tick;
         }
-        if is_another || row != own.row {
-            own.bytes.clear();
-            put_self(&mut own.bytes, &Entity { id, kind, row: &row[..shape.fields], statics: "" });
-        }
+        put_self(out, &Entity { id, kind, row: &row[..shape.fields], statics: "" });
         (own.row, own.at) = (row, *tick);
     }
 
     fn part(&mut self, seat: u32, batch: &mut Batch, reliable_bytes: &mut usize) -> Part {
-        self.look_at_own(seat);
+        let own = append(batch, |bytes| self.put_own(seat, bytes));
         let sits = &mut self.seats[seat];
-        let own = &sits.own;
-        let own_span = append(batch, |bytes| bytes.extend_from_slice(&own.bytes));
-
         let view = std::mem::take(&mut sits.view_is_news).then(|| {
             let start = batch.views.len() as u32;
             batch.views.extend_from_slice(sits.view.cells());
@@ -166,8 +162,8 @@ impl<G: Game> Room<G> {
             seq: sits.inputs.applied(),
             depth: sits.inputs.depth() as u8,
             heard: sits.heard,
-            own: own_span,
-            own_changed: own.changed,
+            own,
+            own_changed: sits.own.changed,
             view,
             reliable,
             reliable_first,

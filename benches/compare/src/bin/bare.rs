@@ -2,7 +2,8 @@
 //!
 //! It parses nothing, plays nothing, encodes nothing and survives nothing: it counts the bytes that a player sent, which gives the number of
 //! the last input, since all have the same length, and writes that number into a frame that lies ready. With `--groups 10` its rooms tick in ten phases over
-//! the period, with `--sizes` its frames are as long as those that a recorded player got.
+//! the period, with `--sizes` its frames are as long as those that the players of a recorded room got, and as few: where there was no news,
+//! it says no more than that an input came, if one did.
 
 #![forbid(unsafe_code)]
 // Measures with the clock.
@@ -15,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 use rustix::event::{Timespec, epoll};
-use tickyard_compare::{INPUT_BYTES, ROOM_PLAYERS, ROW_BYTES, STATE_HEADER_BYTES, TICK_RATE};
+use tickyard_compare::{INPUT_BYTES, NO_NEWS_BYTES, ROOM_PLAYERS, ROW_BYTES, STATE_HEADER_BYTES, TICK_RATE};
 
 /// A sender that cuts every corner, to know what the kernel alone costs.
 #[derive(Debug, Parser)]
@@ -23,7 +24,7 @@ struct Flags {
     /// Over so many phases the rooms are spread
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
     groups: u32,
-    /// Lengths of messages, a line for each seat of a room [default: half of the players changed]
+    /// Lengths of messages: a line for each tick, a number for each seat of a room, 0 for no news [default: half of the players changed]
     #[arg(long)]
     sizes: Option<PathBuf>,
 }
@@ -32,7 +33,7 @@ fn main() -> Result<(), String> {
     let flags = Flags::parse();
     let sizes = match &flags.sizes {
         Some(path) => read_sizes(path)?,
-        None => vec![vec![STATE_HEADER_BYTES + ROOM_PLAYERS / 2 * ROW_BYTES]; ROOM_PLAYERS],
+        None => vec![[(STATE_HEADER_BYTES + ROOM_PLAYERS / 2 * ROW_BYTES) as u16; ROOM_PLAYERS]],
     };
     let fault = |error: std::io::Error| format!("bare: {error}");
     let listener = TcpListener::bind("127.0.0.1:0").map_err(fault)?;
@@ -40,27 +41,31 @@ fn main() -> Result<(), String> {
     serve(&listener, flags.groups, &sizes).map_err(fault)
 }
 
-/// By seat: the lengths of its messages, one after the other.
-fn read_sizes(path: &PathBuf) -> Result<Vec<Vec<usize>>, String> {
+/// What the players of a room are told at a tick.
+type Lengths = [u16; ROOM_PLAYERS];
+
+fn read_sizes(path: &PathBuf) -> Result<Vec<Lengths>, String> {
     let wrong = |why: String| format!("--sizes {}: {why}", path.display());
     let text = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
-    let line = |line: &str| line.split_whitespace().map(str::parse).collect::<Result<Vec<usize>, _>>();
-    let sizes: Vec<Vec<usize>> =
-        text.lines().map(line).collect::<Result<_, _>>().map_err(|error| wrong(error.to_string()))?;
-    let fits = |size: &usize| (STATE_HEADER_BYTES..=MESSAGE_BYTES_MAX).contains(size);
-    match sizes.len() == ROOM_PLAYERS && sizes.iter().all(|line| !line.is_empty() && line.iter().all(fits)) {
-        true => Ok(sizes),
-        false => Err(wrong(format!("not {ROOM_PLAYERS} lines of lengths up to {MESSAGE_BYTES_MAX}"))),
-    }
+    let fits = |size: &u16| *size == 0 || (STATE_HEADER_BYTES..=MESSAGE_BYTES_MAX).contains(&(*size).into());
+    let line = |line: &str| {
+        let sizes: Vec<u16> = line.split_whitespace().map(str::parse).collect::<Result<_, _>>().ok()?;
+        sizes.try_into().ok().filter(|sizes: &Lengths| sizes.iter().all(fits))
+    };
+    let sizes: Option<Vec<Lengths>> = text.lines().map(line).collect();
+    let sizes = sizes.filter(|sizes| !sizes.is_empty());
+    sizes.ok_or_else(|| wrong(format!("not lines of {ROOM_PLAYERS} lengths up to {MESSAGE_BYTES_MAX}")))
 }
 
 struct Player {
     stream: TcpStream,
     /// Bytes of inputs that came; `None`: it has not asked yet.
     received: Option<usize>,
+    /// The number of the last input that it was told of.
+    told: u32,
 }
 
-fn serve(listener: &TcpListener, groups: u32, sizes: &[Vec<usize>]) -> std::io::Result<()> {
+fn serve(listener: &TcpListener, groups: u32, sizes: &[Lengths]) -> std::io::Result<()> {
     listener.set_nonblocking(true)?;
     let poller = epoll::create(epoll::CreateFlags::CLOEXEC)?;
     epoll::add(&poller, listener, epoll::EventData::new_u64(LISTENER), epoll::EventFlags::IN)?;
@@ -76,6 +81,7 @@ fn serve(listener: &TcpListener, groups: u32, sizes: &[Vec<usize>]) -> std::io::
             let (tick, group) = (step / groups, step % groups);
             for (room, seats) in players.chunks_mut(ROOM_PLAYERS).enumerate() {
                 if room as u32 % groups == group {
+                    let sizes = &sizes[(tick as usize + room * APART) % sizes.len()];
                     send_room(seats, tick, sizes, &mut buffer);
                 }
             }
@@ -117,7 +123,7 @@ fn accept(
         stream.set_nodelay(true)?;
         let at = epoll::EventData::new_u64(players.len() as u64);
         epoll::add(&poller, &stream, at, epoll::EventFlags::IN | epoll::EventFlags::ET)?;
-        players.push(Player { stream, received: None });
+        players.push(Player { stream, received: None, told: 0 });
     }
 }
 
@@ -134,11 +140,16 @@ fn receive(player: &mut Player, buffer: &mut [u8]) {
     }
 }
 
-fn send_room(seats: &mut [Player], tick: u32, sizes: &[Vec<usize>], buffer: &mut [u8]) {
-    for (player, sizes) in seats.iter_mut().zip(sizes) {
+fn send_room(seats: &mut [Player], tick: u32, sizes: &Lengths, buffer: &mut [u8]) {
+    for (player, &size) in seats.iter_mut().zip(sizes) {
         let Some(received) = player.received else { continue };
         let number = (received / INPUT_FRAME_BYTES) as u32;
-        let size = sizes[tick as usize % sizes.len()];
+        let has_input = number != std::mem::replace(&mut player.told, number);
+        let size = match size as usize {
+            0 if has_input => NO_NEWS_BYTES,
+            0 => continue,
+            size => size,
+        };
         let start = match size {
             0..=125 => {
                 buffer[..2].copy_from_slice(&[0x82, size as u8]);
@@ -158,6 +169,8 @@ fn send_room(seats: &mut [Player], tick: u32, sizes: &[Vec<usize>], buffer: &mut
 }
 
 const LISTENER: u64 = u64::MAX;
+/// Rooms are not in the same recorded tick, which would make all of them silent at once.
+const APART: usize = 13;
 const MESSAGE_BYTES_MAX: usize = 16 * 1024;
 /// With a client's header.
 const INPUT_FRAME_BYTES: usize = 6 + INPUT_BYTES;

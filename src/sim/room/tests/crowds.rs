@@ -5,7 +5,7 @@ use tickyard_protocol::replica::HeldCell;
 use tickyard_protocol::types::{CellId, EntityId, PlayerId, Tick};
 
 use super::config;
-use super::listener::{Kept, Listener};
+use super::listener::{Kept, Listener, Plain, Side};
 use super::stage::{Dot, Stage, conn, delta, deltas, dot, shapes};
 use crate::bridge::{Ask, Rate, SharedBatch};
 use crate::game::{Look, Place, Random, World};
@@ -47,9 +47,8 @@ impl Crowd {
             things
         });
         self.things = things;
-        self.kept.push(&batch);
+        Plain::keep(&mut self.kept, &batch);
         for listener in &mut self.listeners {
-            listener.note(&batch);
             listener.hear(&batch, &self.kept, usize::MAX);
             let counts = listener.replica.counts();
             assert_eq!((counts.violations, counts.desyncs), (0, 0));

@@ -1,4 +1,4 @@
-//! The io side, naively: one client that is told what batches say, late, in parts or not at all.
+//! Clients, and the io side that tells them what batches say: late, in parts or not at all.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -8,45 +8,48 @@ use tickyard_protocol::fields::Shapes;
 use tickyard_protocol::message::{ServerControl, decode_server_control};
 use tickyard_protocol::replica::{Hears, Replica};
 use tickyard_protocol::tick::{
-    Header, Reliable, VIEW_COMPLETE, block, put_age, put_block, put_heard, put_view,
+    Blocks, HEADER_BYTES, Header, Reliable, VIEW_COMPLETE, block, put_age, put_block, put_heard, put_view,
 };
 use tickyard_protocol::types::{CellId, PlayerId, Tick};
 
 use crate::bridge::{Ask, BATCHES_KEPT, ConnId, Part, Rate, Segments, SharedBatch};
-
-/// An io thread's memory of a room.
-#[derive(Default)]
-pub struct Kept(VecDeque<Arc<Segments>>);
-
-impl Kept {
-    pub fn push(&mut self, batch: &SharedBatch) {
-        self.0.push_back(Arc::clone(&batch.segments));
-        if self.0.len() > BATCHES_KEPT {
-            self.0.pop_front();
-        }
-    }
-}
+use crate::net::fanout::{Hearing, History, Missing, compose};
+use crate::websocket::{Event, Limits, Role, WebSocket};
 
 /// One connection with its client behind it.
-pub struct Listener {
+pub struct Listener<S = Plain> {
     pub conn: ConnId,
     pub player: Option<PlayerId>,
     pub replica: Replica,
     pub heard: Heard,
-    /// When its view was complete last, and nothing came whole since.
+    /// Whether a cell came whole in the newest message.
+    pub came_whole: bool,
+    /// When its view was complete last, if nothing came whole since.
     pub complete_at: Option<Tick>,
     /// What it asks of the room next.
     pub asks: Vec<Ask>,
-    /// Cells that came whole in the newest message.
-    pub snapshots: Vec<CellId>,
-    view: Vec<CellId>,
-    view_is_news: bool,
-    /// How often a cell is told, and from which tick on.
-    rates: BTreeMap<CellId, (Rate, Tick)>,
-    /// As of when, and of which stream.
-    held: BTreeMap<CellId, (Tick, Rate)>,
-    own_sent: Option<Tick>,
-    reliable_sent: u32,
+    side: S,
+}
+
+/// What an io thread knows of one connection.
+pub trait Side: Default {
+    /// An io thread's memory of a room.
+    type Kept: Default;
+
+    fn keep(kept: &mut Self::Kept, batch: &SharedBatch);
+
+    /// The newest batch passes without a message.
+    fn miss(&mut self, kept: &Self::Kept, batch: &SharedBatch, part: &Part);
+
+    /// The tick message of the newest batch, with its type byte; `None`: there is nothing to say. `cells_max` is how many cells fit.
+    fn write(
+        &mut self,
+        kept: &Self::Kept,
+        batch: &SharedBatch,
+        part: &Part,
+        cells_max: usize,
+        asks: &mut Vec<Ask>,
+    ) -> Option<Vec<u8>>;
 }
 
 /// What a client heard beyond the state.
@@ -79,38 +82,132 @@ impl Hears for Heard {
     }
 }
 
-impl Listener {
-    pub fn new(conn: ConnId) -> Listener {
+impl<S: Side> Listener<S> {
+    pub fn new(conn: ConnId) -> Listener<S> {
         Listener {
             conn,
             player: None,
             replica: Replica::default(),
             heard: Heard::default(),
+            came_whole: false,
             complete_at: None,
             asks: Vec::new(),
-            snapshots: Vec::new(),
-            view: Vec::new(),
-            view_is_news: false,
-            rates: BTreeMap::new(),
-            held: BTreeMap::new(),
-            own_sent: None,
-            reliable_sent: 0,
+            side: S::default(),
         }
     }
 
-    /// What the io thread must never overlook in a batch, whether or not it writes to this client now.
-    pub fn note(&mut self, batch: &SharedBatch) {
-        if let Some(joined) = batch.joined.iter().find(|joined| joined.conn == self.conn) {
-            let ServerControl::Welcome(welcome) =
-                decode_server_control(&batch.slice(joined.welcome)[1..]).unwrap()
-            else {
-                panic!("a welcome")
-            };
-            assert_eq!((welcome.player, welcome.tick), (joined.player, batch.tick()));
-            self.player = Some(joined.player);
-            self.replica = Replica::new(Shapes::new(&welcome.schema.kinds).unwrap());
+    /// A batch of which the client hears nothing.
+    pub fn miss(&mut self, batch: &SharedBatch, kept: &S::Kept) {
+        self.sit(batch);
+        if let Some(part) = self.part(batch) {
+            self.side.miss(kept, batch, &part);
         }
-        let Some(part) = self.part(batch) else { return };
+    }
+
+    /// One message to the client, if there is anything to say; `cells_max` is how many cells fit. Says whether the client then has
+    /// all of its view.
+    pub fn hear(&mut self, batch: &SharedBatch, kept: &S::Kept, cells_max: usize) -> bool {
+        self.sit(batch);
+        let Some(part) = self.part(batch) else { return false };
+        self.came_whole = false;
+        if let Some(message) = self.side.write(kept, batch, &part, cells_max, &mut self.asks) {
+            let told = self.replica.apply(&message[1..], &mut self.heard);
+            told.expect("the server's messages are well formed");
+            let mut blocks = Blocks::new(&message[HEADER_BYTES..]).map(Result::unwrap);
+            self.came_whole = blocks.any(|(kind, _)| kind == block::SNAPSHOT);
+        }
+        self.replica.view_is_complete()
+    }
+
+    fn sit(&mut self, batch: &SharedBatch) {
+        let Some(joined) = batch.joined.iter().find(|joined| joined.conn == self.conn) else { return };
+        let ServerControl::Welcome(welcome) =
+            decode_server_control(&batch.slice(joined.welcome)[1..]).unwrap()
+        else {
+            panic!("a welcome")
+        };
+        assert_eq!((welcome.player, welcome.tick), (joined.player, batch.tick()));
+        self.player = Some(joined.player);
+        self.replica = Replica::new(Shapes::new(&welcome.schema.kinds).unwrap());
+    }
+
+    fn part(&self, batch: &SharedBatch) -> Option<Part> {
+        batch.parts_of(self.conn.thread).iter().find(|part| part.conn == self.conn).copied()
+    }
+}
+
+/// The io side, naively: each cell by itself, nothing left out that says nothing new.
+#[derive(Default)]
+pub struct Plain {
+    view: Vec<CellId>,
+    view_is_news: bool,
+    /// How often a cell is told, and from which tick on.
+    rates: BTreeMap<CellId, (Rate, Tick)>,
+    /// As of when, and of which stream.
+    held: BTreeMap<CellId, (Tick, Rate)>,
+    own_sent: Option<Tick>,
+    reliable_sent: u32,
+}
+
+/// What the naive io side keeps.
+#[derive(Default)]
+pub struct Kept(VecDeque<Arc<Segments>>);
+
+impl Side for Plain {
+    type Kept = Kept;
+
+    fn keep(kept: &mut Kept, batch: &SharedBatch) {
+        kept.0.push_back(Arc::clone(&batch.segments));
+        if kept.0.len() > BATCHES_KEPT {
+            kept.0.pop_front();
+        }
+    }
+
+    fn miss(&mut self, _kept: &Kept, batch: &SharedBatch, part: &Part) {
+        self.look(batch, part);
+    }
+
+    fn write(
+        &mut self,
+        kept: &Kept,
+        batch: &SharedBatch,
+        part: &Part,
+        cells_max: usize,
+        asks: &mut Vec<Ask>,
+    ) -> Option<Vec<u8>> {
+        self.look(batch, part);
+        let mut blocks = Vec::new();
+        if std::mem::take(&mut self.view_is_news) {
+            put_view(&mut blocks, self.view.iter().copied());
+        }
+        put_heard(&mut blocks, part.heard);
+        if self.own_sent.is_none_or(|sent| part.own_changed.since(sent) as i32 > 0) {
+            match part.own.is_empty() {
+                true => put_block(&mut blocks, block::SELF, |_| {}),
+                false => blocks.extend_from_slice(batch.slice(part.own)),
+            }
+            self.own_sent = Some(batch.tick());
+        }
+        if part.reliable_first > self.reliable_sent + 1 {
+            asks.push(Ask::Reoffer(self.reliable_sent + 1));
+        } else {
+            // Those that it has already are skipped by the client.
+            blocks.extend_from_slice(batch.slice(part.reliable));
+            self.reliable_sent = self.reliable_sent.max(part.reliable_first + part.reliable_count - 1);
+        }
+        let complete = self.put_cells(&mut blocks, batch, kept, cells_max, asks);
+        let header = Header {
+            tick: batch.tick(),
+            seq: part.seq,
+            depth: part.depth,
+            flags: if complete { VIEW_COMPLETE } else { 0 },
+        };
+        Some([header.to_bytes().to_vec(), blocks].concat())
+    }
+}
+
+impl Plain {
+    fn look(&mut self, batch: &SharedBatch, part: &Part) {
         if let Some(view) = part.view {
             self.view = batch.views[view.range()].to_vec();
             self.view_is_news = true;
@@ -126,47 +223,18 @@ impl Listener {
         }
     }
 
-    /// One message to the client; `cells_max` is how many cells fit. Says whether the view is complete.
-    pub fn hear(&mut self, batch: &SharedBatch, kept: &Kept, cells_max: usize) -> bool {
-        let Some(part) = self.part(batch) else { return false };
-        let mut message = Vec::new();
-        if std::mem::take(&mut self.view_is_news) {
-            put_view(&mut message, self.view.iter().copied());
-        }
-        put_heard(&mut message, part.heard);
-        if self.own_sent.is_none_or(|sent| part.own_changed.since(sent) as i32 > 0) {
-            match part.own.is_empty() {
-                true => put_block(&mut message, block::SELF, |_| {}),
-                false => message.extend_from_slice(batch.slice(part.own)),
-            }
-            self.own_sent = Some(batch.tick());
-        }
-        if part.reliable_first > self.reliable_sent + 1 {
-            self.asks.push(Ask::Reoffer(self.reliable_sent + 1));
-        } else {
-            // Those that it has already are skipped by the client.
-            message.extend_from_slice(batch.slice(part.reliable));
-            self.reliable_sent = self.reliable_sent.max(part.reliable_first + part.reliable_count - 1);
-        }
-        let complete = self.put_cells(&mut message, batch, kept, cells_max);
-        let header = Header {
-            tick: batch.tick(),
-            seq: part.seq,
-            depth: part.depth,
-            flags: if complete { VIEW_COMPLETE } else { 0 },
-        };
-        let mut whole = header.to_bytes()[1..].to_vec();
-        whole.extend(message);
-        self.replica.apply(&whole, &mut self.heard).expect("the server's messages are well formed");
-        complete
-    }
-
-    fn put_cells(&mut self, out: &mut Vec<u8>, batch: &SharedBatch, kept: &Kept, cells_max: usize) -> bool {
+    fn put_cells(
+        &mut self,
+        out: &mut Vec<u8>,
+        batch: &SharedBatch,
+        kept: &Kept,
+        cells_max: usize,
+        asks: &mut Vec<Ask>,
+    ) -> bool {
         // By tick: the blocks that go out as of then, oldest first.
         let mut blocks: BTreeMap<u32, Vec<Vec<u8>>> = BTreeMap::new();
         let mut wants = Vec::new();
         let mut complete = true;
-        self.snapshots.clear();
         let late = |tick: Tick| batch.tick().since(tick);
         for (at, &cell) in self.view.iter().enumerate() {
             let (rate, since) = self.rates[&cell];
@@ -216,7 +284,6 @@ impl Listener {
                 let block = batch.segments.slice(snapshot).to_vec();
                 blocks.entry(u32::MAX).or_default().push(block);
                 self.held.insert(cell, (batch.tick(), rate));
-                self.snapshots.push(cell);
             } else {
                 wants.push(cell);
                 complete = false;
@@ -227,17 +294,50 @@ impl Listener {
             blocks.iter().for_each(|block| out.extend_from_slice(block));
         }
         if !wants.is_empty() {
-            self.asks.push(Ask::Want(wants.into()));
+            asks.push(Ask::Want(wants.into()));
         }
         complete
     }
+}
 
-    /// Whether all that it hears publishes now, at whichever rate.
-    pub fn hears_all_of(&self, batch: &SharedBatch) -> bool {
-        self.rates.values().all(|&(rate, _)| batch.segments.publishes(rate))
+/// The io side as it is: what an io thread does between a batch and its send.
+#[derive(Default)]
+pub struct Fanout {
+    hearing: Hearing,
+    missing: Missing,
+}
+
+impl Side for Fanout {
+    type Kept = History;
+
+    fn keep(kept: &mut History, batch: &SharedBatch) {
+        kept.push(Arc::clone(batch));
     }
 
-    fn part(&self, batch: &SharedBatch) -> Option<Part> {
-        batch.parts_of(self.conn.thread).iter().find(|part| part.conn == self.conn).copied()
+    fn miss(&mut self, kept: &History, _batch: &SharedBatch, part: &Part) {
+        self.hearing.skip(kept, part);
+    }
+
+    /// Its limit is in bytes, whatever the number of cells.
+    fn write(
+        &mut self,
+        kept: &History,
+        _batch: &SharedBatch,
+        part: &Part,
+        _cells_max: usize,
+        asks: &mut Vec<Ask>,
+    ) -> Option<Vec<u8>> {
+        self.missing.clear();
+        let mut out = Vec::new();
+        let start = compose(kept, part, &mut self.hearing, &mut self.missing, &mut out);
+        if !self.missing.cells.is_empty() {
+            asks.push(Ask::Want(self.missing.cells.as_slice().into()));
+        }
+        asks.extend(self.missing.reliable_from.map(Ask::Reoffer));
+        let mut frame = &mut out[start?..];
+        let limits = Limits { message_bytes_max: 1 << 20, fragments_max: 1 };
+        let mut socket = WebSocket::new(Role::Client, limits);
+        let Ok(Some(Event::Binary(message))) = socket.read(&mut frame) else { panic!("one binary message") };
+        Some(message.to_vec())
     }
 }

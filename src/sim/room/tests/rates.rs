@@ -6,10 +6,10 @@ use tickyard_protocol::repair::{Repair, RepairWhy};
 use tickyard_protocol::tick::Blocks;
 use tickyard_protocol::types::{CellId, EntityId, PlayerId, Tick};
 
-use super::listener::Listener;
+use super::listener::{Fanout, Listener};
 use super::stage::{Stage, conn, dot, part, snapshots};
 use super::walk::Walk;
-use super::{Play, Weather};
+use super::{CALM, Play, Weather};
 use crate::bridge::{Ask, Rate};
 use crate::game::{self, Place};
 use crate::sim::{AnyRoom, Room};
@@ -39,7 +39,7 @@ impl Trail {
         }
     }
 
-    pub fn look(&self, listener: &Listener) -> Look {
+    pub fn look<S>(&self, listener: &Listener<S>) -> Look {
         let shown: Vec<_> = listener.replica.entities().map(|entity| entity.id).collect();
         let held = listener.replica.cells().iter().map(|held| held.cell).collect();
         let look = Look { held, shown: shown.iter().copied().collect() };
@@ -49,10 +49,10 @@ impl Trail {
 
     /// Who was shown before a message, and was in cells that the client has held ever since all it holds is from, is shown
     /// after it.
-    pub fn judge(&mut self, listener: &mut Listener, before: Look, complete: bool) {
+    pub fn judge<S>(&mut self, listener: &mut Listener<S>, before: Look, complete: bool) {
         let now = self.look(listener);
         let replica = &listener.replica;
-        if !listener.snapshots.is_empty() || listener.complete_at.is_none() {
+        if listener.came_whole || listener.complete_at.is_none() {
             // A snapshot says nothing of where those have gone that it does not list.
             listener.complete_at = complete.then(|| replica.header().tick);
             return;
@@ -91,10 +91,11 @@ const REMEMBERED: usize = 200;
 #[test]
 fn who_crosses_between_cells_of_different_rates_is_shown_all_the_while() {
     for far in [Rate::Two, Rate::Four, Rate::Eight] {
-        let mut play = Play::new(far as u64, 60, 4, far);
+        let mut play = Play::<Fanout>::new(far as u64, 60, 4, far);
         for _ in 0..400 {
             play.step(Weather { missed: 20, rates: 10, moves: 2, ..CALM });
         }
+        play.step(CALM);
         assert!(play.trail.followed > 100, "{far:?}: {}", play.trail.followed);
         assert!(play.compared > 100, "{far:?}: {}", play.compared);
         play.check();
@@ -104,7 +105,7 @@ fn who_crosses_between_cells_of_different_rates_is_shown_all_the_while() {
 #[test]
 fn who_keeps_up_needs_no_snapshot_when_a_rate_changes() {
     for seed in 0..8 {
-        let mut play = Play::new(seed, 60, 4, Rate::ALL[seed as usize % 4]);
+        let mut play = Play::<Fanout>::new(seed, 60, 4, Rate::ALL[seed as usize % 4]);
         for _ in 0..300 {
             play.step(Weather { rates: 30, moves: 2, ..CALM });
         }
@@ -215,5 +216,3 @@ fn a_step_of_several_ticks_publishes_what_it_passes() {
     assert_eq!(publishes(17, 21), [true, true, true, false]);
     assert_eq!(publishes(u32::MAX, 0), [true; 4]);
 }
-
-const CALM: Weather = Weather { missed: 0, cut: 0, undelivered: 0, moves: 0, rates: 0 };

@@ -1,5 +1,7 @@
 //! A game that does at random whatever a game can do: for comparing what clients see with what is there.
 
+use std::collections::BTreeMap;
+
 use tickyard_protocol::fields::{Field, Fields, Kind, Kinds};
 use tickyard_protocol::types::{EntityId, PlayerId, Tick};
 
@@ -10,6 +12,8 @@ pub const SIDE: u32 = 600;
 pub struct Walk {
     pub things: Vec<EntityId>,
     pub players: Vec<(PlayerId, EntityId)>,
+    /// Where each player looks.
+    pub looks: BTreeMap<PlayerId, Look>,
     /// Things it tends towards.
     pub crowd: u32,
     /// Deeds per tick.
@@ -30,9 +34,13 @@ pub struct Walker {
 #[derive(Debug)]
 pub struct Nothing;
 
+/// What befalls all things at once does so in one of so many times that its turn comes.
+const RARE: u32 = 6;
+
 impl Walk {
     pub fn new(crowd: u32, deeds: u32, far: Rate) -> Walk {
-        Walk { things: Vec::new(), players: Vec::new(), crowd, deeds, told: 0, far, joined: 0 }
+        let (things, players, looks) = Default::default();
+        Walk { things, players, looks, crowd, deeds, told: 0, far, joined: 0 }
     }
 
     fn deed(&mut self, world: &mut World<Walker>) {
@@ -70,7 +78,7 @@ impl Walk {
                     2 if !self.things.is_empty() => Look::Follow(self.things[self.any(world)]),
                     _ => Look::Follow(own),
                 };
-                world.look(player, look);
+                self.look(world, player, look);
             }
             41..43 if !self.things.is_empty() => {
                 // Here and gone within a tick.
@@ -88,8 +96,31 @@ impl Walk {
                     Err(error) => assert_eq!(error, PropertyError::NoPlayer),
                 }
             }
+            46 if world.random().below(RARE) == 0 => {
+                let walker = self.anyone(world);
+                while self.things.len() < self.crowd as usize {
+                    self.things.push(world.spawn(walker.clone()));
+                }
+            }
+            47 if world.random().below(RARE) == 0 => {
+                // Where all are everywhere they stay together, however they walk.
+                let meets = world.random().below(2) == 0;
+                let Walker { place, row: [x, y, ..], .. } = self.anyone(world);
+                self.change_all(world, |walker, _| {
+                    walker.place = if meets { Place::Everywhere } else { place };
+                    walker.row[..2].copy_from_slice(&[x, y]);
+                });
+            }
+            48 if world.random().below(RARE) == 0 => {
+                self.change_all(world, |walker, new| walker.row[2..].copy_from_slice(&new.row[2..]));
+            }
             _ => {}
         }
+    }
+
+    fn look(&mut self, world: &mut World<Walker>, player: PlayerId, look: Look) {
+        self.looks.insert(player, look);
+        world.look(player, look);
     }
 
     fn any(&self, world: &mut World<Walker>) -> usize {
@@ -103,6 +134,13 @@ impl Walk {
         let new = self.anyone(world);
         let id = self.things[self.any(world)];
         change(world.get_mut(id).expect("it is listed"), &new);
+    }
+
+    fn change_all(&self, world: &mut World<Walker>, change: impl Fn(&mut Walker, &Walker)) {
+        for &id in &self.things {
+            let new = self.anyone(world);
+            change(world.get_mut(id).expect("it is listed"), &new);
+        }
     }
 
     fn anyone(&self, world: &mut World<Walker>) -> Walker {
@@ -138,11 +176,12 @@ impl Game for Walk {
         self.players.push((player, own));
         self.joined = player.0;
         self.things.push(own);
-        world.look(player, Look::Follow(own));
+        self.look(world, player, Look::Follow(own));
         Ok(())
     }
 
     fn leave(&mut self, world: &mut World<Walker>, player: PlayerId, _why: Leave) {
+        self.looks.remove(&player);
         self.players.retain(|&(other, own)| {
             if other == player {
                 world.despawn(own);

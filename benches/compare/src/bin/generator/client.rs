@@ -5,13 +5,18 @@ use tickyard::game::arena::DIRECTION_MAX;
 use tickyard_compare::Input;
 
 use crate::figures::Figures;
-use crate::wire::Wire;
+use crate::rooms::{Gap, Rooms};
+use crate::wire::{Said, State, Wire};
 
 /// A player who wanders: at rest half of the time, and with a new direction once a second.
 #[derive(Debug)]
 pub struct Client {
     random: Random,
     stage: Stage,
+    /// Where it plays, a number of [`Rooms`].
+    room: usize,
+    /// That of the last state.
+    tick: Option<u32>,
     /// The beginning of a frame, or of an answer, whose end has not come.
     partial: Vec<u8>,
     turn_at: u64,
@@ -21,8 +26,8 @@ pub struct Client {
     answered: u32,
     /// When the last inputs were due, by number.
     due: [u64; INPUTS_KEPT],
-    /// Lengths of the states that came in the window.
-    pub sizes: Vec<usize>,
+    /// Ticks and lengths of the states that came in the window and had news.
+    pub sizes: Vec<(u32, usize)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +59,8 @@ pub struct Window {
     pub to: u64,
     /// What was counted.
     pub figures: Figures,
+    /// What was told where.
+    pub rooms: Rooms,
     /// Whether lengths of messages are kept.
     pub records: bool,
 }
@@ -65,12 +72,14 @@ impl Window {
 }
 
 impl Client {
-    /// A player whose will begins now.
-    pub fn new(mut random: Random, now: u64) -> Client {
+    /// A player whose will begins now, in this room unless the server says another.
+    pub fn new(mut random: Random, now: u64, room: usize) -> Client {
         let turn_at = now + u64::from(random.below(TURN_MICROS as u32));
         Client {
             random,
             stage: Stage::Upgrading,
+            room,
+            tick: None,
             partial: Vec::new(),
             turn_at,
             input: Input { number: 1, dx: 0, dy: 0 },
@@ -114,25 +123,37 @@ impl Client {
                 CLOSE => return (used, News::Ended),
                 _ => continue,
             }
-            let Some(number) = wire.number(frame.payload) else { continue };
+            let state = match wire.hear(frame.payload) {
+                Said::Nothing => continue,
+                Said::Room(id) => {
+                    self.room = window.rooms.find(&id);
+                    continue;
+                }
+                Said::State(state) => state,
+            };
             if self.stage == Stage::Joining {
                 // A server whose first state comes with its answer asks for no hello.
                 (self.stage, news) = (Stage::Playing, News::Playing);
             }
-            self.hear(now, number, &frame, window);
+            self.hear(now, state, &frame, window);
         }
         (used, news)
     }
 
-    fn hear(&mut self, now: u64, number: u32, frame: &Frame, window: &mut Window) {
+    fn hear(&mut self, now: u64, state: State, frame: &Frame, window: &mut Window) {
+        window.rooms.tell(self.room, state.tick);
+        let before = self.tick.replace(state.tick);
         if window.has(now) {
             window.figures.messages += 1;
             window.figures.bytes += frame.len as u64;
-            if window.records {
-                self.sizes.push(frame.payload.len());
+            if let Some(after) = before.filter(|_| !state.skipped) {
+                window.rooms.add(Gap { room: self.room, after, before: state.tick });
+            }
+            if window.records && state.has_news {
+                self.sizes.push((state.tick, frame.payload.len()));
             }
         }
-        while self.answered < number.min(self.input.number - 1) {
+        while self.answered < state.number.min(self.input.number - 1) {
             self.answered += 1;
             self.count(now, window);
         }
@@ -179,6 +200,11 @@ impl Client {
         let angle = f64::from(self.random.below(1 << 16)) * std::f64::consts::TAU / f64::from(1 << 16);
         let part = |part: f64| (part * f64::from(DIRECTION_MAX)).round() as i16;
         (part(angle.cos()), part(angle.sin()))
+    }
+
+    /// Where it plays.
+    pub fn room(&self) -> usize {
+        self.room
     }
 
     /// A random number below `end`.
@@ -229,18 +255,29 @@ const INPUTS_KEPT: usize = 64;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tickyard_protocol::fields::Schema;
+    use tickyard_protocol::message::{self, ServerControl, Welcome};
+    use tickyard_protocol::tick::{Header, SKIPPED};
+    use tickyard_protocol::types::{PlayerId, Seq, Tick};
 
+    /// Of a tick with the same number.
     fn state(number: u32, len: usize) -> Vec<u8> {
         let mut frame = vec![0x82, 126];
         frame.extend_from_slice(&(len as u16).to_be_bytes());
-        frame.extend_from_slice(&[0; 4]);
+        frame.extend_from_slice(&number.to_le_bytes());
         frame.extend_from_slice(&number.to_le_bytes());
         frame.resize(4 + len, 0);
         frame
     }
 
     fn window() -> Window {
-        Window { from: 1_000, to: 500_000, figures: Figures::default(), records: false }
+        let (figures, mut rooms) = (Figures::default(), Rooms::default());
+        rooms.find("0");
+        Window { from: 1_000, to: 500_000, figures, rooms, records: true }
+    }
+
+    fn client() -> Client {
+        Client::new(Random::new(1), 0, 0)
     }
 
     #[test]
@@ -248,7 +285,7 @@ mod tests {
         let mut bytes = b"HTTP/1.1 101 Switching Protocols\r\n\r\n".to_vec();
         [0, 1, 1, 2].iter().for_each(|&number| bytes.extend(state(number, 308)));
         for cut in 1..bytes.len() {
-            let (mut client, mut window) = (Client::new(Random::new(1), 0), window());
+            let (mut client, mut window) = (client(), window());
             client.next_input(10_000);
             client.next_input(20_000);
             client.handle_bytes(Wire::Plain, 30_000, &bytes[..cut], &mut window);
@@ -263,7 +300,7 @@ mod tests {
 
     #[test]
     fn what_is_outside_of_the_window_does_not_count_and_what_is_never_answered_does() {
-        let (mut client, mut window) = (Client::new(Random::new(1), 0), window());
+        let (mut client, mut window) = (client(), window());
         client.handle_bytes(Wire::Plain, 0, b"HTTP/1.1 101 \r\n\r\n", &mut window);
         for due in [500, 400_000, 600_000] {
             client.next_input(due);
@@ -276,11 +313,69 @@ mod tests {
         assert_eq!(window.figures.latency.permille(500), 2000.0);
     }
 
+    /// A frame of Tickyard's.
+    fn frame(payload: &[u8]) -> Vec<u8> {
+        [&[0x82, payload.len() as u8], payload].concat()
+    }
+
+    fn tick(tick: u32, flags: u8) -> Vec<u8> {
+        let header = Header { tick: Tick(tick), seq: Seq(0), depth: 0, flags };
+        frame(&header.to_bytes())
+    }
+
+    fn welcome(room: &str) -> Vec<u8> {
+        let schema = Schema { kinds: vec![], input: vec![] };
+        let welcome = Welcome {
+            player: PlayerId(1),
+            resume: vec![],
+            room: room.into(),
+            game: "arena".into(),
+            tick: Tick(0),
+            tick_rate: 20,
+            step_micros: 50_000,
+            schema,
+            tags: vec![],
+        };
+        let mut payload = vec![];
+        message::encode_server_control(&ServerControl::Welcome(welcome), &mut payload);
+        frame(&payload)
+    }
+
+    #[test]
+    fn a_silent_tick_is_delivered_and_one_that_was_kept_back_or_told_to_nobody_is_not() {
+        let mut window = window();
+        let hear = |window: &mut Window, room: &str, messages: &[Vec<u8>]| {
+            let mut client = client();
+            client.handle_bytes(Wire::Tickyard, 0, b"HTTP/1.1 101 \r\n\r\n", window);
+            client.handle_bytes(Wire::Tickyard, 0, &welcome(room), window);
+            messages.iter().for_each(|bytes| {
+                client.handle_bytes(Wire::Tickyard, 50_000, bytes, window);
+            });
+        };
+        hear(&mut window, "a", &[1, 2, 3, 4, 5, 6, 7].map(|at| tick(at, 0)));
+        assert_eq!((window.figures.messages, window.rooms.silent()), (7, 0));
+        hear(&mut window, "a", &[tick(1, 0), tick(4, 0), tick(7, SKIPPED)]);
+        assert_eq!((window.figures.messages, window.rooms.silent()), (10, 2));
+        // In another room nobody was told tick 2.
+        hear(&mut window, "b", &[tick(1, 0), tick(3, 0)]);
+        assert_eq!((window.figures.messages, window.rooms.silent()), (12, 2));
+    }
+
+    #[test]
+    fn a_message_without_news_is_recorded_as_none() {
+        let (mut client, mut window) = (client(), window());
+        client.handle_bytes(Wire::Plain, 0, b"HTTP/1.1 101 \r\n\r\n", &mut window);
+        for (tick, len) in [(1, 20), (2, 8), (4, 32)] {
+            client.handle_bytes(Wire::Plain, 50_000, &state(tick, len), &mut window);
+        }
+        assert_eq!(client.sizes, [(1, 20), (4, 32)]);
+    }
+
     #[test]
     fn half_of_the_players_move() {
         let mut moving = 0;
         for seed in 0..1000 {
-            let mut client = Client::new(Random::new(seed), 0);
+            let mut client = Client::new(Random::new(seed), 0, 0);
             let input = (0..30).map(|tenth| client.next_input(tenth * 100_000)).last().unwrap();
             moving += u32::from((input.dx, input.dy) != (0, 0));
         }

@@ -96,7 +96,9 @@ pub struct Report {
     pub window: Duration,
     /// What came.
     pub figures: Figures,
-    /// State messages that should have come.
+    /// Ticks at which a player was told nothing because there was nothing to tell.
+    pub silent: u64,
+    /// Ticks of all players: messages that should have come, but for silence.
     pub expected: u64,
     /// Of the server: before anybody came, at the beginning and at the end of the window.
     pub server: [Usage; 3],
@@ -131,7 +133,8 @@ impl Report {
             "clients": self.clients,
             "seconds": self.window.as_secs_f64(),
             "messages": messages,
-            "delivered": *messages as f64 / self.expected as f64,
+            "silent": self.silent,
+            "delivered": (messages + self.silent) as f64 / self.expected as f64,
             "bytes_per_message": per_message(*bytes as f64),
             "inputs": latency.total(),
             "p50_ms": latency.permille(500),
@@ -163,6 +166,7 @@ mod tests {
             clients: 50,
             window: Duration::from_secs(1),
             figures: Figures { messages: 1000, ..Figures::default() },
+            silent: 0,
             expected: 1000,
             server: [Usage::default(); 3],
             own_cpu: Duration::ZERO,

@@ -9,13 +9,14 @@
 
 mod client;
 mod figures;
+mod rooms;
 mod wire;
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
@@ -26,6 +27,7 @@ use tickyard_compare::{INPUT_RATE, ROOM_PLAYERS, TICK_RATE};
 
 use client::{Client, News, Window, write_frame};
 use figures::{Figures, Report, Usage};
+use rooms::Rooms;
 use wire::Wire;
 
 /// Plays with thousands of players and says what came of it, as JSON.
@@ -55,7 +57,7 @@ struct Flags {
     /// Look at the sockets this often, in microseconds, so that a server that sends wakes nobody; 0: wait for them
     #[arg(long, default_value_t = 200)]
     doze: u64,
-    /// Write the lengths of as many players' messages as a room has to this file, a line for each
+    /// Write the lengths of all messages to this file: a line for each tick of each room, a number for each player, 0 for no news
     #[arg(long)]
     record: Option<PathBuf>,
 }
@@ -65,7 +67,9 @@ fn main() -> Result<(), String> {
     let mut crowd = Crowd::new(&flags)?;
     let report = crowd.play(&flags)?;
     if let Some(path) = &flags.record {
-        crowd.save_sizes(path).map_err(|error| format!("--record {}: {error}", path.display()))?;
+        let saved =
+            crowd.sizes().and_then(|sizes| std::fs::write(path, sizes).map_err(|error| error.to_string()));
+        saved.map_err(|error| format!("--record {}: {error}", path.display()))?;
     }
     println!("{}", report.to_json());
     Ok(())
@@ -117,7 +121,13 @@ impl Crowd {
             is_behind: false,
             agenda: BinaryHeap::with_capacity(flags.players),
             random: Random::new(flags.seed),
-            window: Window { from: u64::MAX, to: u64::MAX, figures: Figures::default(), records: false },
+            window: Window {
+                from: u64::MAX,
+                to: u64::MAX,
+                figures: Figures::default(),
+                rooms: Rooms::default(),
+                records: false,
+            },
             events: Vec::with_capacity(EVENTS_PER_TURN),
             receive: vec![0; 64 * 1024],
             payload: Vec::new(),
@@ -150,6 +160,7 @@ impl Crowd {
             window,
             expected: flags.players as u64 * u64::from(TICK_RATE) * flags.seconds,
             figures: std::mem::take(&mut self.window.figures),
+            silent: self.window.rooms.silent(),
             server: [idle, begun, ended],
             own_cpu: own_ended - own_begun,
             lost: self.lost,
@@ -180,7 +191,8 @@ impl Crowd {
         stream.set_nonblocking(true)?;
         let at = epoll::EventData::new_u64(self.seats.len() as u64);
         epoll::add(&self.poller, &stream, at, epoll::EventFlags::IN | epoll::EventFlags::ET)?;
-        let client = Client::new(Random::new(self.random.bits()), self.now());
+        let room = self.window.rooms.find(&(self.seats.len() / ROOM_PLAYERS).to_string());
+        let client = Client::new(Random::new(self.random.bits()), self.now(), room);
         self.seats.push(Seat { stream, client, base: 0 });
         Ok(())
     }
@@ -299,18 +311,38 @@ impl Crowd {
         let _ = epoll::delete(&self.poller, &self.seats[at].stream);
     }
 
-    fn save_sizes(&self, path: &Path) -> std::io::Result<()> {
-        let mut text = String::new();
-        for seat in &self.seats[..ROOM_PLAYERS] {
-            let sizes: Vec<String> = seat.client.sizes.iter().map(usize::to_string).collect();
-            text += &(sizes.join(" ") + "\n");
-        }
-        std::fs::write(path, text)
+    /// By room, and by tick of the window.
+    fn sizes(&self) -> Result<String, String> {
+        self.seats.chunks(ROOM_PLAYERS).map(sizes_of).collect()
     }
 
     fn now(&self) -> u64 {
         self.begin.elapsed().as_micros() as u64
     }
+}
+
+/// Of a room: by tick and seat.
+fn sizes_of(seats: &[Seat]) -> Result<String, String> {
+    if seats.iter().any(|seat| seat.client.room() != seats[0].client.room()) {
+        return Err("players who came one after the other are not in one room".to_string());
+    }
+    let ticks = || seats.iter().flat_map(|seat| &seat.client.sizes).map(|&(tick, _)| tick);
+    let (Some(first), Some(last)) = (ticks().min(), ticks().max()) else {
+        return Err("a room had no news".to_string());
+    };
+    let mut told: Vec<_> = seats.iter().map(|seat| seat.client.sizes.iter().peekable()).collect();
+    let mut text = String::new();
+    for tick in first..last {
+        for sizes in &mut told {
+            let size = sizes.next_if(|(at, _)| *at == tick).map_or(0, |&(_, size)| size);
+            // The window may have begun in the middle of the first one.
+            if tick > first {
+                text += &format!("{size} ");
+            }
+        }
+        text += if tick > first { "\n" } else { "" };
+    }
+    Ok(text)
 }
 
 fn own_cpu() -> Duration {

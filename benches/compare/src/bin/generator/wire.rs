@@ -2,8 +2,10 @@
 
 use clap::ValueEnum;
 use tickyard_compare::Input;
+use tickyard_protocol::bytes::Reader;
 use tickyard_protocol::fields::FIELDS_MAX;
-use tickyard_protocol::message::{self, ClientControl, Hello, Seek, from_server};
+use tickyard_protocol::message::{self, ClientControl, Hello, Seek, ServerControl, from_server};
+use tickyard_protocol::tick::{Header, SKIPPED};
 use tickyard_protocol::types::Seq;
 
 /// What a server speaks.
@@ -60,12 +62,56 @@ impl Wire {
         }
     }
 
-    /// The last input that a message has applied; `None`: it is no state.
-    pub fn number(self, payload: &[u8]) -> Option<u32> {
-        let header = match self {
-            Wire::Plain => payload,
-            Wire::Tickyard => payload.strip_prefix(&[from_server::TICK])?,
-        };
-        Some(u32::from_le_bytes(header.get(4..8)?.try_into().ok()?))
+    /// What a message says.
+    pub fn hear(self, payload: &[u8]) -> Said {
+        match self {
+            Wire::Plain => hear_plain(payload).map_or(Said::Nothing, Said::State),
+            Wire::Tickyard => match payload.split_first() {
+                Some((&from_server::TICK, rest)) => hear_tick(rest).map_or(Said::Nothing, Said::State),
+                Some((&from_server::CONTROL, rest)) => match message::decode_server_control(rest) {
+                    Ok(ServerControl::Welcome(welcome)) => Said::Room(welcome.room),
+                    _ => Said::Nothing,
+                },
+                _ => Said::Nothing,
+            },
+        }
     }
+}
+
+/// What is looked at of a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Said {
+    /// The player is in this room.
+    Room(String),
+    /// A room's state.
+    State(State),
+    /// Something else.
+    Nothing,
+}
+
+/// The beginning of a state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct State {
+    /// Counts the states of a room, those that were not sent as well.
+    pub tick: u32,
+    /// The last input that was applied.
+    pub number: u32,
+    /// States before this one were kept back because the player was slow.
+    pub skipped: bool,
+    /// There is more in it than this.
+    pub has_news: bool,
+}
+
+fn hear_plain(payload: &[u8]) -> Option<State> {
+    let (tick, rest) = payload.split_first_chunk()?;
+    let (number, rest) = rest.split_first_chunk()?;
+    let (tick, number) = (u32::from_le_bytes(*tick), u32::from_le_bytes(*number));
+    Some(State { tick, number, skipped: false, has_news: !rest.is_empty() })
+}
+
+fn hear_tick(payload: &[u8]) -> Option<State> {
+    let mut reader = Reader::new(payload);
+    let Header { tick, seq, flags, .. } = Header::read(&mut reader).ok()?;
+    let has_news = !reader.rest().is_empty();
+    Some(State { tick: tick.0, number: seq.0, skipped: flags & SKIPPED != 0, has_news })
 }
