@@ -404,10 +404,11 @@ impl World<'_> {
     /// The usual case: the client holds the cell as of its last publication. Returns whether it is current now.
     fn put_delta(&self, heard: &mut Heard, out: &mut Vec<u8>) -> bool {
         let Some(held) = heard.held() else { return false };
-        if heard.rate != heard.next_rate {
-            return false;
-        }
-        let entry = self.newest.stream(heard.cell, heard.rate);
+        let entry = match (heard.rate, heard.next_rate) {
+            (Rate::One, Rate::One) => self.newest.cell(heard.cell),
+            (rate, next) if rate == next => self.newest.stream(heard.cell, rate),
+            _ => return false,
+        };
         if !self.newest.is_later(entry.published, held) {
             return true;
         }

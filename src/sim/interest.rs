@@ -67,6 +67,11 @@ impl View {
         self.cells().contains(&cell)
     }
 
+    /// Whether all is near, and told at every tick.
+    fn is_even(&self) -> bool {
+        self.rates == [Rate::One; VIEW_CELLS_MAX] && self.is_far == [false; VIEW_CELLS_MAX]
+    }
+
     /// Another rate for the cell at this place; returns the one before.
     pub fn set_rate(&mut self, at: usize, rate: Rate) -> Rate {
         std::mem::replace(&mut self.rates[at], rate)
@@ -74,6 +79,9 @@ impl View {
 
     /// What it has of an earlier view stays as it was there.
     pub fn keep(&mut self, before: &View) {
+        if before.is_even() {
+            return;
+        }
         for at in 0..self.len as usize {
             if let Some(was) = before.cells().iter().position(|cell| *cell == self.cells[at]) {
                 (self.rates[at], self.is_far[at]) = (before.rates[was], before.is_far[was]);

@@ -59,8 +59,6 @@ pub struct Publisher {
 /// What concerns a cell at whichever rate it is heard.
 #[derive(Clone, Debug, Default)]
 struct Cell {
-    /// Players whose view has it.
-    listeners: u32,
     is_wanted: bool,
     /// The slots with which the next turns begin.
     next_row: u32,
@@ -101,13 +99,11 @@ impl Publisher {
 
     /// A player hears a cell from now on.
     pub fn hear(&mut self, cell: CellId, rate: Rate) {
-        self.cell(cell).listeners += 1;
         self.of_rate(rate).cell(cell).listeners += 1;
     }
 
     /// A player hears a cell no more.
     pub fn unhear(&mut self, cell: CellId, rate: Rate) {
-        self.cell(cell).listeners -= 1;
         self.of_rate(rate).cell(cell).listeners -= 1;
     }
 
@@ -268,10 +264,10 @@ impl Publisher {
             }
             let mut come = std::mem::take(&mut self.streams.cell(to).enters);
             come.sort_unstable();
-            let cell = self.cell(to);
-            let turn = match cell.listeners {
-                0 => Turn::of_all(come.len()),
-                _ => Turn::take(&mut cell.next_enter, ENTERS_MAX, come.len(), |at| come[at]),
+            let turn = if come.len() > ENTERS_MAX && is_heard(&mut self.streams, &mut self.slower, to) {
+                Turn::take(&mut self.cell(to).next_enter, ENTERS_MAX, come.len(), |at| come[at])
+            } else {
+                Turn::of_all(come.len())
             };
             let mut at = 0;
             come.retain(|&slot| {
@@ -307,8 +303,8 @@ impl Publisher {
         let Publisher { table, cells, streams, slower, changes, late, restless_next, .. } = self;
         // Rows are as of the room's last publication.
         let ticks = tick.since(streams.published());
-        let stream = streams.cell(id);
         late.clear();
+        let stream = streams.cell(id);
         stream.dirty.sort_unstable();
         for &slot in &stream.dirty {
             if let Some(residual) = table.residual(world, slot, ticks) {
@@ -320,12 +316,13 @@ impl Publisher {
                 restless_next.push(slot);
             }
         }
-        let turn = match cells.get_mut(id.0 as usize) {
-            Some(cell) if cell.listeners > 0 => {
-                Turn::take(&mut cell.next_row, ROWS_MAX, late.len(), |at| late[at].0)
-            }
-            _ => Turn::of_all(late.len()),
+        let turn = if late.len() > ROWS_MAX && is_heard(streams, slower, id) {
+            let cell = grown(cells, id);
+            Turn::take(&mut cell.next_row, ROWS_MAX, late.len(), |at| late[at].0)
+        } else {
+            Turn::of_all(late.len())
         };
+        let stream = streams.cell(id);
         changes.clear();
         let mut searched = 0;
         for (at, &(slot, ref residual)) in late.iter().enumerate() {
@@ -378,12 +375,20 @@ impl Publisher {
     }
 
     fn cell(&mut self, cell: CellId) -> &mut Cell {
-        let at = cell.0 as usize;
-        if at >= self.cells.len() {
-            self.cells.resize(at + 1, Cell::default());
-        }
-        // Who is wanted is told of, though nothing was ever there.
-        self.streams.cell(cell);
-        &mut self.cells[at]
+        grown(&mut self.cells, cell)
     }
+}
+
+fn grown(cells: &mut Vec<Cell>, cell: CellId) -> &mut Cell {
+    let at = cell.0 as usize;
+    if at >= cells.len() {
+        cells.resize(at + 1, Cell::default());
+    }
+    &mut cells[at]
+}
+
+/// Whether somebody hears a cell, at whichever rate.
+fn is_heard(streams: &mut Streams, slower: &mut [Slower], cell: CellId) -> bool {
+    let slower = slower.iter_mut().map(|slower| &mut slower.streams);
+    std::iter::once(streams).chain(slower).any(|streams| streams.cell(cell).listeners > 0)
 }

@@ -10,7 +10,7 @@
 //!
 //! [on their way]: tickyard_protocol::replica::Replica::entities
 
-use tickyard_protocol::delta::{Changes, Leave};
+use tickyard_protocol::delta::{Changes, Leave, Row};
 use tickyard_protocol::types::{CellId, Tick};
 
 use super::NOWHERE;
@@ -166,8 +166,10 @@ impl Slower {
             let told = &mut self.slots[slot as usize];
             let now = table.row(slot);
             let before = &mut self.rows[slot as usize * self.stride..][..now.len()];
-            let ticks = tick.since(told.at);
-            let Some(residual) = difference(&table.shapes[told.kind], before, ticks, now) else { continue };
+            let (shape, ticks) = (&table.shapes[told.kind], tick.since(told.at));
+            let mut row = Row::default();
+            row[..now.len()].copy_from_slice(now);
+            let Some(residual) = difference(shape, before, ticks, row) else { continue };
             let found = cell.members[searched..].binary_search(&slot);
             searched += found.expect("who is dirty here is a member") + 1;
             self.changes.push(searched as u32 - 1, told.kind, residual);

@@ -85,7 +85,7 @@ impl Table {
         let shape = &self.shapes[kind];
         let mut row = Row::default();
         thing.write(&mut row[..shape.fields]);
-        difference(shape, self.row(slot), ticks, &row)
+        difference(shape, self.row(slot), ticks, row)
     }
 
     /// Moves a row on as clients do when they hear this residual.
@@ -120,9 +120,9 @@ impl Table {
 }
 
 /// What a row is beyond what clients predict for these ticks from how it was; `None`: it is as predicted.
-pub fn difference(shape: &Shape, before: &[i32], ticks: u32, now: &[i32]) -> Option<Row> {
-    let (mut row, mut predicted) = (Row::default(), Row::default());
-    row[..shape.fields].copy_from_slice(&now[..shape.fields]);
+#[inline]
+pub fn difference(shape: &Shape, before: &[i32], ticks: u32, mut row: Row) -> Option<Row> {
+    let mut predicted = Row::default();
     predicted[..shape.fields].copy_from_slice(before);
     shape.predict(&mut predicted, ticks - 1);
     // The last of the ticks is moved by the new velocities: it is undone in the row.

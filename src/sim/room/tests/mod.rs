@@ -129,7 +129,7 @@ impl<S: Side> Play<S> {
         let batch = self.room.step(ticks, Time::ZERO, &mut ());
         assert!(batch.removed.is_empty() && batch.refused.is_empty());
         self.naive.look(batch.tick(), self.room.world(), self.room.game());
-        self.trail.push(&self.room);
+        self.trail.push(&self.room, &batch.segments);
         for thread in 0..2u16 {
             if self.chance(weather.undelivered) {
                 self.room.undelivered(thread);

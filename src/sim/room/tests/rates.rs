@@ -10,7 +10,7 @@ use super::listener::{Fanout, Listener};
 use super::stage::{Stage, conn, dot, part, snapshots};
 use super::walk::Walk;
 use super::{CALM, Play, Weather};
-use crate::bridge::{Ask, Rate};
+use crate::bridge::{Ask, Rate, Segments};
 use crate::game::{self, Place};
 use crate::sim::{AnyRoom, Room};
 
@@ -19,6 +19,8 @@ use crate::sim::{AnyRoom, Room};
 pub struct Trail {
     /// By publication, newest last.
     places: VecDeque<(Tick, BTreeMap<EntityId, CellId>)>,
+    /// Some cells are told less often than others.
+    has_slower: bool,
     /// Entities that crossed while a client held both cells.
     pub followed: usize,
 }
@@ -30,10 +32,11 @@ pub struct Look {
 }
 
 impl Trail {
-    pub fn push(&mut self, room: &Room<Walk>) {
+    pub fn push(&mut self, room: &Room<Walk>, segments: &Segments) {
         let there = room.world().iter().map(|(id, _)| id);
         let placed = there.filter_map(|id| Some((id, room.publisher.place(id)?))).collect();
         self.places.push_back((room.tick, placed));
+        self.has_slower = segments.slower.iter().any(|slower| !slower.cells.is_empty());
         if self.places.len() > REMEMBERED {
             self.places.pop_front();
         }
@@ -52,8 +55,10 @@ impl Trail {
     pub fn judge<S>(&mut self, listener: &mut Listener<S>, before: Look, complete: bool) {
         let now = self.look(listener);
         let replica = &listener.replica;
-        if listener.came_whole || listener.complete_at.is_none() {
-            // A snapshot says nothing of where those have gone that it does not list.
+        let is_even = complete || !self.has_slower;
+        if listener.came_whole || !is_even || listener.complete_at.is_none() {
+            // A snapshot says nothing of where those have gone that it does not list. Nor does a slower cell of those who were in it between
+            // two of its ticks: where they are by then another cell says, for which there was no room.
             listener.complete_at = complete.then(|| replica.header().tick);
             return;
         }
