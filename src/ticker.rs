@@ -335,7 +335,9 @@ impl Shell {
             }
             let next = Vec::with_capacity(list.len());
             let batches = std::mem::replace(list, next);
-            let drained = std::mem::take(&mut self.drained[thread]);
+            let drained = &mut self.drained[thread];
+            let next = Vec::with_capacity(drained.len());
+            let drained = std::mem::replace(drained, next);
             let delivery = Delivery { handed_out, batches, drained };
             if let Err(TrySendError::Full(Delivery { batches, .. })) = output.sender.try_send(delivery) {
                 self.metrics.batches_undelivered.inc_by(batches.len() as u64);

@@ -12,8 +12,7 @@ use crate::time::Time;
 #[derive(Debug)]
 pub struct Commands {
     lanes: Vec<Lane>,
-    /// Empty lists, kept for their memory.
-    spare: Vec<Vec<Command>>,
+    spare: Spare,
     now: Time,
     /// Nobody is at the other end of a channel any longer.
     lost: bool,
@@ -35,7 +34,7 @@ impl Commands {
     pub fn new(senders: Vec<Sender<CommandList>>) -> Commands {
         let lane = |sender| Lane { sender, list: Vec::new(), since: None, blocked: false };
         let lanes = senders.into_iter().map(lane).collect();
-        Commands { lanes, spare: Vec::new(), now: Time::ZERO, lost: false }
+        Commands { lanes, spare: Spare::default(), now: Time::ZERO, lost: false }
     }
 
     /// A poll turn begins.
@@ -87,8 +86,9 @@ impl Commands {
 
     /// Takes lists back that were drained: so in steady state none is ever made.
     pub fn take_drained(&mut self, lists: Vec<Vec<Command>>) {
-        let fitting = lists.into_iter().filter(|list| list.capacity() <= SPARE_COMMANDS_MAX);
-        self.spare.extend(fitting.take(DRAINED_MAX.saturating_sub(self.spare.len())));
+        for list in lists {
+            self.spare.keep(list);
+        }
     }
 
     /// Sends the lists of this turn.
@@ -102,23 +102,47 @@ impl Commands {
     }
 }
 
+/// Empty lists, kept for their memory.
+#[derive(Debug, Default)]
+struct Spare {
+    lists: Vec<Vec<Command>>,
+    /// Commands that they have room for.
+    room: usize,
+}
+
+impl Spare {
+    fn take(&mut self) -> Vec<Command> {
+        let list = self.lists.pop().unwrap_or_default();
+        self.room -= list.capacity();
+        list
+    }
+
+    fn keep(&mut self, list: Vec<Command>) {
+        let room = self.room + list.capacity();
+        if self.lists.len() < DRAINED_MAX && room <= SPARE_COMMANDS_MAX {
+            self.lists.push(list);
+            self.room = room;
+        }
+    }
+}
+
 impl Lane {
     fn has_room(&self) -> bool {
         !self.blocked && self.list.len() < COMMANDS_PER_TURN_MAX
     }
 
     /// Returns whether nobody is at the other end.
-    fn send(&mut self, now: Time, spare: &mut Vec<Vec<Command>>) -> bool {
+    fn send(&mut self, now: Time, spare: &mut Spare) -> bool {
         if self.list.is_empty() {
             self.blocked = false;
             return false;
         }
-        let commands = std::mem::replace(&mut self.list, spare.pop().unwrap_or_default());
+        let commands = std::mem::replace(&mut self.list, spare.take());
         let read = self.since.take().unwrap_or(now);
         match self.sender.try_send(CommandList { read, commands }) {
             Ok(()) => self.blocked = false,
             Err(TrySendError::Full(list)) => {
-                spare.push(std::mem::replace(&mut self.list, list.commands));
+                spare.keep(std::mem::replace(&mut self.list, list.commands));
                 self.since = Some(list.read);
                 self.blocked = true;
             }
@@ -134,8 +158,8 @@ impl Lane {
 /// Asks that a poll turn hands on; what is more waits for the next one.
 const COMMANDS_PER_TURN_MAX: usize = 16 * 1024;
 
-/// A list that has grown larger than that had an outburst in it, and is not kept.
-const SPARE_COMMANDS_MAX: usize = 256;
+/// Commands that all spare lists have room for: after an outburst it is not kept.
+const SPARE_COMMANDS_MAX: usize = 16 * 1024;
 
 #[cfg(test)]
 mod tests {
@@ -235,9 +259,9 @@ mod tests {
         assert_eq!((at[0], at[1]), (at[2], at[3]), "one is filled while the other one is drained");
 
         commands.take_drained(vec![Vec::with_capacity(SPARE_COMMANDS_MAX + 1)]);
-        assert_eq!(commands.spare.len(), 1);
+        assert_eq!(commands.spare.lists.len(), 1);
         commands.take_drained(vec![Vec::new(); 2 * DRAINED_MAX]);
-        assert_eq!(commands.spare.len(), DRAINED_MAX);
+        assert_eq!(commands.spare.lists.len(), DRAINED_MAX);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use super::Shared;
+use super::commands::Commands;
 use super::desk::Desk;
 use super::fanout::{Hearing, History, compose};
 use super::outbox::{Flushed, Outbox};
@@ -147,6 +148,7 @@ impl<S: Socket> Connection<S> {
         if self.is_too_dear(desk) && self.has_more() {
             return Verdict::Next;
         }
+        self.outbox.lend(&mut desk.spare);
         self.go_on(desk, pulse);
         while self.may_read() && !self.is_shaking() && !self.is_too_dear(desk) && budget > 0 {
             match self.read_once(desk, pulse) {
@@ -421,7 +423,7 @@ impl<S: Socket> Connection<S> {
     /// Hands on what the session said, sends what waits, and sees whether it is over.
     fn settle(&mut self, desk: &mut Desk) -> Verdict {
         self.hand_on(desk);
-        if self.session.has_input() && !self.listed {
+        if self.session.has_input() && !self.listed && !self.give_inputs(&mut desk.commands) {
             self.listed = true;
             self.session.room().into_iter().for_each(|room| desk.commands.note(room));
             desk.with_inputs.push(self.id);
@@ -442,6 +444,17 @@ impl<S: Socket> Connection<S> {
             return self.say_goodbye(desk);
         }
         self.rest()
+    }
+
+    /// Hands its inputs to the simulation; `false`: there is no room, and they wait with the session.
+    pub fn give_inputs(&mut self, commands: &mut Commands) -> bool {
+        if !commands.have_room(self.session.room()) {
+            return false;
+        }
+        while let Some((room, input)) = self.session.take_input() {
+            commands.push(self.id, room, Ask::Input(input));
+        }
+        true
     }
 
     /// Once the closing handshake is over, what belongs below it follows.
@@ -499,11 +512,13 @@ impl<S: Socket> Connection<S> {
     /// Returns whether the socket still works.
     fn flush(&mut self, desk: &mut Desk) -> bool {
         if self.outbox.is_empty() || self.full {
+            self.outbox.give_back(&mut desk.spare);
             return true;
         }
         match self.transport.flush(desk.now, &mut self.outbox) {
             Ok(flushed) => {
                 self.note_flushed(desk, flushed);
+                self.outbox.give_back(&mut desk.spare);
                 true
             }
             Err(_) => false,

@@ -21,7 +21,7 @@ pub struct Desk {
     pub shared: Arc<Shared>,
     /// The way to the simulation.
     pub commands: Commands,
-    /// Connections with inputs for the simulation.
+    /// Connections with inputs that found no room on their way to the simulation.
     pub with_inputs: Vec<ConnId>,
     /// Connections that wait for room for an ask.
     pub with_asks: Vec<ConnId>,
@@ -31,6 +31,8 @@ pub struct Desk {
     pub tally: Tally,
     /// Where bytes come in, and where TLS works.
     pub buffers: Buffers,
+    /// Lent to who may have something to say.
+    pub spare: Vec<u8>,
     /// Where messages are composed.
     pub compose: Vec<u8>,
     /// Compresses what was composed, where `--deflate` says so.

@@ -23,7 +23,7 @@ use super::tally::Tally;
 use super::tls::Identity;
 use super::transport::{Buffers, Socket, Transport};
 use crate::addresses::Peer;
-use crate::bridge::{Ask, Batch, Command, CommandList, ConnId, RoomId, SharedBatch};
+use crate::bridge::{Batch, Command, CommandList, ConnId, RoomId, SharedBatch};
 use crate::close_reason::CloseReason;
 use crate::config::limits::{PINGS_OVER_EVEN, PINGS_PER_SWEEP_MIN, TLS_HANDSHAKES_PER_TURN};
 use crate::flight::{Fanout, Stopwatch};
@@ -76,6 +76,7 @@ impl<S: Socket> Hub<S> {
             turned_away: 0,
             tally: Tally::default(),
             buffers: Buffers::new(),
+            spare: Vec::new(),
             compose: Vec::new(),
             deflate: SharedWriter::default(),
             deflate_cost: 0,
@@ -307,7 +308,7 @@ impl<S: Socket> Hub<S> {
         }
     }
 
-    /// One send per turn: inputs are collected last, so that the newest ones go.
+    /// One send per turn. Inputs that found no room are offered again: by now they are the newest ones.
     pub fn send_commands(&mut self) {
         self.desk.watch.enter(Stage::HandIn);
         self.desk.commands.unblock();
@@ -324,15 +325,8 @@ impl<S: Socket> Hub<S> {
         let mut with_inputs = std::mem::take(&mut self.desk.with_inputs);
         with_inputs.retain(|&conn| {
             let Some(connection) = self.connections.find(conn) else { return false };
-            // What does not go waits with its session.
-            if !self.desk.commands.have_room(connection.session.room()) {
-                return true;
-            }
-            connection.listed = false;
-            while let Some((room, input)) = connection.session.take_input() {
-                self.desk.commands.push(connection.id, room, Ask::Input(input));
-            }
-            false
+            connection.listed = !connection.give_inputs(&mut self.desk.commands);
+            connection.listed
         });
         self.desk.with_inputs = with_inputs;
         self.desk.commands.send();

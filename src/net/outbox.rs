@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::time::Time;
 
-/// Bytes for one peer that wait, in order. Holds no memory while nothing waits.
+/// Bytes for one peer that wait, in order. Once it has [given back](Outbox::give_back) what it had it holds no memory while nothing waits.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Outbox {
     bytes: Vec<u8>,
@@ -54,6 +54,25 @@ impl Outbox {
         &mut self.bytes
     }
 
+    /// Uses this memory for what is said next, if it has none of its own.
+    pub fn lend(&mut self, spare: &mut Vec<u8>) {
+        if self.bytes.capacity() == 0 {
+            std::mem::swap(&mut self.bytes, spare);
+        }
+    }
+
+    /// Lets go of its memory if nothing waits; what is of the usual size is spare then.
+    pub fn give_back(&mut self, spare: &mut Vec<u8>) {
+        if !self.is_empty() {
+            return;
+        }
+        let mut bytes = std::mem::take(self).bytes;
+        if (spare.capacity() + 1..=SPARE_BYTES_MAX).contains(&bytes.capacity()) {
+            bytes.clear();
+            *spare = bytes;
+        }
+    }
+
     /// Lets `seal` append to the wire bytes what becomes of the bytes that were appended since the last time.
     pub fn seal<R>(&mut self, seal: impl FnOnce(&[u8], &mut Vec<u8>) -> R) -> R {
         let said = self.bytes.split_off(self.sealed);
@@ -92,7 +111,9 @@ impl Outbox {
             }
         }
         if self.is_empty() {
-            *self = Outbox::default();
+            let mut bytes = std::mem::take(&mut self.bytes);
+            bytes.clear();
+            *self = Outbox { bytes, ..Outbox::default() };
         } else if flushed.bytes > 0 || self.stuck_since.is_none() {
             self.stuck_since = Some(now);
         }
@@ -111,6 +132,9 @@ fn write_once(to: &mut impl Write, bytes: &[u8]) -> io::Result<usize> {
         }
     }
 }
+
+/// Room for what is said in passing, as pongs are; what one large answer needed is not kept.
+const SPARE_BYTES_MAX: usize = 4 * 1024;
 
 #[cfg(test)]
 mod tests {
@@ -159,8 +183,30 @@ mod tests {
         kernel.room = 100;
         outbox.flush(Time::from_secs(3), &mut kernel).unwrap();
         assert_eq!(kernel.took, b"hello world");
-        assert!(outbox.is_empty());
-        assert_eq!((outbox.stuck_since(), outbox.bytes.capacity()), (None, 0));
+        assert_eq!((outbox.is_empty(), outbox.stuck_since()), (true, None));
+    }
+
+    #[test]
+    fn memory_is_lent_and_comes_back_when_nothing_waits() {
+        let (mut kernel, now) = (Kernel { room: 3, took: vec![] }, Time::from_secs(1));
+        let (mut outbox, mut spare) = (Outbox::default(), Vec::with_capacity(100));
+        outbox.lend(&mut spare);
+        outbox.tail().extend_from_slice(b"hello");
+        outbox.flush(now, &mut kernel).unwrap();
+        outbox.give_back(&mut spare);
+        assert_eq!((outbox.len(), outbox.held_bytes(), spare.capacity()), (2, 100, 0), "it waits");
+
+        kernel.room = 100;
+        outbox.flush(now, &mut kernel).unwrap();
+        outbox.give_back(&mut spare);
+        assert_eq!((outbox.held_bytes(), spare.len(), spare.capacity()), (0, 0, 100));
+
+        outbox.tail().extend_from_slice(&[0; SPARE_BYTES_MAX + 1]);
+        kernel.room = usize::MAX;
+        outbox.flush(now, &mut kernel).unwrap();
+        outbox.give_back(&mut spare);
+        assert_eq!((outbox.held_bytes(), spare.capacity()), (0, 100), "a large one is not kept");
+        assert_eq!(kernel.took.len(), 5 + SPARE_BYTES_MAX + 1);
     }
 
     #[test]

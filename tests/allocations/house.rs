@@ -9,7 +9,7 @@ use std::time::Duration;
 use allocation_counter::measure;
 use crossbeam_channel::Receiver;
 use tickyard::Config;
-use tickyard::bridge::CommandList;
+use tickyard::bridge::{CommandList, DRAINED_MAX};
 use tickyard::game::arena::Arena;
 use tickyard::lobby::{Hosted, Lobby};
 use tickyard::net::Shared;
@@ -125,19 +125,22 @@ impl House {
         self.hub.report();
     }
 
-    /// A tick of the room, and the turn in which the io thread tells of it.
+    /// A tick of the room, and the turn in which the io thread tells of it and gets its lists of commands back.
     fn tick(&mut self, bill: &mut Bill) {
-        let mut batch = None;
+        let (mut drained, mut batch) = (Vec::with_capacity(DRAINED_MAX), None);
         bill.ticks += 1;
         bill.in_ticks += measure(|| {
-            let asked = self.commands.try_iter().flat_map(|list| list.commands);
-            asked.for_each(|command| self.room.command(command));
+            for CommandList { mut commands, .. } in self.commands.try_iter() {
+                commands.drain(..).for_each(|command| self.room.command(command));
+                drained.push(commands);
+            }
             batch = Some(self.room.step(1, self.now, &mut ()));
         })
         .count_total;
         bill.turns += 1;
         bill.in_turns += measure(|| {
             self.hub.take_batch(batch.take().expect("it was just made"));
+            self.hub.take_drained(drained);
             self.turn();
         })
         .count_total;
