@@ -36,6 +36,8 @@ pub struct Hearing {
     reliable_sent: u32,
     /// An update was not composed because bytes still waited.
     skipped: bool,
+    /// Some cells are or were told less often than others, so each one's rate has to be looked at.
+    has_rates: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -128,6 +130,8 @@ impl Hearing {
             self.cells[at].next_rate = batch.rate(span.start as usize + at);
         }
         self.cells.truncate(view.len());
+        self.has_rates =
+            self.cells.iter().any(|heard| (heard.rate, heard.next_rate) != (Rate::One, Rate::One));
     }
 
     /// The newest batch passes without a message. Returns whether there was anything to say: only then is it an update that the client
@@ -372,7 +376,7 @@ fn put_world(history: &History, hearing: &mut Hearing, missing: &mut Missing, ou
     let mut world = World { history, newest, start: out.len(), age: 0, may_exceed: true };
     let mut behind = false;
     for heard in &mut hearing.cells {
-        behind |= !world.put_delta(heard, out);
+        behind |= !world.put_delta(heard, hearing.has_rates, out);
     }
     if !behind {
         return true;
@@ -402,12 +406,12 @@ impl World<'_> {
     }
 
     /// The usual case: the client holds the cell as of its last publication. Returns whether it is current now.
-    fn put_delta(&self, heard: &mut Heard, out: &mut Vec<u8>) -> bool {
+    fn put_delta(&self, heard: &mut Heard, has_rates: bool, out: &mut Vec<u8>) -> bool {
         let Some(held) = heard.held() else { return false };
-        let entry = match (heard.rate, heard.next_rate) {
-            (Rate::One, Rate::One) => self.newest.cell(heard.cell),
-            (rate, next) if rate == next => self.newest.stream(heard.cell, rate),
-            _ => return false,
+        let entry = match has_rates {
+            false => self.newest.cell(heard.cell),
+            true if heard.rate == heard.next_rate => self.newest.stream(heard.cell, heard.rate),
+            true => return false,
         };
         if !self.newest.is_later(entry.published, held) {
             return true;
