@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use tickyard::bridge::{Ask, Command, ConnId, Join, RoomId};
+use tickyard::bridge::{Ask, Command, ConnId, Join, Rate, RoomId};
 use tickyard::game::arena::{Arena, DIRECTION_MAX};
 use tickyard::game::{Game, Place, Random};
 use tickyard::net::fanout::{Hearing, History, Missing, compose};
@@ -16,7 +16,7 @@ use tickyard::time::Time;
 use tickyard_protocol::fields::{FIELDS_MAX, Kinds, Shapes};
 use tickyard_protocol::message::Input;
 use tickyard_protocol::replica::Replica;
-use tickyard_protocol::tick::Blocks;
+use tickyard_protocol::tick::{Blocks, block};
 use tickyard_protocol::types::Seq;
 
 const ROOM: RoomId = RoomId(0);
@@ -27,21 +27,24 @@ const GATHER_SECONDS: u32 = 32;
 
 /// How the bots behave.
 #[derive(Clone, Copy)]
-struct Manner {
-    name: &'static str,
+struct Manner<'a> {
+    name: &'a str,
     /// Percent of the decisions that are to run.
     running: u32,
+    /// Ticks from one decision to the next.
+    decides: u32,
     inputs: bool,
     players: u32,
     /// So many of them keep a world; theirs are the figures.
     checked: u32,
     /// Every other decision is to go into a corner, and first all go there.
     crowds: bool,
+    far: Rate,
 }
 
 /// The arena, its players, and what each of them has heard.
-struct Arcade {
-    manner: Manner,
+struct Arcade<'a> {
+    manner: Manner<'a>,
     room: Room<Arena>,
     random: Random,
     tick: u32,
@@ -62,11 +65,11 @@ struct Sums {
     changed: u64,
     message_max: u64,
     /// Bytes by the kind of block; in the first place frame and tick headers.
-    blocks: [u64; 9],
+    blocks: [u64; block::CHECK as usize + 1],
 }
 
-impl Arcade {
-    fn new(manner: Manner) -> Arcade {
+impl<'a> Arcade<'a> {
+    fn new(manner: Manner<'a>) -> Arcade<'a> {
         let config = RoomConfig {
             id: ROOM,
             name: "arena-1".into(),
@@ -75,7 +78,7 @@ impl Arcade {
             capacity: manner.players,
             seed: 1,
         };
-        let arena = Arena::new(TICK_RATE as u16, manner.players);
+        let arena = Arena::new(TICK_RATE as u16, manner.players).with_far(manner.far);
         let room = Room::new(config, arena).expect("the arena's schema is fine");
         let shapes = Shapes::new(&<Arena as Game>::Thing::kinds()).expect("the arena's kinds are fine");
         let mut arcade = Arcade {
@@ -113,7 +116,7 @@ impl Arcade {
     fn step(&mut self) {
         self.tick += 1;
         for slot in 0..self.manner.players {
-            if (slot + self.tick).is_multiple_of(TICK_RATE) {
+            if (slot + self.tick).is_multiple_of(self.manner.decides) {
                 self.turn(slot);
             }
             if self.manner.inputs && (slot / TICK_RATE + self.tick).is_multiple_of(2) {
@@ -244,15 +247,27 @@ fn main() {
     let half = Manner {
         name: "half of them move",
         running: 50,
+        decides: TICK_RATE,
         inputs: true,
         players: 1000,
         checked: 1000,
         crowds: false,
+        far: Rate::One,
     };
     let all = Manner { name: "all move", running: 100, ..half };
     let idle = Manner { name: "nobody moves, nobody says anything", running: 0, inputs: false, ..half };
     let crowd = Manner { name: "two thousand in a corner", players: 2000, checked: 50, crowds: true, ..half };
     for manner in [half, all, idle, crowd] {
         Arcade::new(manner).print();
+    }
+    // What far cells save that are told less often.
+    let steering = Manner { decides: 2, ..all };
+    for (manner, who) in
+        [(half, "half of them move"), (all, "all move"), (steering, "all turn ten times a second")]
+    {
+        for far in Rate::ALL {
+            let name = &format!("{who}, far cells at rate {}", far.ticks());
+            Arcade::new(Manner { far, name, ..manner }).print();
+        }
     }
 }

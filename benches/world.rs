@@ -9,7 +9,7 @@ use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use tickyard::bridge::{Ask, Command, ConnId, Join, RoomId};
-use tickyard::game::{Game, Joining, Layout, Leave, Look, Place, Refusal, World};
+use tickyard::game::{Game, Joining, Layout, Leave, Look, Place, Rate, Refusal, World};
 use tickyard::sim::{AnyRoom, Room, RoomConfig};
 use tickyard::time::Time;
 use tickyard_protocol::fields::{Field, Fields, Kind, Kinds};
@@ -59,7 +59,7 @@ impl Game for Plain {
     type Input = Nothing;
 
     fn layout(&self) -> Layout {
-        Layout { width: self.side, height: self.side, cell: CELL }
+        Layout { width: self.side, height: self.side, cell: CELL, far: Rate::One }
     }
 
     fn join(&mut self, world: &mut World<Thing>, player: PlayerId, _: &Joining) -> Result<(), Refusal> {

@@ -65,12 +65,47 @@ pub enum Ask {
     Leave(Leave),
     /// A reliable message.
     Message(Box<Message>),
+    /// No cell more often than this, please.
+    Rate(Rate),
     /// Reliable messages from this number on did not get out: offer them again.
     Reoffer(u32),
     /// The client's world is not ours: snapshots of all of its view, please.
     Repair(Box<Repair>),
     /// Snapshots of these cells, please. Asking again is harmless.
     Want(Box<[CellId]>),
+}
+
+/// How often a cell is told: at every tick, or at every second, fourth or eighth.
+///
+/// A slower stream is the one of rate [`Rate::One`] with ticks left out: what it says at its ticks is how things are then. So
+/// whoever holds a cell at a tick at which two rates publish can go on with either.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Rate {
+    /// At every tick.
+    #[default]
+    One,
+    /// At every second tick.
+    Two,
+    /// At every fourth tick.
+    Four,
+    /// At every eighth tick.
+    Eight,
+}
+
+impl Rate {
+    /// From the most often to the least often.
+    pub const ALL: [Rate; 4] = [Rate::One, Rate::Two, Rate::Four, Rate::Eight];
+
+    /// At each how-many-th tick it publishes.
+    pub const fn ticks(self) -> u32 {
+        1 << self as u32
+    }
+
+    /// Whether it publishes at `now` when the room published last at `last`: in a step of several ticks also one that passes a
+    /// tick of this rate.
+    pub fn publishes(self, last: Tick, now: Tick) -> bool {
+        now.0 % self.ticks() < now.since(last)
+    }
 }
 
 /// Who wants in.
@@ -147,6 +182,8 @@ pub struct Batch {
     pub threads: Vec<Span>,
     /// The cells of new views; [`Part::view`] points here.
     pub views: Vec<CellId>,
+    /// How often each of them is told from now on. Empty where all are told at every tick.
+    pub rates: Vec<Rate>,
     /// Players who got a seat.
     pub joined: Vec<Joined>,
     /// Players who did not.
@@ -163,6 +200,17 @@ pub struct Segments {
     /// All encoded blocks; the spans of cells point here.
     pub bytes: Vec<u8>,
     /// By cell id: when it published last, and what it says now.
+    pub cells: Vec<CellEntry>,
+    /// The same of the slower rates that are in use, [`Rate::Two`] first.
+    pub slower: [SlowerSegments; Rate::ALL.len() - 1],
+}
+
+/// What a slower rate says of the world. Snapshots stand in [`Segments::cells`] alone.
+#[derive(Debug, Default)]
+pub struct SlowerSegments {
+    /// Whether this is one of its ticks: then who holds a cell at this rate has it as at any other that publishes now.
+    pub publishes: bool,
+    /// By cell id. Empty: the rate is not in use.
     pub cells: Vec<CellEntry>,
 }
 
@@ -195,7 +243,7 @@ pub struct Part {
     pub own: Span,
     /// The tick at which the own entity's row changed last.
     pub own_changed: Tick,
-    /// The cells the player hears from now on, nearest first, if that changed.
+    /// The cells the player hears from now on, nearest first, if that or their rates changed.
     pub view: Option<Span>,
     /// Reliable blocks, in order.
     pub reliable: Span,
@@ -256,6 +304,11 @@ pub enum RemovedWhy {
 }
 
 impl Batch {
+    /// How often the cell at this place of [`Batch::views`] is told.
+    pub fn rate(&self, at: usize) -> Rate {
+        self.rates.get(at).copied().unwrap_or_default()
+    }
+
     /// The parts of one io thread's players.
     pub fn parts_of(&self, thread: u16) -> &[Part] {
         let span = self.threads.get(thread as usize).copied().unwrap_or_default();
@@ -282,11 +335,12 @@ impl Batch {
 
     /// Empties the batch but for its segments and keeps its memory, but not what a single outburst needed.
     pub fn clear(&mut self) {
-        let Batch { bytes, parts, threads, views, joined, refused, removed, .. } = self;
+        let Batch { bytes, parts, threads, views, rates, joined, refused, removed, .. } = self;
         empty_bytes(bytes);
         parts.clear();
         threads.clear();
         views.clear();
+        rates.clear();
         joined.clear();
         refused.clear();
         removed.clear();
@@ -297,6 +351,23 @@ impl Segments {
     /// The entry of a cell; a cell that never published has the default one.
     pub fn cell(&self, cell: CellId) -> CellEntry {
         self.cells.get(cell.0 as usize).copied().unwrap_or_default()
+    }
+
+    /// The entry of a cell in the stream of a rate.
+    pub fn stream(&self, cell: CellId, rate: Rate) -> CellEntry {
+        match self.of_rate(rate) {
+            None => self.cell(cell),
+            Some(slower) => slower.cells.get(cell.0 as usize).copied().unwrap_or_default(),
+        }
+    }
+
+    /// Whether a rate publishes now.
+    pub fn publishes(&self, rate: Rate) -> bool {
+        self.of_rate(rate).is_none_or(|slower| slower.publishes)
+    }
+
+    fn of_rate(&self, rate: Rate) -> Option<&SlowerSegments> {
+        (rate as usize).checked_sub(1).map(|at| &self.slower[at])
     }
 
     /// Whether one tick of the past is later than another. Counted back from the tick that is published, so that a cell which has
@@ -314,6 +385,10 @@ impl Segments {
     pub fn clear(&mut self) {
         empty_bytes(&mut self.bytes);
         self.cells.clear();
+        for slower in &mut self.slower {
+            slower.cells.clear();
+            slower.publishes = false;
+        }
     }
 }
 

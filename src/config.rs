@@ -14,6 +14,7 @@ use clap::FromArgMatches;
 use ipnet::IpNet;
 use tracing_subscriber::EnvFilter;
 
+use crate::bridge::Rate;
 use crate::error::Error;
 pub use crate::session::site::Compression;
 
@@ -63,6 +64,8 @@ pub struct Config {
     pub trusted_proxies: Vec<IpNet>,
     /// Players the arena is laid out for: its cell size follows, so that a view holds about 50 entities.
     pub players: u32,
+    /// How often the arena tells a player's far cells: see [`Layout::far`](crate::game::Layout::far). At every tick by default.
+    pub far_rate: Rate,
     /// Seats in a room. With one room more than `players`, since an arena that is fuller than planned is better than a closed one; with
     /// several as many, since then the next one opens.
     pub capacity: u32,
@@ -204,6 +207,7 @@ impl Default for Config {
             limit_loopback: false,
             trusted_proxies: Vec::new(),
             players: 1_000,
+            far_rate: Rate::One,
             capacity: 10_000,
             rooms: 1,
             seed: 1,

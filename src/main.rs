@@ -43,8 +43,8 @@ fn run() -> Result<(), Error> {
 }
 
 fn serve(config: Config) -> Result<(), Error> {
-    let (tick_rate, players) = (config.tick_rate, config.players);
-    Server::bind(config)?.game("arena", move |_| Arena::new(tick_rate, players)).run()
+    let (tick_rate, players, far) = (config.tick_rate, config.players, config.far_rate);
+    Server::bind(config)?.game("arena", move |_| Arena::new(tick_rate, players).with_far(far)).run()
 }
 
 fn command() -> clap::Command {

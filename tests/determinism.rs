@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::thread;
 
-use tickyard::bridge::{Ask, Command, ConnId, Join, Leave, Message, RoomId, SharedBatch};
+use tickyard::bridge::{Ask, Command, ConnId, Join, Leave, Message, Rate, RoomId, SharedBatch};
 use tickyard::game::Random;
 use tickyard::game::arena::Arena;
 use tickyard::sim::{AnyRoom, Room, RoomConfig};
@@ -44,6 +44,7 @@ fn journal(seed: u64) -> Vec<Step> {
         }
         for (&conn, client) in &mut clients {
             match random.below(40) {
+                23 => asks.push((conn, Ask::Rate(Rate::ALL[random.below(4) as usize]))),
                 0 => asks.push((conn, Ask::Want([0, 5, 6, 7, 8].map(CellId).into()))),
                 1 => {
                     client.messages += 1;
@@ -79,9 +80,9 @@ fn journal(seed: u64) -> Vec<Step> {
 #[derive(Default, PartialEq)]
 struct Trace {
     hashes: Vec<u64>,
-    /// `(step, cell)` → bytes.
-    deltas: BTreeMap<(usize, u32), Vec<u8>>,
-    snapshots: BTreeMap<(usize, u32), Vec<u8>>,
+    /// `(step, rate, cell)` → bytes.
+    deltas: BTreeMap<(usize, Rate, u32), Vec<u8>>,
+    snapshots: BTreeMap<(usize, Rate, u32), Vec<u8>>,
     /// Who acknowledged too little.
     removed: usize,
 }
@@ -93,7 +94,7 @@ fn play(
 ) -> Trace {
     let (name, game) = ("r".into(), "arena".into());
     let config = RoomConfig { id: RoomId(0), name, game, tick_rate: 20, capacity: 100, seed: 99 };
-    let mut room = Room::new(config, Arena::new(20, PLAYERS)).unwrap();
+    let mut room = Room::new(config, Arena::new(20, PLAYERS).with_far(Rate::Two)).unwrap();
     let mut trace = Trace::default();
     for (at, step) in journal.iter().enumerate() {
         for (number, ask) in &step.asks {
@@ -111,13 +112,16 @@ fn play(
 impl Trace {
     fn add(&mut self, step: usize, batch: &SharedBatch, hash: u64) {
         self.hashes.push(hash);
-        for (cell, entry) in batch.segments.cells.iter().enumerate() {
-            let key = (step, cell as u32);
-            if !entry.delta.is_empty() {
-                self.deltas.insert(key, batch.segments.slice(entry.delta).to_vec());
-            }
-            if !entry.snapshot.is_empty() {
-                self.snapshots.insert(key, batch.segments.slice(entry.snapshot).to_vec());
+        let slower = batch.segments.slower.iter().map(|slower| &slower.cells);
+        for (rate, cells) in Rate::ALL.into_iter().zip([&batch.segments.cells].into_iter().chain(slower)) {
+            for (cell, entry) in cells.iter().enumerate() {
+                let key = (step, rate, cell as u32);
+                if !entry.delta.is_empty() {
+                    self.deltas.insert(key, batch.segments.slice(entry.delta).to_vec());
+                }
+                if !entry.snapshot.is_empty() {
+                    self.snapshots.insert(key, batch.segments.slice(entry.snapshot).to_vec());
+                }
             }
         }
     }
@@ -136,6 +140,9 @@ fn the_same_journal_gives_the_same_hashes_and_bytes_whatever_the_threads() {
     let journal = journal(5);
     let first = play(&journal, one_thread, |_, _| {});
     assert!(first.deltas.len() > 1000 && first.snapshots.len() > 300);
+    for rate in Rate::ALL {
+        assert!(first.deltas.keys().any(|&(_, of, _)| of == rate), "{rate:?}");
+    }
     let distinct: std::collections::BTreeSet<_> = first.hashes.iter().collect();
     assert_eq!(distinct.len(), TICKS, "the hash tells states apart");
 

@@ -14,15 +14,18 @@ mod surgery;
 use house::House;
 use link::Found;
 use surgery::Fault;
+use tickyard::bridge::Rate;
 
 #[test]
 fn every_fault_that_did_harm_is_found_within_16_publications_and_healed_in_a_round_trip_and_two_ticks() {
     let mut total = link::Tally::default();
     for seed in seeds() {
-        println!("seed {seed}");
-        let mut house = House::new(seed, PLAYERS);
-        (0..TICKS).for_each(|_| house.tick());
-        total.add(&house.tally());
+        for far in [Rate::One, Rate::Four] {
+            println!("seed {seed}, far cells at rate {}", far.ticks());
+            let mut house = House::new(seed, far, PLAYERS);
+            (0..TICKS).for_each(|_| house.tick());
+            total.add(&house.tally());
+        }
     }
     println!("{total}");
     for fault in Fault::ALL {

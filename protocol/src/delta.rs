@@ -222,6 +222,13 @@ pub fn put_delta<'a>(
     });
 }
 
+/// Appends a delta block that says nothing but that the cell has gone on as predicted for so many ticks, at least 1.
+pub fn put_silent_delta(out: &mut Vec<u8>, cell: CellId, base: u32) {
+    let nothing = Changes::default();
+    let delta = Delta { cell, base, sum: None, changes: &nothing, members: 0, leaves: &[] };
+    put_delta(out, &Shapes::default(), &delta, std::iter::empty());
+}
+
 /// What a delta block begins with: all that is needed to tell whether it applies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DeltaHead {

@@ -10,8 +10,8 @@ use serde::Deserialize;
 use super::Config;
 use super::explain::explain_file;
 use super::values::{
-    Address, Admin, Connections, Deflate, FrameRate, Interval, LogFilter, MessageBytes, Origin, Phases,
-    Players, Proxy, Rooms, Seed, Speed, Switch, Threads, TickRate, Timeout,
+    Address, Admin, Connections, Deflate, FarRate, FrameRate, Interval, LogFilter, MessageBytes, Origin,
+    Phases, Players, Proxy, Rooms, Seed, Speed, Switch, Threads, TickRate, Timeout,
 };
 use crate::error::Error;
 
@@ -114,6 +114,9 @@ struct Knobs {
     /// Seats in a room; with several --rooms as many as --players [default: 10000]
     #[arg(long, env = "TICKYARD_CAPACITY", help_heading = GAME, hide_env = true, value_name = "COUNT")]
     capacity: Option<Players>,
+    /// Tell a player's far cells at every 1, 2, 4 or 8 ticks: fewer bytes, and far motion is seen later [default: 1]
+    #[arg(long, env = "TICKYARD_FAR_RATE", help_heading = GAME, hide_env = true, value_name = "TICKS")]
+    far_rate: Option<FarRate>,
     /// Rooms that may be open; another one opens when all are full [default: 1]
     #[arg(long, env = "TICKYARD_ROOMS", help_heading = GAME, hide_env = true, value_name = "COUNT")]
     rooms: Option<Rooms>,
@@ -195,6 +198,7 @@ impl Knobs {
             trusted_proxy: self.trusted_proxy.or(below.trusted_proxy),
             players: self.players.or(below.players),
             capacity: self.capacity.or(below.capacity),
+            far_rate: self.far_rate.or(below.far_rate),
             rooms: self.rooms.or(below.rooms),
             seed: self.seed.or(below.seed),
             idle_timeout: self.idle_timeout.or(below.idle_timeout),
@@ -240,6 +244,7 @@ impl Knobs {
             trusted_proxies: proxies.unwrap_or(config.trusted_proxies),
             players,
             capacity: self.capacity.map_or(capacity, |it| it.0 as u32),
+            far_rate: self.far_rate.map_or(config.far_rate, |it| it.0),
             rooms,
             seed: self.seed.map_or(config.seed, |it| it.0),
             idle_timeout: self.idle_timeout.map_or(config.idle_timeout, |it| it.0),

@@ -12,6 +12,7 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
 use super::limits::MESSAGE_BYTES_MIN;
+use crate::bridge::Rate;
 use crate::session::origins::is_origin;
 use crate::session::site::Compression;
 use crate::websocket::deflate::IS_BUILT_IN;
@@ -188,6 +189,19 @@ impl FromStr for Deflate {
     }
 }
 
+/// At each how-many-th tick far cells are told.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct FarRate(pub(super) Rate);
+
+impl FromStr for FarRate {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<FarRate, String> {
+        let rate = Rate::ALL.into_iter().find(|rate| rate.ticks().to_string() == text);
+        rate.map(FarRate).ok_or_else(|| format!("\"{text}\" is not 1, 2, 4 or 8"))
+    }
+}
+
 /// The origin of a page as a browser sends it; `*`: any page.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Origin(pub(super) String);
@@ -270,7 +284,7 @@ macro_rules! knob_in_a_file {
 }
 
 knob_in_a_file!([const LOW: u64, const HIGH: u64] Whole<LOW, HIGH>, [] Timeout, [] Address, [] Admin, [] Switch);
-knob_in_a_file!([] Deflate, [] Interval, [] Origin, [] LogFilter, [] Proxy);
+knob_in_a_file!([] Deflate, [] FarRate, [] Interval, [] Origin, [] LogFilter, [] Proxy);
 
 /// A value of a TOML file as the text that one would give a flag.
 struct Scalar;
@@ -328,6 +342,14 @@ mod tests {
         for text in ["", "0", "61", "-1", "1.0", "0x10", "one", "18446744073709551616"] {
             assert_eq!(read(text), None, "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_rate_is_one_of_four() {
+        let read = |text: &str| text.parse::<FarRate>().map(|rate| rate.0).ok();
+
+        assert_eq!(["1", "2", "4", "8"].map(read), Rate::ALL.map(Some));
+        assert_eq!(["", "0", "3", "16", "01", "two", "4 "].map(read), [None; 7]);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use tickyard_protocol::fields::{Field, Fields, Kind, Kinds};
 use tickyard_protocol::types::{EntityId, PlayerId, Tick};
 
-use super::{Game, Joining, Layout, Leave, Look, Place, Refusal, World};
+use super::{Game, Joining, Layout, Leave, Look, Place, Rate, Refusal, World};
 
 /// Steps of a row in a unit.
 pub const STEPS_PER_UNIT: i32 = 16;
@@ -99,6 +99,7 @@ pub struct Arena {
     runners: BTreeMap<PlayerId, Runner>,
     coins: Coins,
     board: Board,
+    far: Rate,
 }
 
 #[derive(Debug)]
@@ -121,7 +122,13 @@ impl Arena {
             runners: BTreeMap::new(),
             coins: Coins::default(),
             board: Board::default(),
+            far: Rate::One,
         }
+    }
+
+    /// Lets far cells be told so often: see [`Layout::far`].
+    pub fn with_far(self, far: Rate) -> Arena {
+        Arena { far, ..self }
     }
 }
 
@@ -136,7 +143,7 @@ impl Game for Arena {
     type Input = Run;
 
     fn layout(&self) -> Layout {
-        Layout { width: SIDE as u32, height: SIDE as u32, cell: self.cell }
+        Layout { width: SIDE as u32, height: SIDE as u32, cell: self.cell, far: self.far }
     }
 
     fn join(&mut self, world: &mut World<Thing>, player: PlayerId, who: &Joining) -> Result<(), Refusal> {

@@ -16,7 +16,7 @@ mod random;
 mod timers;
 mod world;
 
-pub use crate::bridge::Leave;
+pub use crate::bridge::{Leave, Rate};
 pub use properties::{
     Owner, PROPERTIES_BYTES_MAX, PROPERTIES_MAX, PROPERTY_KEY_BYTES_MAX, PROPERTY_VALUE_BYTES_MAX,
     PropertyError,
@@ -119,6 +119,10 @@ pub enum Look {
 }
 
 /// How large a world is, in the units of [`Place::At`], and how large its cells are. A player sees 3 × 3 cells.
+///
+/// Those that lie farther from what the player looks at than a quarter of a cell's side are *far*. A game may let them be told
+/// less often: what is said then is how things are then, and clients predict on in between. It saves most where things change
+/// in ways that nobody can predict, several times in that many ticks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Layout {
     /// Positions have an x from 0 to below this.
@@ -127,9 +131,11 @@ pub struct Layout {
     pub height: u32,
     /// The side of a cell.
     pub cell: u32,
+    /// How often far cells are told. [`Rate::One`]: at every tick, as near ones are.
+    pub far: Rate,
 }
 
 impl Layout {
     /// All positions are in one cell.
-    pub const ONE_CELL: Layout = Layout { width: 1, height: 1, cell: 1 };
+    pub const ONE_CELL: Layout = Layout { width: 1, height: 1, cell: 1, far: Rate::One };
 }

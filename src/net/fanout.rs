@@ -4,21 +4,25 @@
 //! into the kernel or the outbox counts as held. A [`Hearing`] is that table; [`compose`] writes the one message of a tick
 //! by copying encoded segments behind a header, and moves the table on. Who missed publications gets the missing deltas
 //! out of the [`History`], or a snapshot; what is not there is asked for.
-
-use std::collections::VecDeque;
-use std::sync::Arc;
+//!
+//! A cell is told at a rate. The room says when another one begins, always at a tick at which both publish; what is held as of then in one
+//! stream is as good in the other.
 
 use serde::{Deserialize, Serialize};
 use tickyard_protocol::bytes::Reader;
-use tickyard_protocol::delta::view_sum;
+use tickyard_protocol::delta::{put_silent_delta, view_sum};
 use tickyard_protocol::tick::{
     HEADER_BYTES, Header, SKIPPED, VIEW_COMPLETE, block, put_age, put_block, put_check, put_heard, put_view,
 };
 use tickyard_protocol::types::{CellId, Seq, Tick};
 
 use super::pace::Pace;
-use crate::bridge::{BATCHES_KEPT, Batch, CellEntry, Part, Segments, SharedBatch};
+use crate::bridge::{Batch, Part, Rate, Segments};
 use crate::websocket::frame::{Opcode, SERVER_HEADER_BYTES_MAX, fill_server_header};
+use history::Chain;
+pub use history::History;
+
+mod history;
 
 /// What a player hears and holds.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -37,6 +41,8 @@ pub struct Hearing {
     pace: Pace,
     /// So many of the nearest cells are told of, as the connection is too thin for more; 0: all.
     nearest: u8,
+    /// Some cells are or were told less often than others, so each one's rate has to be looked at.
+    has_rates: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,9 +53,19 @@ struct Heard {
     as_of: Tick,
     /// In how many messages on end there was no room for the cell.
     left_out: u8,
+    /// Of which stream the client has it.
+    rate: Rate,
+    /// Of which stream it hears from now on.
+    next_rate: Rate,
 }
 
 impl Heard {
+    /// A cell of which the client has nothing yet.
+    fn new(cell: CellId) -> Heard {
+        let (rate, as_of) = (Rate::One, Tick::default());
+        Heard { cell, holds: false, as_of, left_out: 0, rate, next_rate: rate }
+    }
+
     /// As of when the client has the cell.
     fn held(&self) -> Option<Tick> {
         self.holds.then_some(self.as_of)
@@ -57,7 +73,8 @@ impl Heard {
 
     /// Whether the client has the cell as it is in the newest publication.
     fn is_current(&self, newest: &Segments) -> bool {
-        self.held().is_some_and(|held| !newest.is_later(newest.cell(self.cell).published, held))
+        let published = newest.stream(self.cell, self.rate).published;
+        self.held().is_some_and(|held| !newest.is_later(published, held)) && self.rate == self.next_rate
     }
 
     fn hold(&mut self, as_of: Tick) {
@@ -101,21 +118,25 @@ impl Hearing {
 
     /// Takes a view that a batch brought, also when no message can be composed now.
     pub fn look(&mut self, batch: &Batch, part: &Part) {
-        let Some(view) = part.view else { return };
-        let view = &batch.views[view.range()];
+        let Some(span) = part.view else { return };
+        let view = &batch.views[span.range()];
         // Exactly as many as it needs: most of what a silent player costs here is this list.
         let new = view.iter().filter(|&&cell| self.cells.iter().all(|heard| heard.cell != cell));
         self.cells.reserve_exact(new.count());
+        // Only the rates may have changed, of which the client is not told.
+        self.view_is_new |= !self.cells.iter().map(|heard| heard.cell).eq(view.iter().copied());
         for (at, &cell) in view.iter().enumerate() {
             let known = self.cells[at..].iter().position(|heard| heard.cell == cell);
             let from = known.map_or(self.cells.len(), |behind| at + behind);
             if known.is_none() {
-                self.cells.push(Heard { cell, holds: false, as_of: Tick::default(), left_out: 0 });
+                self.cells.push(Heard::new(cell));
             }
             self.cells.swap(at, from);
+            self.cells[at].next_rate = batch.rate(span.start as usize + at);
         }
         self.cells.truncate(view.len());
-        self.view_is_new = true;
+        self.has_rates =
+            self.cells.iter().any(|heard| (heard.rate, heard.next_rate) != (Rate::One, Rate::One));
         self.let_go_of_hidden();
     }
 
@@ -246,99 +267,6 @@ impl Hearing {
     }
 }
 
-/// A room's newest batch, and what the last ones said of the world.
-#[derive(Debug, Default)]
-pub struct History {
-    newest: Option<SharedBatch>,
-    /// Newest last; that one is the newest batch's.
-    segments: VecDeque<Arc<Segments>>,
-}
-
-impl History {
-    /// Takes the newest batch and lets go of the oldest segments.
-    pub fn push(&mut self, batch: SharedBatch) {
-        if self.segments.len() == BATCHES_KEPT {
-            self.segments.pop_front();
-        }
-        self.segments.push_back(Arc::clone(&batch.segments));
-        self.newest = Some(batch);
-    }
-
-    /// The newest batch.
-    pub fn newest(&self) -> Option<&SharedBatch> {
-        self.newest.as_ref()
-    }
-
-    fn at(&self, tick: Tick) -> Option<&Segments> {
-        self.newest_first().find(|segments| segments.tick == tick)
-    }
-
-    /// The newest segments that have a snapshot of the cell.
-    fn snapshot(&self, cell: CellId) -> Option<(&Segments, CellEntry)> {
-        let mut entries = self.newest_first().map(|segments| (segments, segments.cell(cell)));
-        entries.find(|(_, entry)| !entry.snapshot.is_empty())
-    }
-
-    fn newest_first(&self) -> impl Iterator<Item = &Segments> {
-        self.segments.iter().rev().map(Arc::as_ref)
-    }
-
-    /// The deltas that lead from `held` to the newest publication of the cell, newest first; `None` if one is missing.
-    fn chain(&self, cell: CellId, held: Tick) -> Option<Chain<'_>> {
-        let mut chain = Chain { links: [None; BATCHES_KEPT], len: 0 };
-        let newest = &self.newest()?.segments;
-        let mut published = newest.cell(cell).published;
-        while newest.is_later(published, held) {
-            let segments = self.at(published)?;
-            let entry = segments.cell(cell);
-            if entry.delta.is_empty() || chain.len == BATCHES_KEPT {
-                return None;
-            }
-            chain.links[chain.len] = Some((segments, entry));
-            chain.len += 1;
-            published = published.before(entry.base);
-        }
-        Some(chain)
-    }
-
-    /// The deltas that were missed, or a snapshot and what came after it.
-    fn way(&self, heard: &Heard) -> Option<Way<'_>> {
-        if let Some(deltas) = heard.held().and_then(|held| self.chain(heard.cell, held)) {
-            return Some(Way { snapshot: None, deltas });
-        }
-        let snapshot = self.snapshot(heard.cell)?;
-        let deltas = self.chain(heard.cell, snapshot.0.tick)?;
-        Some(Way { snapshot: Some(snapshot), deltas })
-    }
-}
-
-/// What makes a cell current for a client.
-struct Way<'a> {
-    snapshot: Option<(&'a Segments, CellEntry)>,
-    deltas: Chain<'a>,
-}
-
-impl Way<'_> {
-    fn bytes(&self) -> usize {
-        self.deltas.bytes() + self.snapshot.map_or(0, |(_, entry)| entry.snapshot.range().len())
-    }
-}
-
-struct Chain<'a> {
-    links: [Option<(&'a Segments, CellEntry)>; BATCHES_KEPT],
-    len: usize,
-}
-
-impl<'a> Chain<'a> {
-    fn oldest_first(&self) -> impl Iterator<Item = (&'a Segments, CellEntry)> {
-        self.links[..self.len].iter().rev().map(|link| link.expect("the first len links are set"))
-    }
-
-    fn bytes(&self) -> usize {
-        self.oldest_first().map(|(_, entry)| entry.delta.range().len()).sum()
-    }
-}
-
 /// Composes the message of a tick into `out`, frame header included, and returns where it begins; `None`: there is nothing to say.
 ///
 /// Call it only when nothing waits for this client, and send all that it wrote: the table says that the client holds it.
@@ -434,10 +362,10 @@ fn put_world(history: &History, hearing: &mut Hearing, missing: &mut Missing, ou
     let newest = &*newest.segments;
     let mut world = World { history, newest, start: out.len(), age: 0, may_exceed: true };
     let mut behind = false;
-    let told = hearing.told();
+    let (told, has_rates) = (hearing.told(), hearing.has_rates);
     let cells = &mut hearing.cells[..told];
     for heard in cells.iter_mut() {
-        behind |= !world.put_delta(heard, out);
+        behind |= !world.put_delta(heard, has_rates, out);
     }
     if !behind {
         return true;
@@ -467,9 +395,13 @@ impl World<'_> {
     }
 
     /// The usual case: the client holds the cell as of its last publication. Returns whether it is current now.
-    fn put_delta(&self, heard: &mut Heard, out: &mut Vec<u8>) -> bool {
+    fn put_delta(&self, heard: &mut Heard, has_rates: bool, out: &mut Vec<u8>) -> bool {
         let Some(held) = heard.held() else { return false };
-        let entry = self.newest.cell(heard.cell);
+        let entry = match has_rates {
+            false => self.newest.cell(heard.cell),
+            true if heard.rate == heard.next_rate => self.newest.stream(heard.cell, heard.rate),
+            true => return false,
+        };
         if !self.newest.is_later(entry.published, held) {
             return true;
         }
@@ -501,21 +433,46 @@ impl World<'_> {
         if let Some((segments, entry)) = way.snapshot {
             self.put_aged(segments.tick, segments.slice(entry.snapshot), out);
             heard.hold(segments.tick);
+            heard.rate = Rate::One;
         }
-        for (segments, entry) in way.deltas.oldest_first() {
-            self.put_aged(segments.tick, segments.slice(entry.delta), out);
-            heard.hold(segments.tick);
+        self.put_chain(heard, &way.chain, out);
+        if let Some((change, chain)) = way.then {
+            self.change_rate(heard, change, out);
+            self.put_chain(heard, &chain, out);
         }
         true
     }
 
+    fn put_chain(&mut self, heard: &mut Heard, chain: &Chain, out: &mut Vec<u8>) {
+        for (segments, entry) in chain.oldest_first() {
+            self.put_aged(segments.tick, segments.slice(entry.delta), out);
+            heard.hold(segments.tick);
+        }
+    }
+
+    /// At a tick at which both rates publish. If the other one has said something that this one needed not say, a delta that says nothing
+    /// makes the client hold the cell as of then.
+    fn change_rate(&mut self, heard: &mut Heard, change: &Segments, out: &mut Vec<u8>) {
+        let rate = heard.next_rate;
+        if change.is_later(change.stream(heard.cell, rate).published, heard.as_of) {
+            self.put_age(change.tick, out);
+            put_silent_delta(out, heard.cell, change.tick.since(heard.as_of));
+            heard.hold(change.tick);
+        }
+        heard.rate = rate;
+    }
+
     fn put_aged(&mut self, at: Tick, segment: &[u8], out: &mut Vec<u8>) {
+        self.put_age(at, out);
+        out.extend_from_slice(segment);
+    }
+
+    fn put_age(&mut self, at: Tick, out: &mut Vec<u8>) {
         let age = self.newest.tick.since(at);
         if age != self.age {
             put_age(out, age);
             self.age = age;
         }
-        out.extend_from_slice(segment);
     }
 }
 

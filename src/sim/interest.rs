@@ -7,10 +7,11 @@
 //! ```
 //! A view is the cell of everything, the player's own one if it was ever used, and the 3 × 3 squares around the centre, the nearest
 //! first. The centre moves only when the player is clearly outside of it, so that walking along a border does not
-//! change the view with every step.
+//! change the view with every step. Squares farther away than a quarter of a side are far, and may be told less often.
 
 use tickyard_protocol::types::CellId;
 
+use crate::bridge::Rate;
 use crate::game::Layout;
 
 /// The cell whose members are everywhere.
@@ -22,6 +23,9 @@ pub const SQUARES_MAX: u32 = 1 << 16;
 /// How far outside of its centre a player is seen as inside: this part of a cell's side.
 const SLACK_PART: i64 = 8;
 
+/// Farther from the player than this part of a cell's side a cell is far.
+const NEAR_PART: i64 = 4;
+
 /// The squares of a world.
 #[derive(Clone, Debug)]
 pub struct Grid {
@@ -30,10 +34,12 @@ pub struct Grid {
     rows: u32,
 }
 
-/// The cells that a player hears, nearest first.
+/// The cells that a player hears, nearest first, and how often.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct View {
     cells: [CellId; VIEW_CELLS_MAX],
+    rates: [Rate; VIEW_CELLS_MAX],
+    is_far: [bool; VIEW_CELLS_MAX],
     len: u8,
 }
 
@@ -46,9 +52,41 @@ impl View {
         &self.cells[..self.len as usize]
     }
 
+    /// How often each of them is told.
+    pub fn rates(&self) -> &[Rate] {
+        &self.rates[..self.len as usize]
+    }
+
+    /// The cells with their rates.
+    pub fn iter(&self) -> impl Iterator<Item = (CellId, Rate)> {
+        self.cells().iter().copied().zip(self.rates().iter().copied())
+    }
+
     /// Whether a cell is among them.
     pub fn contains(&self, cell: CellId) -> bool {
         self.cells().contains(&cell)
+    }
+
+    /// Whether all is near, and told at every tick.
+    fn is_even(&self) -> bool {
+        self.rates == [Rate::One; VIEW_CELLS_MAX] && self.is_far == [false; VIEW_CELLS_MAX]
+    }
+
+    /// Another rate for the cell at this place; returns the one before.
+    pub fn set_rate(&mut self, at: usize, rate: Rate) -> Rate {
+        std::mem::replace(&mut self.rates[at], rate)
+    }
+
+    /// What it has of an earlier view stays as it was there.
+    pub fn keep(&mut self, before: &View) {
+        if before.is_even() {
+            return;
+        }
+        for at in 0..self.len as usize {
+            if let Some(was) = before.cells().iter().position(|cell| *cell == self.cells[at]) {
+                (self.rates[at], self.is_far[at]) = (before.rates[was], before.is_far[was]);
+            }
+        }
     }
 
     fn push(&mut self, cell: CellId) {
@@ -61,7 +99,7 @@ impl Grid {
     /// # Panics
     /// If the world has no extent, or more than [`SQUARES_MAX`] squares.
     pub fn new(layout: Layout) -> Grid {
-        let Layout { width, height, cell } = layout;
+        let Layout { width, height, cell, .. } = layout;
         assert!(width > 0 && height > 0 && cell > 0, "a world and its cells need an extent");
         let (columns, rows) = (width.div_ceil(cell), height.div_ceil(cell));
         let squares = columns as u64 * rows as u64;
@@ -116,6 +154,27 @@ impl Grid {
         view
     }
 
+    /// How often far squares are told.
+    pub fn far(&self) -> Rate {
+        self.layout.far
+    }
+
+    /// Finds out which squares of a view are far from a position. Which were near stay so a little longer.
+    pub fn look_far(&self, view: &mut View, x: i32, y: i32) {
+        let side = self.layout.cell as i64;
+        for (cell, is_far) in view.cells[..view.len as usize].iter().zip(&mut view.is_far) {
+            if *cell != EVERYWHERE && cell.0 <= self.squares() {
+                let (dx, dy) = self.distances(*cell, x, y);
+                *is_far = dx.max(dy) > side / NEAR_PART + if *is_far { 0 } else { side / SLACK_PART };
+            }
+        }
+    }
+
+    /// How often the cell at this place of a view is to be told.
+    pub fn rate(&self, view: &View, at: usize) -> Rate {
+        if view.is_far[at] { self.layout.far } else { Rate::One }
+    }
+
     /// How far a position lies outside of a square, in x and in y. The squares at the edge reach to infinity.
     fn distances(&self, cell: CellId, x: i32, y: i32) -> (i64, i64) {
         let (column, row) = self.column_row(cell);
@@ -142,7 +201,7 @@ mod tests {
 
     /// 4 × 3 squares of side 100: 1 to 4, 5 to 8, 9 to 12.
     fn grid() -> Grid {
-        Grid::new(Layout { width: 400, height: 250, cell: 100 })
+        Grid::new(Layout { width: 400, height: 250, cell: 100, far: Rate::Four })
     }
 
     fn cells(view: View) -> Vec<u32> {

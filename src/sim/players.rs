@@ -11,7 +11,7 @@ use tickyard_protocol::message::Input;
 use tickyard_protocol::types::{CellId, EntityId, PlayerId, Seq, Tick};
 
 use super::interest::View;
-use crate::bridge::ConnId;
+use crate::bridge::{ConnId, Rate as StreamRate};
 use crate::game::Look;
 
 /// Inputs of a player that wait in the room at most.
@@ -47,6 +47,8 @@ pub struct Seat {
     pub view_is_stale: bool,
     /// Whether the io thread has to be told the view.
     pub view_is_news: bool,
+    /// No cell is told more often.
+    pub rate: StreamRate,
     /// Whether something was ever placed for this player only.
     pub has_private: bool,
     pub own: Own,
@@ -180,6 +182,7 @@ impl Seats {
             view: View::default(),
             view_is_stale: true,
             view_is_news: true,
+            rate: StreamRate::One,
             has_private: false,
             own: Own::default(),
             chat: Bucket::default(),

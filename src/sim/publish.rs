@@ -1,4 +1,4 @@
-//! What changed, as streams: one per cell, encoded once for all who hear it (PROTOCOL.md, section 5).
+//! What changed, as streams: one per cell and rate, encoded once for all who hear it (PROTOCOL.md, section 5).
 //!
 //! The [`Publisher`] keeps every entity's row as it was published last. At a publication it looks at what was touched, at what
 //! moves by itself and at what waits for its turn, and at nothing else: a world at rest costs nothing. A cell's rows, members and
@@ -6,23 +6,26 @@
 //! whoever hears it next gets a snapshot, and the stream goes on from there as if it had been heard all the time.
 //!
 //! A cell whose members all go on as predicted is silent. In a crowd who changed waits for its [turn](turns): clients predict on,
-//! and so does the table.
+//! and so does the table. [Slower](slower) rates say what rate 1 has published, and no more than that.
 
 use std::ops::Range;
 
-use tickyard_protocol::delta::{Changes, Delta, Leave, Row, put_delta, put_snapshot};
+use tickyard_protocol::delta::{Changes, Leave, Row, put_snapshot};
 use tickyard_protocol::fields::{Kinds, Shapes};
-use tickyard_protocol::tick::put_transient;
 use tickyard_protocol::types::{CellId, EntityId, Tick};
 
+use slower::Slower;
+use streams::{Streams, Words};
 use table::Table;
 use turns::{ENTERS_MAX, ROWS_MAX, Turn};
 
 use super::counts::{Digest, RoomCounts};
-use crate::bridge::{CellEntry, Segments, Span};
+use crate::bridge::{Rate, Segments};
 use crate::game::World;
 use crate::stage::{Stage, Stages};
 
+mod slower;
+mod streams;
 mod table;
 pub mod turns;
 
@@ -37,48 +40,32 @@ pub const NOWHERE: CellId = CellId(u32::MAX);
 pub struct Publisher {
     table: Table,
     cells: Vec<Cell>,
-    /// By cell: what the next batch says of it. The spans are cleared at the next publication.
-    entries: Vec<CellEntry>,
-    /// Cells whose entries have spans.
-    spoken: Vec<CellId>,
-    /// Cells that may have something to say this time, each once.
-    active: Vec<CellId>,
+    /// Those of rate 1.
+    streams: Streams,
+    /// Those of other rates that are in use.
+    slower: Vec<Slower>,
     /// Cells of which a snapshot is wanted, each once.
     wanted: Vec<CellId>,
     /// Slots to look at although nobody touches them: their rows as published move by themselves, or what was published is
     /// not what is in the world.
     restless: Vec<u32>,
     restless_next: Vec<u32>,
-    /// Cells that owe their sum, by the tick modulo [`SUM_TICKS`] at which they will say it. A cell has its own such
-    /// tick, so that not all say it at once.
-    sums_owed: [Vec<CellId>; SUM_TICKS as usize],
     happenings: Vec<Happening>,
-    published: Tick,
     /// Kept for their memory.
     changes: Changes,
     late: Vec<(u32, Row)>,
 }
 
-#[derive(Debug, Default)]
+/// What concerns a cell at whichever rate it is heard.
+#[derive(Clone, Debug, Default)]
 struct Cell {
-    /// Slots, ascending.
-    members: Vec<u32>,
-    /// Players whose view has it.
-    listeners: u32,
-    is_active: bool,
     is_wanted: bool,
-    owes_sum: bool,
-    says_sum: bool,
-    /// Of this publication: members that were touched or are restless, who leaves and who enters.
-    dirty: Vec<u32>,
-    leaves: Vec<Leave>,
-    enters: Vec<u32>,
     /// The slots with which the next turns begin.
     next_row: u32,
     next_enter: u32,
 }
 
-/// A transient message on its way into its cell's segment.
+/// A transient message; kind and payload are ranges of the world's bytes.
 #[derive(Clone, Debug)]
 struct Happening {
     cell: CellId,
@@ -92,33 +79,46 @@ impl Publisher {
         Publisher {
             table: Table::new(shapes),
             cells: Vec::new(),
-            entries: Vec::new(),
-            spoken: Vec::new(),
-            active: Vec::new(),
+            streams: Streams::default(),
+            slower: Vec::new(),
             wanted: Vec::new(),
             restless: Vec::new(),
             restless_next: Vec::new(),
-            sums_owed: Default::default(),
             happenings: Vec::new(),
-            published: Tick(0),
             changes: Changes::default(),
             late: Vec::new(),
         }
     }
 
+    /// Cells can be heard at this rate from now on. A rate that nobody uses costs nothing.
+    pub fn open(&mut self, rate: Rate) {
+        if rate != Rate::One && self.slower.iter().all(|slower| slower.rate != rate) {
+            self.slower.push(Slower::new(rate, &self.table, &self.streams));
+        }
+    }
+
     /// A player hears a cell from now on.
-    pub fn hear(&mut self, cell: CellId) {
-        self.cell_mut(cell).listeners += 1;
+    pub fn hear(&mut self, cell: CellId, rate: Rate) {
+        self.of_rate(rate).cell(cell).listeners += 1;
     }
 
     /// A player hears a cell no more.
-    pub fn unhear(&mut self, cell: CellId) {
-        self.cell_mut(cell).listeners -= 1;
+    pub fn unhear(&mut self, cell: CellId, rate: Rate) {
+        self.of_rate(rate).cell(cell).listeners -= 1;
+    }
+
+    /// A player goes on with a cell at another rate. The sum that it was to hear it hears there.
+    pub fn change_rate(&mut self, cell: CellId, before: Rate, rate: Rate) {
+        self.hear(cell, rate);
+        self.unhear(cell, before);
+        if self.of_rate(before).owes_sum(cell) {
+            self.of_rate(rate).owe_sum(cell);
+        }
     }
 
     /// Somebody needs all of a cell. Asking again is harmless.
     pub fn want(&mut self, cell: CellId) {
-        let wanted = &mut self.cell_mut(cell).is_wanted;
+        let wanted = &mut self.cell(cell).is_wanted;
         if !std::mem::replace(wanted, true) {
             self.wanted.push(cell);
         }
@@ -126,13 +126,13 @@ impl Publisher {
 
     /// Something happens in a cell; kind and payload are ranges of the world's bytes.
     pub fn happen(&mut self, cell: CellId, kind: Range<u32>, payload: Range<u32>) {
-        self.activate(cell);
         self.happenings.push(Happening { cell, kind, payload });
     }
 
     /// The members of a cell are nowhere from now on: who saw them is gone.
     pub fn abandon(&mut self, cell: CellId) {
-        let Some(cell) = self.cells.get_mut(cell.0 as usize) else { return };
+        self.slower.iter_mut().for_each(|slower| slower.abandon(cell));
+        let Some(cell) = self.streams.get(cell) else { return };
         for slot in cell.members.drain(..) {
             let published = self.table.slot(slot);
             (published.home, published.place) = (NOWHERE, NOWHERE);
@@ -151,41 +151,32 @@ impl Publisher {
         counts: &mut RoomCounts,
         stages: &mut dyn Stages,
     ) {
-        for cell in self.spoken.drain(..) {
-            let entry = &mut self.entries[cell.0 as usize];
-            *entry = CellEntry { published: entry.published, ..CellEntry::default() };
-        }
+        self.streams.clear_entries();
         self.collect(world, place);
         self.let_in();
-        self.collect_sums(tick);
+        self.collect_happenings(world);
+        self.streams.prepare(tick);
 
         stages.enter(Stage::Encode);
-        self.active.sort_unstable();
-        // By cell, then as they happened: the ranges ascend. A stable sort would allocate.
-        self.happenings.sort_unstable_by_key(|happening| (happening.cell, happening.payload.end));
-        let (active, happenings) = (std::mem::take(&mut self.active), std::mem::take(&mut self.happenings));
-        let mut happened = happenings.as_slice();
+        let active = std::mem::take(&mut self.streams.active);
         for &cell in &active {
-            let here = happened.iter().take_while(|happening| happening.cell == cell).count();
-            let (here, later) = happened.split_at(here);
-            happened = later;
-            self.publish_cell(world, tick, cell, here, segments, counts);
+            self.correct(world, tick, cell);
+            let words = Words { world, table: &self.table, changes: &self.changes };
+            self.streams.say(cell, tick, words, segments, counts);
         }
-        (self.active, self.happenings) = (active, happenings);
-        self.active.clear();
-        self.happenings.clear();
+        self.streams.active = active;
+        self.publish_slower(world, tick, segments, counts);
+        self.streams.finish(tick);
         std::mem::swap(&mut self.restless, &mut self.restless_next);
         self.restless_next.clear();
-        self.published = tick;
     }
 
     /// Appends the snapshots that are wanted, as of the publication just made, then tells of all cells.
     pub fn finish<T>(&mut self, world: &World<T>, segments: &mut Segments, counts: &mut RoomCounts) {
         self.wanted.sort_unstable();
         for cell in self.wanted.drain(..) {
-            let Cell { members, is_wanted, .. } = &mut self.cells[cell.0 as usize];
-            *is_wanted = false;
-            let table = &self.table;
+            self.cells[cell.0 as usize].is_wanted = false;
+            let (table, members) = (&self.table, &self.streams.cell(cell).members);
             let start = segments.bytes.len();
             put_snapshot(
                 &mut segments.bytes,
@@ -193,11 +184,26 @@ impl Publisher {
                 table.sum(members),
                 members.iter().map(|&slot| table.entity(world, slot)),
             );
-            self.entries[cell.0 as usize].snapshot = span(start, segments.bytes.len());
-            self.spoken.push(cell);
+            self.streams.snapshot(cell, start, segments.bytes.len());
             counts.snapshots += 1;
         }
-        segments.cells.extend_from_slice(&self.entries);
+        segments.cells.extend_from_slice(self.streams.entries());
+        for slower in &self.slower {
+            let told = &mut segments.slower[slower.rate as usize - 1];
+            told.cells.extend_from_slice(slower.streams.entries());
+            told.publishes = slower.streams.published() == self.streams.published();
+        }
+    }
+
+    /// Whether a rate has just published. At a tick at which two have, a cell can go from one to the other.
+    pub fn publishes(&self, rate: Rate) -> bool {
+        let mut slower = self.slower.iter();
+        slower.all(|slower| slower.rate != rate || slower.streams.published() == self.streams.published())
+    }
+
+    /// Whether a slower rate has just published.
+    pub fn publishes_slower(&self) -> bool {
+        self.slower.iter().any(|slower| slower.streams.published() == self.streams.published())
     }
 
     /// The cell in which an entity is, though it may be published elsewhere yet; `None`: nobody can see it.
@@ -233,16 +239,17 @@ impl Publisher {
             let from = published.home;
             if from == to {
                 if to != NOWHERE {
-                    self.activate(to).dirty.push(slot);
+                    self.streams.activate(to).dirty.push(slot);
                 }
             } else if to == NOWHERE {
                 published.home = NOWHERE;
-                self.activate(from).leaves.push(Leave { slot, to: None });
+                self.streams.activate(from).leaves.push(Leave { slot, to: None });
+                self.slower.iter_mut().for_each(|slower| slower.note_move(slot, from, to));
             } else {
                 if let (NOWHERE, Some((generation, _))) = (from, here) {
                     published.generation = generation;
                 }
-                self.activate(to).enters.push(slot);
+                self.streams.activate(to).enters.push(slot);
             }
         }
         self.restless = restless;
@@ -250,17 +257,17 @@ impl Publisher {
 
     /// Lets into each cell those who come, in a crowd those whose turn it is. The others stay where they were published.
     fn let_in(&mut self) {
-        for at in 0..self.active.len() {
-            let to = self.active[at];
-            let cell = &mut self.cells[to.0 as usize];
-            if cell.enters.is_empty() {
+        for at in 0..self.streams.active.len() {
+            let to = self.streams.active[at];
+            if self.streams.cell(to).enters.is_empty() {
                 continue;
             }
-            let mut come = std::mem::take(&mut cell.enters);
+            let mut come = std::mem::take(&mut self.streams.cell(to).enters);
             come.sort_unstable();
-            let turn = match cell.listeners {
-                0 => Turn::of_all(come.len()),
-                _ => Turn::take(&mut cell.next_enter, ENTERS_MAX, come.len(), |at| come[at]),
+            let turn = if come.len() > ENTERS_MAX && is_heard(&mut self.streams, &mut self.slower, to) {
+                Turn::take(&mut self.cell(to).next_enter, ENTERS_MAX, come.len(), |at| come[at])
+            } else {
+                Turn::of_all(come.len())
             };
             let mut at = 0;
             come.retain(|&slot| {
@@ -269,51 +276,37 @@ impl Publisher {
                 let from = self.table.slot(slot).home;
                 if enters {
                     self.table.slot(slot).home = to;
+                    self.slower.iter_mut().for_each(|slower| slower.note_move(slot, from, to));
                 }
                 match (from, enters) {
                     (NOWHERE, true) => {}
                     (NOWHERE, false) => self.restless_next.push(slot),
-                    (_, true) => self.activate(from).leaves.push(Leave { slot, to: Some(to) }),
-                    (_, false) => self.activate(from).dirty.push(slot),
+                    (_, true) => self.streams.activate(from).leaves.push(Leave { slot, to: Some(to) }),
+                    (_, false) => self.streams.activate(from).dirty.push(slot),
                 }
                 enters
             });
-            self.cells[to.0 as usize].enters = come;
+            self.streams.cell(to).enters = come;
         }
     }
 
-    /// Finds the cells whose turn it is to say the sum they owe.
-    fn collect_sums(&mut self, tick: Tick) {
-        for ago in 0..tick.since(self.published).min(SUM_TICKS) {
-            let turn = (tick.before(ago).0 % SUM_TICKS) as usize;
-            let mut owing = std::mem::take(&mut self.sums_owed[turn]);
-            for cell in owing.drain(..) {
-                let cell = self.activate(cell);
-                cell.owes_sum = false;
-                cell.says_sum = true;
-            }
-            self.sums_owed[turn] = owing;
+    fn collect_happenings<T>(&mut self, world: &World<T>) {
+        for Happening { cell, kind, payload } in self.happenings.drain(..) {
+            let (kind, payload) = world.transient_parts(&kind, &payload);
+            self.streams.happen(cell, kind, payload);
+            self.slower.iter_mut().for_each(|slower| slower.streams.happen(cell, kind, payload));
         }
     }
 
-    fn publish_cell<T: Kinds>(
-        &mut self,
-        world: &World<T>,
-        tick: Tick,
-        id: CellId,
-        happened: &[Happening],
-        segments: &mut Segments,
-        counts: &mut RoomCounts,
-    ) {
-        let Publisher { table, cells, entries, changes, late, restless_next, .. } = self;
-        let (cell, entry) = (&mut cells[id.0 as usize], &mut entries[id.0 as usize]);
-        let is_heard = cell.listeners > 0;
-        // Rows are as of the room's last publication, the stream may have been silent for longer.
-        let (ticks, base) = (tick.since(self.published), tick.since(entry.published));
-
+    /// Finds out what a cell says of its members' rows, and moves them on.
+    fn correct<T: Kinds>(&mut self, world: &World<T>, tick: Tick, id: CellId) {
+        let Publisher { table, cells, streams, slower, changes, late, restless_next, .. } = self;
+        // Rows are as of the room's last publication.
+        let ticks = tick.since(streams.published());
         late.clear();
-        cell.dirty.sort_unstable();
-        for &slot in &cell.dirty {
+        let stream = streams.cell(id);
+        stream.dirty.sort_unstable();
+        for &slot in &stream.dirty {
             if let Some(residual) = table.residual(world, slot, ticks) {
                 late.push((slot, residual));
                 continue;
@@ -323,18 +316,22 @@ impl Publisher {
                 restless_next.push(slot);
             }
         }
-        let turn = match is_heard {
-            true => Turn::take(&mut cell.next_row, ROWS_MAX, late.len(), |at| late[at].0),
-            false => Turn::of_all(late.len()),
+        let turn = if late.len() > ROWS_MAX && is_heard(streams, slower, id) {
+            let cell = grown(cells, id);
+            Turn::take(&mut cell.next_row, ROWS_MAX, late.len(), |at| late[at].0)
+        } else {
+            Turn::of_all(late.len())
         };
+        let stream = streams.cell(id);
         changes.clear();
         let mut searched = 0;
         for (at, &(slot, ref residual)) in late.iter().enumerate() {
             if turn.has(at) {
-                let found = cell.members[searched..].binary_search(&slot);
+                let found = stream.members[searched..].binary_search(&slot);
                 searched += found.expect("who is dirty here is a member") + 1;
                 changes.push(searched as u32 - 1, table.slot(slot).kind, *residual);
                 table.correct(slot, ticks, residual);
+                slower.iter_mut().for_each(|slower| slower.note(slot));
             } else {
                 table.predict(slot, ticks);
             }
@@ -342,101 +339,56 @@ impl Publisher {
                 restless_next.push(slot);
             }
         }
-        let members_before = cell.members.len();
-        cell.leaves.sort_unstable_by_key(|leave| leave.slot);
-        remove_sorted(&mut cell.members, &cell.leaves);
-        insert_sorted(&mut cell.members, &cell.enters);
-        for &slot in &cell.enters {
+        for &slot in &stream.enters {
             table.enter(world, slot);
             if table.moves(slot) {
                 restless_next.push(slot);
             }
         }
+    }
 
-        let says_sum = std::mem::take(&mut cell.says_sum) && is_heard;
-        let changed = says_sum
-            || !(changes.is_empty()
-                && cell.leaves.is_empty()
-                && cell.enters.is_empty()
-                && happened.is_empty());
-        if changed {
-            entry.published = tick;
-        }
-        if changed && is_heard {
-            let start = segments.bytes.len();
-            let delta = Delta {
-                cell: id,
-                base,
-                sum: says_sum.then(|| table.sum(&cell.members)),
-                changes,
-                members: members_before,
-                leaves: &cell.leaves,
-            };
-            let enters = cell.enters.iter().map(|&slot| table.entity(world, slot));
-            put_delta(&mut segments.bytes, &table.shapes, &delta, enters);
-            for Happening { kind, payload, .. } in happened {
-                let (kind, payload) = world.transient_parts(kind, payload);
-                put_transient(&mut segments.bytes, id, kind, payload);
-            }
-            entry.delta = span(start, segments.bytes.len());
-            entry.base = base;
-            self.spoken.push(id);
-            counts.deltas += 1;
-            if !says_sum && !std::mem::replace(&mut cell.owes_sum, true) {
-                self.sums_owed[(id.0 % SUM_TICKS) as usize].push(id);
+    /// The rates whose tick it is; the others say nothing now.
+    fn publish_slower<T>(
+        &mut self,
+        world: &World<T>,
+        tick: Tick,
+        segments: &mut Segments,
+        counts: &mut RoomCounts,
+    ) {
+        let last = self.streams.published();
+        for slower in &mut self.slower {
+            slower.streams.clear_entries();
+            if slower.rate.publishes(last, tick) {
+                slower.publish(world, &self.table, tick, segments, counts);
             }
         }
-        cell.is_active = false;
-        cell.dirty.clear();
-        cell.leaves.clear();
-        cell.enters.clear();
     }
 
-    fn activate(&mut self, id: CellId) -> &mut Cell {
-        if !self.cell_mut(id).is_active {
-            self.active.push(id);
+    fn of_rate(&mut self, rate: Rate) -> &mut Streams {
+        match rate {
+            Rate::One => &mut self.streams,
+            _ => {
+                let slower = self.slower.iter_mut().find(|slower| slower.rate == rate);
+                &mut slower.expect("a rate is opened before it is heard").streams
+            }
         }
-        let cell = self.cell_mut(id);
-        cell.is_active = true;
-        cell
     }
 
-    fn cell_mut(&mut self, cell: CellId) -> &mut Cell {
-        let at = cell.0 as usize;
-        if at >= self.cells.len() {
-            self.cells.resize_with(at + 1, Cell::default);
-            self.entries.resize(at + 1, CellEntry::default());
-        }
-        &mut self.cells[at]
+    fn cell(&mut self, cell: CellId) -> &mut Cell {
+        grown(&mut self.cells, cell)
     }
 }
 
-fn span(start: usize, end: usize) -> Span {
-    Span { start: start as u32, end: end as u32 }
+fn grown(cells: &mut Vec<Cell>, cell: CellId) -> &mut Cell {
+    let at = cell.0 as usize;
+    if at >= cells.len() {
+        cells.resize(at + 1, Cell::default());
+    }
+    &mut cells[at]
 }
 
-/// Takes who left out of a sorted list; `leaves` is sorted too.
-fn remove_sorted(members: &mut Vec<u32>, leaves: &[Leave]) {
-    if leaves.is_empty() {
-        return;
-    }
-    let mut leaves = leaves.iter().peekable();
-    members.retain(|&slot| leaves.next_if(|leave| leave.slot == slot).is_none());
-    debug_assert!(leaves.next().is_none(), "who left was a member");
-}
-
-/// Merges sorted numbers into a sorted list, from behind.
-fn insert_sorted(members: &mut Vec<u32>, enters: &[u32]) {
-    let mut from = members.len();
-    members.extend_from_slice(enters);
-    let mut to = members.len();
-    for &slot in enters.iter().rev() {
-        while from > 0 && members[from - 1] > slot {
-            to -= 1;
-            from -= 1;
-            members[to] = members[from];
-        }
-        to -= 1;
-        members[to] = slot;
-    }
+/// Whether somebody hears a cell, at whichever rate.
+fn is_heard(streams: &mut Streams, slower: &mut [Slower], cell: CellId) -> bool {
+    let slower = slower.iter_mut().map(|slower| &mut slower.streams);
+    std::iter::once(streams).chain(slower).any(|streams| streams.cell(cell).listeners > 0)
 }

@@ -146,13 +146,16 @@ impl<G: Game> Room<G> {
             tags: Vec::new(),
         });
         check_length(&welcome)?;
+        let grid = Grid::new(game.layout());
+        let mut publisher = Publisher::new(shapes);
+        publisher.open(grid.far());
         Ok(Room {
             world: World::new(config.seed),
             tick: Tick(0),
             seats: Seats::default(),
             player_last: 0,
-            grid: Grid::new(game.layout()),
-            publisher: Publisher::new(shapes),
+            grid,
+            publisher,
             commands: Vec::new(),
             obeyed: 0,
             joining: None,
@@ -263,7 +266,7 @@ impl<G: Game> AnyRoom for Room<G> {
             digest.add_bytes(seat.name.as_bytes());
             digest.add((seat.inputs.applied().0 as u64) << 8 | seat.inputs.depth() as u64);
             digest.add((seat.heard as u64) << 32 | seat.reliable.upcoming() as u64);
-            seat.view.cells().iter().for_each(|cell| digest.add(cell.0 as u64));
+            seat.view.iter().for_each(|(cell, rate)| digest.add((rate as u64) << 32 | cell.0 as u64));
         }
         self.world.property_bodies().for_each(|body| digest.add_bytes(body));
         for (ticks, timer) in self.world.timers() {

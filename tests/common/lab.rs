@@ -6,7 +6,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use tickyard::game::{Game, Joining, Layout, Leave, Look, Place, Refusal, World};
+use tickyard::game::{Game, Joining, Layout, Leave, Look, Place, Rate, Refusal, World};
 use tickyard_protocol::fields::{Field, Fields, Kind, Kinds};
 use tickyard_protocol::types::{EntityId, PlayerId, Tick};
 
@@ -86,7 +86,7 @@ impl Game for Lab {
     type Input = Walk;
 
     fn layout(&self) -> Layout {
-        Layout { width: 1000, height: 1, cell: 100 }
+        Layout { width: 1000, height: 1, cell: 100, far: Rate::One }
     }
 
     fn join(&mut self, world: &mut World<Thing>, player: PlayerId, who: &Joining) -> Result<(), Refusal> {

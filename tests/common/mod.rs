@@ -35,8 +35,10 @@ impl House {
 
     /// A server with the arena.
     pub fn arena(config: Config) -> House {
-        let (tick_rate, players) = (config.tick_rate, config.players);
-        House::open(config, |server| server.game("arena", move |_| Arena::new(tick_rate, players)))
+        let (tick_rate, players, far) = (config.tick_rate, config.players, config.far_rate);
+        House::open(config, |server| {
+            server.game("arena", move |_| Arena::new(tick_rate, players).with_far(far))
+        })
     }
 
     /// Ends it and waits for that.

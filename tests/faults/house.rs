@@ -1,6 +1,6 @@
 //! A room of the arena whose players run, stand, come and go, and an io thread's side of it.
 
-use tickyard::bridge::{Ask, Command, ConnId, Join, Leave, RoomId};
+use tickyard::bridge::{Ask, Command, ConnId, Join, Leave, Rate, RoomId};
 use tickyard::game::Random;
 use tickyard::game::arena::{Arena, DIRECTION_MAX, Thing};
 use tickyard::net::fanout::{History, Missing, compose};
@@ -26,11 +26,12 @@ pub struct House {
 }
 
 impl House {
-    pub fn new(seed: u64, players: u32) -> House {
+    pub fn new(seed: u64, far: Rate, players: u32) -> House {
         let (name, game) = ("r".into(), "arena".into());
         let config = RoomConfig { id: ROOM, name, game, tick_rate: 20, capacity: 1000, seed };
         // Small cells: much crosses, views move on, and many a cell rests.
-        let room = Room::new(config, Arena::new(20, 20 * players)).expect("the arena's schema is right");
+        let arena = Arena::new(20, 20 * players).with_far(far);
+        let room = Room::new(config, arena).expect("the arena's schema is right");
         let shapes = Shapes::new(&Thing::kinds()).expect("the same");
         let link = |slot| Link::new(shapes.clone(), seed << 16 | slot as u64);
         let mut house = House {

@@ -9,7 +9,7 @@ use crate::{golden, hex};
 use serde_json::{Value, json};
 use tickyard_protocol::bits::BitWriter;
 use tickyard_protocol::bytes::{put_varint, put_zigzag};
-use tickyard_protocol::delta::{Entity, ReadDelta, ReadEntity, view_sum};
+use tickyard_protocol::delta::{Entity, ReadDelta, ReadEntity, put_entity, put_silent_delta, view_sum};
 use tickyard_protocol::message::from_server;
 use tickyard_protocol::repair::RepairWhy;
 use tickyard_protocol::replica::{Hears, Member, Replica};
@@ -32,7 +32,7 @@ fn streams_of_tick_messages_are_the_golden_ones() {
                 before, hex must be refused as malformed.",
             "schema": schema_json(&arena().schema),
             "scripts": [
-                begin(), silence(), publications(), modes(), by_hand(), crossings(), crossings_at_different_ages(), there_and_back(),
+                begin(), silence(), publications(), modes(), by_hand(), crossings(), crossings_at_different_ages(), there_and_back(), rates(),
                 leaving_the_view(),
                 generations(), catching_up(), sums(), checks(), broken_members(), misread(), never_arrives(), reliable_messages(), other_blocks(), wraps(),
             ],
@@ -450,6 +450,75 @@ fn there_and_back() -> Value {
         .hear("cell 2 lets it go for good", 12, |out| change(out, 2, 8, 12, &with(15), &without, &[]))
         .shows(&[]);
     script.end()
+}
+
+fn rates() -> Value {
+    let mut script = Script::new("cell 2 is told at every fourth tick, then at every tick");
+    let rests = || thing(3, 0, 2, &[], "");
+    let travels = |x: i32| thing(8, 0, 0, &[x, 0, 1, 0, 0], "");
+    let (alone, nobody) = (members([rests()]), members([]));
+    let one = |x| members([travels(x)]);
+    let both = |x| members([rests(), travels(x)]);
+    script.hear("all of it", 100, |out| {
+        view(out, &[1, 2]);
+        snapshot(out, CellId(1), &one(10));
+        snapshot(out, CellId(2), &alone);
+    });
+    script
+        .hear("on its way to cell 2", 101, |out| change(out, 1, 100, 101, &one(10), &nobody, &[(8, 2)]))
+        .shows(&[3, 8])
+        .row(8, &[11, 0, 1, 0, 0]);
+    script
+        .hear("cell 2 takes it in", 104, |out| change(out, 2, 100, 104, &alone, &both(20), &[]))
+        .shows(&[3, 8])
+        .row(8, &[20, 0, 1, 0, 0]);
+    script
+        .hear("it goes to cell 1", 105, |out| change(out, 1, 101, 105, &nobody, &one(21), &[]))
+        .row(8, &[21, 0, 1, 0, 0]);
+    script
+        .hear("and from there out of sight: nobody knows that it will come back to cell 2", 106, |out| {
+            change(out, 1, 105, 106, &one(21), &nobody, &[(8, 7)]);
+        })
+        .shows(&[3]);
+    let back = both(30);
+    script
+        .hear("cell 2 lets go of who left it, and takes it in as it is now", 108, |out| {
+            by_hand_delta(out, 2, SUM | LEAVES | ENTERS | (BASE_1 * 4), |out| {
+                out.extend_from_slice(&sum(&back).to_le_bytes());
+                [1, 8, 0].into_iter().for_each(|number| put_varint(out, number));
+                put_varint(out, 1);
+                let Thing { id, kind, row, statics } = &back[&8];
+                put_entity(out, &Entity { id: *id, kind: *kind, row: &row[..5], statics });
+            });
+        })
+        .shows(&[3, 8])
+        .row(8, &[30, 0, 1, 0, 0]);
+    script
+        .hear("cell 2 says nothing but that it is as of now", 112, |out| put_silent_delta(out, CellId(2), 4))
+        .row(8, &[34, 0, 1, 0, 0]);
+    let (before, mut after) = (both(34), both(40));
+    script.hear("from then on it is told at every tick", 113, |out| {
+        change(out, 2, 112, 113, &before, &after, &[]);
+    });
+    script.row(8, &[40, 0, 1, 0, 0]);
+    script.hear("somebody comes to cell 1", 114, |out| {
+        change(out, 1, 106, 114, &nobody, &members([thing(9, 0, 2, &[], "")]), &[]);
+    });
+    script
+        .hear("and leaves for cell 2", 115, |out| {
+            change(out, 1, 114, 115, &members([thing(9, 0, 2, &[], "")]), &nobody, &[(9, 2)]);
+        })
+        .shows(&[3, 8, 9]);
+    script
+        .hear("cell 2 is as of then and does not have it: it is gone", 116, |out| {
+            put_silent_delta(out, CellId(2), 3);
+        })
+        .shows(&[3, 8]);
+    after = predicted(&after, 4);
+    script.hear("the sum is right", 117, |out| {
+        change(out, 2, 116, 117, &predicted(&both(40), 3), &after, &[]);
+    });
+    script.counts(0, 0).end()
 }
 
 fn crossings_at_different_ages() -> Value {

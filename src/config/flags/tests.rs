@@ -4,10 +4,11 @@ use clap::FromArgMatches;
 
 use super::super::limits;
 use super::*;
+use crate::bridge::Rate;
 use crate::config::Compression;
 
 /// Every knob, with a value that is not its default.
-const EVERY_KNOB: [(&str, &str); 31] = [
+const EVERY_KNOB: [(&str, &str); 32] = [
     ("listen", "0.0.0.0:8000"),
     ("admin", "[::1]:8001"),
     ("tick-rate", "60"),
@@ -22,6 +23,7 @@ const EVERY_KNOB: [(&str, &str); 31] = [
     ("trusted-proxy", "10.0.0.0/8"),
     ("players", "500"),
     ("capacity", "600"),
+    ("far-rate", "4"),
     ("rooms", "20"),
     ("seed", "18446744073709551615"),
     ("idle-timeout", "500ms"),
@@ -57,6 +59,7 @@ fn every_knob_turned() -> Config {
         trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()],
         players: 500,
         capacity: 600,
+        far_rate: Rate::Four,
         rooms: 20,
         seed: u64::MAX,
         idle_timeout: Duration::from_millis(500),
@@ -176,7 +179,7 @@ fn a_flag_wins_over_the_file_for_every_knob() {
         let above = flags(&[format!("--{name}={value}")]).knobs;
         let lines = "listen = \"127.0.0.1:1\"\nadmin = \"off\"\ntick-rate = 1\nio-threads = 2\nsim-threads = 2\nphases = 2\necho = false\n\
                      max-connections = 1\nmax-connections-per-address = 1\nlimit-loopback = false\n\
-                     trusted-proxy = []\nplayers = 1\ncapacity = 1\nrooms = 3\nseed = 2\nidle-timeout = \"1s\"\n\
+                     trusted-proxy = []\nplayers = 1\ncapacity = 1\nfar-rate = 2\nrooms = 3\nseed = 2\nidle-timeout = \"1s\"\n\
                      ping-interval = \"off\"\nslow-timeout = \"1s\"\nhandshake-timeout = \"4s\"\n\
                      hello-timeout = \"2s\"\nmax-message-bytes = 8192\nmessages-per-second = 10\n\
                      bytes-per-second = 4096\nallow-origin = []\ntls-cert = \"a.pem\"\n\

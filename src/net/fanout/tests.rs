@@ -1,9 +1,10 @@
 //! Batches written by hand, a player behind them, and what the replica of the protocol makes of the messages.
 
 use super::*;
+use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::bridge::{ConnId, RoomId, Span};
+use crate::bridge::{BATCHES_KEPT, CellEntry, ConnId, RoomId, SharedBatch, Span};
 use crate::websocket::{Event, Limits, Role, WebSocket};
 use tickyard_protocol::delta::{Changes, Delta, Entity, put_delta, put_snapshot};
 use tickyard_protocol::fields::{Field, Kind, Shapes};
@@ -37,7 +38,7 @@ impl Publisher {
     fn publish(&mut self, tick: u32, changes: bool, and: impl FnOnce(&mut Writer)) -> SharedBatch {
         let batch = Batch { room: Some(RoomId(0)), tick_rate: 20, ..Batch::default() };
         let cells = self.published.map(|published| CellEntry { published, ..CellEntry::default() }).into();
-        let segments = Segments { tick: Tick(tick), bytes: vec![], cells };
+        let segments = Segments { tick: Tick(tick), cells, ..Segments::default() };
         let part = Part {
             conn: ConnId { thread: 0, slot: 0, generation: 0 },
             seq: Seq(0),

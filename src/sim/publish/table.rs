@@ -1,7 +1,7 @@
 //! Every entity as it was published last: what clients who keep up have of it.
 
 use tickyard_protocol::delta::{Entity, Row, entity_hash};
-use tickyard_protocol::fields::{Kinds, Shapes};
+use tickyard_protocol::fields::{Kinds, Shape, Shapes};
 use tickyard_protocol::types::{CellId, EntityId};
 
 use super::NOWHERE;
@@ -53,6 +53,11 @@ impl Table {
         (0..).zip(&self.slots)
     }
 
+    /// All rows, by slot, and how many numbers each takes.
+    pub fn rows(&self) -> (&[i32], usize) {
+        (&self.rows, self.stride)
+    }
+
     pub fn row(&self, slot: u32) -> &[i32] {
         let start = slot as usize * self.stride;
         &self.rows[start..start + self.shapes[self.slots[slot as usize].kind].fields]
@@ -78,17 +83,9 @@ impl Table {
         let kind = self.slots[slot as usize].kind;
         assert!(thing.kind() == kind, "an entity's kind must never change");
         let shape = &self.shapes[kind];
-        let (mut row, mut predicted) = (Row::default(), Row::default());
+        let mut row = Row::default();
         thing.write(&mut row[..shape.fields]);
-        predicted[..shape.fields].copy_from_slice(self.row(slot));
-        shape.predict(&mut predicted, ticks - 1);
-        // The last of the ticks is moved by the new velocities: it is undone in the row.
-        shape.predict_back(&mut row);
-        if row == predicted {
-            return None;
-        }
-        row.iter_mut().zip(predicted).for_each(|(row, predicted)| *row = row.wrapping_sub(predicted));
-        Some(row)
+        difference(shape, self.row(slot), ticks, row)
     }
 
     /// Moves a row on as clients do when they hear this residual.
@@ -120,4 +117,19 @@ impl Table {
         let fields = self.shapes[published.kind].fields;
         thing.write(&mut self.rows[slot as usize * self.stride..][..fields]);
     }
+}
+
+/// What a row is beyond what clients predict for these ticks from how it was; `None`: it is as predicted.
+#[inline]
+pub fn difference(shape: &Shape, before: &[i32], ticks: u32, mut row: Row) -> Option<Row> {
+    let mut predicted = Row::default();
+    predicted[..shape.fields].copy_from_slice(before);
+    shape.predict(&mut predicted, ticks - 1);
+    // The last of the ticks is moved by the new velocities: it is undone in the row.
+    shape.predict_back(&mut row);
+    if row == predicted {
+        return None;
+    }
+    row.iter_mut().zip(predicted).for_each(|(row, predicted)| *row = row.wrapping_sub(predicted));
+    Some(row)
 }

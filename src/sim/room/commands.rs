@@ -5,7 +5,7 @@ use tickyard_protocol::tick::Reliable;
 use tickyard_protocol::types::{CellId, PlayerId};
 
 use super::Room;
-use crate::bridge::{Ask, Command, ConnId, Join, Leave, Message, Refusal};
+use crate::bridge::{Ask, Command, ConnId, Join, Leave, Message, Rate as StreamRate, Refusal};
 use crate::config::limits::FULL_RETRY_MILLIS;
 use crate::game::{Game, Joining, PROPERTIES_BYTES_MAX, PROPERTIES_MAX};
 use crate::sim::players::{AHEAD, RELIABLE_WAITING_BYTES_MAX, RELIABLE_WAITING_MAX, Rate, Took};
@@ -83,10 +83,15 @@ impl<G: Game> Room<G> {
                 true
             }
             Ask::Message(message) => self.message(seat, &message),
+            Ask::Rate(rate) => {
+                sits.rate = rate;
+                self.publisher.open(rate);
+                true
+            }
             Ask::Reoffer(number) => sits.reliable.reoffer(number),
             Ask::Repair(_) => {
                 self.counts.wants += sits.view.cells().len() as u64;
-                sits.view.cells().iter().for_each(|&cell| self.publisher.want(cell));
+                (0..sits.view.cells().len()).for_each(|at| self.begin_anew(seat, at));
                 true
             }
             Ask::Want(cells) => self.want(seat, &cells),
@@ -138,7 +143,7 @@ impl<G: Game> Room<G> {
     /// Frees a seat, and tells the game.
     pub(super) fn leave(&mut self, seat: u32, why: Leave) {
         let left = self.seats.free(seat);
-        left.view.cells().iter().for_each(|&cell| self.publisher.unhear(cell));
+        left.view.iter().for_each(|(cell, rate)| self.publisher.unhear(cell, rate));
         self.publisher.abandon(self.grid.private(seat));
         self.game.leave(&mut self.world, left.player, why);
         self.world.dismiss(left.player);
@@ -192,17 +197,30 @@ impl<G: Game> Room<G> {
     }
 
     fn want(&mut self, seat: u32, cells: &[CellId]) -> bool {
-        let view = &self.seats[seat].view;
         let mut in_view = true;
-        for &cell in cells {
-            if view.contains(cell) {
+        for cell in cells {
+            let place = self.seats[seat].view.cells().iter().position(|seen| seen == cell);
+            if let Some(at) = place {
                 self.counts.wants += 1;
-                self.publisher.want(cell);
+                self.begin_anew(seat, at);
             } else {
                 in_view = false;
             }
         }
         in_view
+    }
+
+    /// A cell of a view is told afresh: at every tick, until its own rate publishes.
+    fn begin_anew(&mut self, seat: u32, at: usize) {
+        let sits = &mut self.seats[seat];
+        let cell = sits.view.cells()[at];
+        let rate = sits.view.set_rate(at, StreamRate::One);
+        if rate != StreamRate::One {
+            self.publisher.hear(cell, StreamRate::One);
+            self.publisher.unhear(cell, rate);
+            sits.view_is_news = true;
+        }
+        self.publisher.want(cell);
     }
 }
 

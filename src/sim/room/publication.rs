@@ -9,8 +9,8 @@ use tickyard_protocol::tick::{put_reliable, put_self};
 
 use super::super::players::{AHEAD, Seat};
 use super::{Room, cell_of};
-use crate::bridge::{Batch, ConnId, Joined, Part, SharedBatch, Span};
-use crate::game::{Game, Look, Place};
+use crate::bridge::{Batch, ConnId, Joined, Part, Rate, SharedBatch, Span};
+use crate::game::{Game, Look, Place, World};
 use crate::stage::{Stage, Stages};
 
 /// Reliable bytes for one player in one batch.
@@ -27,6 +27,7 @@ impl<G: Game> Room<G> {
         world.published(*tick);
 
         stages.enter(Stage::View);
+        let is_common = publisher.publishes_slower();
         let mut reliable_bytes = RELIABLE_BATCH_BYTES_MAX;
         for thread in 0..self.seats.threads() {
             let start = batch.parts.len() as u32;
@@ -36,6 +37,9 @@ impl<G: Game> Room<G> {
                 }
                 let seat = self.seats.of_thread(thread)[at];
                 self.update_view(seat);
+                if is_common {
+                    self.update_rates(seat);
+                }
                 let part = self.part(seat, batch, &mut reliable_bytes);
                 batch.parts.push(part);
             }
@@ -57,16 +61,7 @@ impl<G: Game> Room<G> {
                 return;
             }
         }
-        let position = match sits.look {
-            Look::At(x, y) => Some((x, y)),
-            Look::Follow(entity) => match world.get(entity).map(|thing| game.place(thing)) {
-                Some(Place::At(x, y)) => Some((x, y)),
-                Some(_) => None,
-                // What it followed is gone: it goes on looking there.
-                None => sits.centre.map(|(_, x, y)| (x, y)),
-            },
-            Look::Nothing => None,
-        };
+        let position = position(sits, world, game);
         let stays = match (sits.centre, position) {
             (Some((cell, ..)), Some((x, y))) => !grid.strays(cell, x, y),
             (None, None) => true,
@@ -83,13 +78,36 @@ impl<G: Game> Room<G> {
         let private = sits.has_private.then(|| grid.private(seat));
         let before = std::mem::replace(&mut sits.view, grid.view(sits.centre, private));
         sits.view_is_news |= sits.view.cells() != before.cells();
-        for &cell in sits.view.cells() {
-            publisher.hear(cell);
+        // What is new is told at every tick until its own rate publishes: so it is there at once.
+        sits.view.keep(&before);
+        for (cell, rate) in sits.view.iter() {
+            publisher.hear(cell, rate);
             if !before.contains(cell) {
                 publisher.want(cell);
             }
         }
-        before.cells().iter().for_each(|&cell| publisher.unhear(cell));
+        before.iter().for_each(|(cell, rate)| publisher.unhear(cell, rate));
+    }
+
+    /// Lets each cell of a player's view be told as often as it should. Between two rates it can go where both publish: at
+    /// such a tick they are the same.
+    fn update_rates(&mut self, seat: u32) {
+        let Room { game, world, seats, grid, publisher, .. } = self;
+        let sits = &mut seats[seat];
+        if grid.far() != Rate::One
+            && let Some((x, y)) = position(sits, world, game)
+        {
+            grid.look_far(&mut sits.view, x, y);
+        }
+        for at in 0..sits.view.cells().len() {
+            let (cell, before) = (sits.view.cells()[at], sits.view.rates()[at]);
+            let rate = sits.rate.max(grid.rate(&sits.view, at));
+            if rate != before && publisher.publishes(rate) && publisher.publishes(before) {
+                sits.view.set_rate(at, rate);
+                publisher.change_rate(cell, before, rate);
+                sits.view_is_news = true;
+            }
+        }
     }
 
     /// Writes the `self` block, a player's own entity as it is in the world, and notes if that is not as the client predicts it.
@@ -124,6 +142,10 @@ impl<G: Game> Room<G> {
         let view = std::mem::take(&mut sits.view_is_news).then(|| {
             let start = batch.views.len() as u32;
             batch.views.extend_from_slice(sits.view.cells());
+            if sits.view.rates().iter().any(|&rate| rate != Rate::One) {
+                batch.rates.resize(start as usize, Rate::One);
+                batch.rates.extend_from_slice(sits.view.rates());
+            }
             Span { start, end: batch.views.len() as u32 }
         });
 
@@ -187,6 +209,20 @@ impl<G: Game> Room<G> {
     pub(super) fn keep_memory(&mut self, batch: &SharedBatch) {
         self.batches.keep(batch);
         self.segments.keep(&batch.segments);
+    }
+}
+
+/// Where a player looks now.
+fn position<G: Game>(sits: &Seat, world: &World<G::Thing>, game: &G) -> Option<(i32, i32)> {
+    match sits.look {
+        Look::At(x, y) => Some((x, y)),
+        Look::Follow(entity) => match world.get(entity).map(|thing| game.place(thing)) {
+            Some(Place::At(x, y)) => Some((x, y)),
+            Some(_) => None,
+            // What it followed is gone: it goes on looking there.
+            None => sits.centre.map(|(_, x, y)| (x, y)),
+        },
+        Look::Nothing => None,
     }
 }
 

@@ -1,33 +1,37 @@
 //! Crowds: what a cell says at once is bounded, everybody has a turn, and clients hold what was published.
 
 use proptest::prelude::*;
+use tickyard_protocol::replica::HeldCell;
 use tickyard_protocol::types::{CellId, EntityId, PlayerId, Tick};
 
 use super::config;
 use super::listener::{Kept, Listener, Plain, Side};
 use super::stage::{Dot, Stage, conn, delta, deltas, dot, shapes};
-use crate::bridge::{Ask, SharedBatch};
+use crate::bridge::{Ask, Rate, SharedBatch};
 use crate::game::{Look, Place, Random, World};
 use crate::sim::publish::turns::{ENTERS_MAX, ROWS_MAX};
 use crate::sim::{AnyRoom, RoomConfig};
 
-/// A crowd in two cells, somebody who keeps up and somebody who asks for snapshots all the time.
+/// A crowd in two cells, somebody who keeps up, somebody who asks for snapshots all the time, and one who hears less often.
 struct Crowd {
     stage: Stage,
     things: Vec<EntityId>,
     kept: Kept,
-    /// The first keeps up, the second asks.
-    listeners: [Listener; 2],
+    /// The first keeps up, the second asks, the third hears at `rate`.
+    listeners: [Listener; 3],
+    rate: Rate,
 }
 
 impl Crowd {
     fn new(seed: u64) -> Crowd {
         let mut stage = Stage::with(RoomConfig { seed, ..config() });
-        (0..2).for_each(|at| stage.join(conn(at)));
-        let (kept, listeners) = (Kept::default(), [0, 1].map(|at| Listener::new(conn(at))));
-        let mut crowd = Crowd { stage, things: Vec::new(), kept, listeners };
+        (0..3).for_each(|at| stage.join(conn(at)));
+        let rate = Rate::ALL[seed as usize % 4];
+        stage.ask(conn(2), Ask::Rate(rate));
+        let (kept, listeners) = (Kept::default(), [0, 1, 2].map(|at| Listener::new(conn(at))));
+        let mut crowd = Crowd { stage, things: Vec::new(), kept, listeners, rate };
         crowd.step(|_, _| ());
-        crowd.step(|world, _| (1..=2).for_each(|player| world.look(PlayerId(player), Look::At(50, 0))));
+        crowd.step(|world, _| (1..=3).for_each(|player| world.look(PlayerId(player), Look::At(50, 0))));
         crowd
     }
 
@@ -50,12 +54,27 @@ impl Crowd {
             assert_eq!((counts.violations, counts.desyncs), (0, 0));
         }
         self.compare_held(batch.tick());
+        if batch.segments.publishes(self.rate) {
+            self.compare_slower(batch.tick());
+        }
         batch
+    }
+
+    /// Where both rates publish, who hears less often holds the same.
+    fn compare_slower(&self, tick: Tick) {
+        let [keeps_up, _, slower] = &self.listeners;
+        let predicted = |held: &HeldCell| {
+            let mut held = held.clone();
+            held.predict_to(tick, &shapes());
+            held
+        };
+        let cells = |listener: &Listener| listener.replica.cells().iter().map(predicted).collect::<Vec<_>>();
+        assert_eq!(cells(keeps_up), cells(slower));
     }
 
     /// Deltas and predictions lead to what a snapshot says now.
     fn compare_held(&self, tick: Tick) {
-        let [keeps_up, asks] = &self.listeners;
+        let [keeps_up, asks, _] = &self.listeners;
         for cell in asks.replica.cells().iter().filter(|cell| cell.held == tick) {
             let mut held = keeps_up.replica.cell(cell.cell).expect("they have one view").clone();
             held.predict_to(tick, &shapes());

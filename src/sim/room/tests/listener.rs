@@ -3,15 +3,16 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use tickyard_protocol::delta::put_silent_delta;
 use tickyard_protocol::fields::Shapes;
 use tickyard_protocol::message::{ServerControl, decode_server_control};
 use tickyard_protocol::replica::{Hears, Replica};
 use tickyard_protocol::tick::{
-    Header, Reliable, VIEW_COMPLETE, block, put_age, put_block, put_heard, put_view,
+    Blocks, HEADER_BYTES, Header, Reliable, VIEW_COMPLETE, block, put_age, put_block, put_heard, put_view,
 };
 use tickyard_protocol::types::{CellId, PlayerId, Tick};
 
-use crate::bridge::{Ask, BATCHES_KEPT, ConnId, Part, Segments, SharedBatch, Span};
+use crate::bridge::{Ask, BATCHES_KEPT, ConnId, Part, Rate, Segments, SharedBatch};
 use crate::net::fanout::{Hearing, History, Missing, compose};
 use crate::websocket::{Event, Limits, Role, WebSocket};
 
@@ -21,6 +22,10 @@ pub struct Listener<S = Plain> {
     pub player: Option<PlayerId>,
     pub replica: Replica,
     pub heard: Heard,
+    /// Whether a cell came whole in the newest message.
+    pub came_whole: bool,
+    /// When its view was complete last, if nothing came whole since.
+    pub complete_at: Option<Tick>,
     /// What it asks of the room next.
     pub asks: Vec<Ask>,
     side: S,
@@ -84,6 +89,8 @@ impl<S: Side> Listener<S> {
             player: None,
             replica: Replica::default(),
             heard: Heard::default(),
+            came_whole: false,
+            complete_at: None,
             asks: Vec::new(),
             side: S::default(),
         }
@@ -102,9 +109,12 @@ impl<S: Side> Listener<S> {
     pub fn hear(&mut self, batch: &SharedBatch, kept: &S::Kept, cells_max: usize) -> bool {
         self.sit(batch);
         let Some(part) = self.part(batch) else { return false };
+        self.came_whole = false;
         if let Some(message) = self.side.write(kept, batch, &part, cells_max, &mut self.asks) {
             let told = self.replica.apply(&message[1..], &mut self.heard);
             told.expect("the server's messages are well formed");
+            let mut blocks = Blocks::new(&message[HEADER_BYTES..]).map(Result::unwrap);
+            self.came_whole = blocks.any(|(kind, _)| kind == block::SNAPSHOT);
         }
         self.replica.view_is_complete()
     }
@@ -131,7 +141,10 @@ impl<S: Side> Listener<S> {
 pub struct Plain {
     view: Vec<CellId>,
     view_is_news: bool,
-    held: BTreeMap<CellId, Tick>,
+    /// How often a cell is told, and from which tick on.
+    rates: BTreeMap<CellId, (Rate, Tick)>,
+    /// As of when, and of which stream.
+    held: BTreeMap<CellId, (Tick, Rate)>,
     own_sent: Option<Tick>,
     reliable_sent: u32,
 }
@@ -198,6 +211,14 @@ impl Plain {
         if let Some(view) = part.view {
             self.view = batch.views[view.range()].to_vec();
             self.view_is_news = true;
+            self.rates.retain(|cell, _| self.view.contains(cell));
+            for (at, &cell) in view.range().zip(&self.view) {
+                let rate = (batch.rate(at), batch.tick());
+                let known = self.rates.entry(cell).or_insert(rate);
+                if known.0 != rate.0 {
+                    *known = rate;
+                }
+            }
             self.held.retain(|cell, _| self.view.contains(cell));
         }
     }
@@ -210,51 +231,67 @@ impl Plain {
         cells_max: usize,
         asks: &mut Vec<Ask>,
     ) -> bool {
-        // By tick: the spans that go out as of then, oldest first.
-        let mut spans: BTreeMap<u32, Vec<(&Segments, Span)>> = BTreeMap::new();
+        // By tick: the blocks that go out as of then, oldest first.
+        let mut blocks: BTreeMap<u32, Vec<Vec<u8>>> = BTreeMap::new();
         let mut wants = Vec::new();
         let mut complete = true;
         let late = |tick: Tick| batch.tick().since(tick);
         for (at, &cell) in self.view.iter().enumerate() {
-            let entry = batch.segments.cell(cell);
-            let held = self.held.get(&cell).copied();
-            if held.is_some_and(|held| late(held) <= late(entry.published)) {
+            let (rate, since) = self.rates[&cell];
+            let is_current = |held: Option<&(Tick, Rate)>| {
+                held.is_some_and(|&(held, of)| {
+                    of == rate && late(held) <= late(batch.segments.stream(cell, rate).published)
+                })
+            };
+            if is_current(self.held.get(&cell)) {
                 continue;
             }
             if at >= cells_max {
                 complete = false;
                 continue;
             }
-            let mut now = held;
+            let mut now = self.held.get(&cell).copied();
             let mut chain = Vec::new();
             for old in &kept.0 {
-                let entry = old.cell(cell);
-                let applies = |held: Tick| late(held) > late(old.tick) && old.tick.since(held) <= entry.base;
-                if !entry.delta.is_empty() && now.is_some_and(applies) {
-                    chain.push((old, entry.delta));
-                    now = Some(old.tick);
+                let Some((held, of)) = &mut now else { break };
+                let entry = old.stream(cell, *of);
+                if !entry.delta.is_empty()
+                    && late(*held) > late(old.tick)
+                    && old.tick.since(*held) <= entry.base
+                {
+                    chain.push((old.tick, old.slice(entry.delta).to_vec()));
+                    *held = old.tick;
+                }
+                // Where one rate ends and another begins both are the same.
+                let is_common = old.tick == since && old.publishes(*of) && old.publishes(rate);
+                if *of != rate && is_common && late(*held) <= late(entry.published) {
+                    if late(*held) > late(old.stream(cell, rate).published) {
+                        let mut silent = Vec::new();
+                        put_silent_delta(&mut silent, cell, old.tick.since(*held));
+                        chain.push((old.tick, silent));
+                        *held = old.tick;
+                    }
+                    *of = rate;
                 }
             }
-            if now.is_some_and(|now| late(now) <= late(entry.published)) {
-                for (old, span) in chain {
-                    spans.entry(u32::MAX - late(old.tick)).or_default().push((old, span));
+            let snapshot = batch.segments.cell(cell).snapshot;
+            if is_current(now.as_ref()) {
+                for (tick, block) in chain {
+                    blocks.entry(u32::MAX - late(tick)).or_default().push(block);
                 }
                 self.held.insert(cell, now.unwrap());
-            } else if !entry.snapshot.is_empty() {
-                spans.entry(u32::MAX).or_default().push((&batch.segments, entry.snapshot));
-                self.held.insert(cell, batch.tick());
+            } else if !snapshot.is_empty() && batch.segments.publishes(rate) {
+                let block = batch.segments.slice(snapshot).to_vec();
+                blocks.entry(u32::MAX).or_default().push(block);
+                self.held.insert(cell, (batch.tick(), rate));
             } else {
                 wants.push(cell);
                 complete = false;
             }
         }
-        for (age, spans) in spans {
-            if age != u32::MAX {
-                put_age(out, u32::MAX - age);
-            } else {
-                put_age(out, 0);
-            }
-            spans.iter().for_each(|(old, span)| out.extend_from_slice(old.slice(*span)));
+        for (age, blocks) in blocks {
+            put_age(out, u32::MAX - age);
+            blocks.iter().for_each(|block| out.extend_from_slice(block));
         }
         if !wants.is_empty() {
             asks.push(Ask::Want(wants.into()));

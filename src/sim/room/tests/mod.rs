@@ -7,6 +7,7 @@ mod crowds;
 mod listener;
 mod naive;
 mod properties;
+mod rates;
 mod schema;
 mod stage;
 mod timers;
@@ -19,8 +20,9 @@ use tickyard_protocol::tick::Reliable;
 
 use self::listener::{Fanout, Listener, Plain, Side};
 use self::naive::Naive;
+use self::rates::Trail;
 use self::walk::Walk;
-use crate::bridge::{Ask, Command, ConnId, Join, Leave, RoomId};
+use crate::bridge::{Ask, Command, ConnId, Join, Leave, Rate, RoomId, SharedBatch};
 use crate::game::Random;
 use crate::sim::{AnyRoom, Room, RoomConfig};
 use crate::time::Time;
@@ -38,6 +40,7 @@ struct Play<S: Side> {
     /// By io thread.
     kept: [S::Kept; 2],
     naive: Naive,
+    trail: Trail,
     conns: u32,
     compared: usize,
 }
@@ -53,14 +56,28 @@ struct Weather {
     undelivered: u32,
     /// Percent of steps in which somebody comes or goes.
     moves: u32,
+    /// How often far cells are told.
+    far: Rate,
+    /// Percent of steps in which somebody asks for another rate.
+    rates: u32,
 }
 
 impl<S: Side> Play<S> {
-    fn new(seed: u64, crowd: u32, deeds: u32) -> Play<S> {
-        let room = Room::new(RoomConfig { seed, ..config() }, Walk::new(crowd, deeds)).unwrap();
+    fn new(seed: u64, crowd: u32, deeds: u32, far: Rate) -> Play<S> {
+        let walk = Walk::new(crowd, deeds, far);
+        let room = Room::new(RoomConfig { seed, ..config() }, walk).unwrap();
         let naive = Naive::new(room.game());
         let kept = Default::default();
-        Play { room, random: Random::new(seed), listeners: Vec::new(), kept, naive, conns: 0, compared: 0 }
+        Play {
+            room,
+            random: Random::new(seed),
+            listeners: Vec::new(),
+            kept,
+            naive,
+            trail: Trail::default(),
+            conns: 0,
+            compared: 0,
+        }
     }
 
     fn chance(&mut self, percent: u32) -> bool {
@@ -97,6 +114,11 @@ impl<S: Side> Play<S> {
         if self.listeners.len() > 1 && self.chance(weather.moves / 2) {
             self.leave();
         }
+        if self.chance(weather.rates) {
+            let at = self.random.below(self.listeners.len() as u32) as usize;
+            let rate = Rate::ALL[self.random.below(4) as usize];
+            self.ask(self.listeners[at].conn, Ask::Rate(rate));
+        }
         for at in 0..self.listeners.len() {
             let listener = &mut self.listeners[at];
             let ack = Ask::Ack(listener.replica.reliable_heard());
@@ -107,6 +129,7 @@ impl<S: Side> Play<S> {
         let batch = self.room.step(ticks, Time::ZERO, &mut ());
         assert!(batch.removed.is_empty() && batch.refused.is_empty());
         self.naive.look(batch.tick(), self.room.world(), self.room.game());
+        self.trail.push(&self.room, &batch.segments);
         for thread in 0..2u16 {
             if self.chance(weather.undelivered) {
                 self.room.undelivered(thread);
@@ -125,7 +148,10 @@ impl<S: Side> Play<S> {
                     listener.miss(&batch, kept);
                     continue;
                 }
-                if listener.hear(&batch, kept, cells_max) {
+                let before = self.trail.look(listener);
+                let complete = listener.hear(&batch, kept, cells_max);
+                self.trail.judge(listener, before, complete);
+                if complete && publishes_all(&batch) {
                     self.naive.compare(listener.player.expect("it plays"), &listener.replica);
                     self.compared += 1;
                 }
@@ -158,18 +184,25 @@ impl<S: Side> Play<S> {
     }
 }
 
+/// Whether all rates that are in use publish now: then what a client shows is the world.
+fn publishes_all(batch: &SharedBatch) -> bool {
+    batch.segments.slower.iter().all(|slower| slower.publishes || slower.cells.is_empty())
+}
+
 /// Rough weather, then a quiet end in which everybody catches up.
 fn play<S: Side>(seed: u64, crowd: u32, deeds: u32, steps: u32, weather: Weather) -> Play<S> {
-    let mut play = Play::new(seed, crowd, deeds);
+    let mut play = Play::new(seed, crowd, deeds, weather.far);
     (0..steps).for_each(|_| play.step(weather));
     play.room.game.deeds = 0;
-    for _ in 0..12 {
-        play.step(Weather { missed: 0, cut: 0, undelivered: 0, moves: 0 });
+    for _ in 0..24 {
+        play.step(CALM);
     }
     assert!(play.compared >= play.listeners.len());
     play.check();
     play
 }
+
+const CALM: Weather = Weather { missed: 0, cut: 0, undelivered: 0, moves: 0, far: Rate::One, rates: 0 };
 
 fn weathers() -> impl Strategy<Value = Weather> {
     (
@@ -177,8 +210,17 @@ fn weathers() -> impl Strategy<Value = Weather> {
         prop_oneof![Just(0u32), 0u32..90],
         prop_oneof![Just(0u32), 0u32..40],
         0u32..40,
+        prop::sample::select(Rate::ALL.to_vec()),
+        prop_oneof![Just(0u32), 0u32..40],
     )
-        .prop_map(|(missed, cut, undelivered, moves)| Weather { missed, cut, undelivered, moves })
+        .prop_map(|(missed, cut, undelivered, moves, far, rates)| Weather {
+            missed,
+            cut,
+            undelivered,
+            moves,
+            far,
+            rates,
+        })
 }
 
 proptest! {

@@ -9,7 +9,7 @@ use tickyard_protocol::types::{CellId, EntityId, PlayerId, Seq, Tick};
 
 use super::config;
 use crate::bridge::{Ask, Batch, Command, ConnId, Join, Leave, Message, Part, RoomId, SharedBatch};
-use crate::game::{self, Game, Joining, Layout, Look, Place, World};
+use crate::game::{self, Game, Joining, Layout, Look, Place, Rate, World};
 use crate::sim::{AnyRoom, Room, RoomConfig};
 use crate::time::Time;
 
@@ -30,6 +30,7 @@ pub struct Puppet {
     pub on_timer: Option<fn(&mut World<Dot>, u64)>,
     pub refuses: Option<&'static str>,
     pub panics_on_join: bool,
+    pub far: Rate,
 }
 
 #[derive(Clone, Debug)]
@@ -48,7 +49,7 @@ impl Game for Puppet {
     type Input = Push;
 
     fn layout(&self) -> Layout {
-        Layout { width: SIDE, height: 100, cell: 100 }
+        Layout { width: SIDE, height: 100, cell: 100, far: self.far }
     }
 
     fn join(&mut self, world: &mut World<Dot>, player: PlayerId, _: &Joining) -> Result<(), game::Refusal> {
@@ -139,6 +140,11 @@ impl Stage {
 
     pub fn with(config: RoomConfig) -> Stage {
         Stage { room: Room::new(config, Puppet::default()).unwrap() }
+    }
+
+    /// Its far cells are told so often.
+    pub fn far(far: Rate) -> Stage {
+        Stage { room: Room::new(config(), Puppet { far, ..Puppet::default() }).unwrap() }
     }
 
     /// With so many players, and everything said.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use tickyard_protocol::fields::{Field, Fields, Kind, Kinds};
 use tickyard_protocol::types::{EntityId, PlayerId, Tick};
 
-use crate::game::{Game, Joining, Layout, Leave, Look, Owner, Place, PropertyError, Refusal, World};
+use crate::game::{Game, Joining, Layout, Leave, Look, Owner, Place, PropertyError, Rate, Refusal, World};
 
 pub const SIDE: u32 = 600;
 
@@ -19,6 +19,7 @@ pub struct Walk {
     /// Deeds per tick.
     pub deeds: u32,
     pub told: u32,
+    far: Rate,
     /// The newest player.
     joined: u32,
 }
@@ -37,9 +38,9 @@ pub struct Nothing;
 const RARE: u32 = 6;
 
 impl Walk {
-    pub fn new(crowd: u32, deeds: u32) -> Walk {
+    pub fn new(crowd: u32, deeds: u32, far: Rate) -> Walk {
         let (things, players, looks) = Default::default();
-        Walk { things, players, looks, crowd, deeds, told: 0, joined: 0 }
+        Walk { things, players, looks, crowd, deeds, told: 0, far, joined: 0 }
     }
 
     fn deed(&mut self, world: &mut World<Walker>) {
@@ -166,7 +167,7 @@ impl Game for Walk {
     type Input = Nothing;
 
     fn layout(&self) -> Layout {
-        Layout { width: SIDE, height: SIDE, cell: 100 }
+        Layout { width: SIDE, height: SIDE, cell: 100, far: self.far }
     }
 
     fn join(&mut self, world: &mut World<Walker>, player: PlayerId, who: &Joining) -> Result<(), Refusal> {
