@@ -416,6 +416,7 @@ impl World<'_> {
     }
 
     /// Tells what was missed. Returns whether the cell is current now.
+    #[inline(never)]
     fn catch_up(&mut self, heard: &mut Heard, missing: &mut Missing, out: &mut Vec<u8>) -> bool {
         let Some(way) = self.history.way(heard) else {
             missing.cells.push(heard.cell);
