@@ -427,6 +427,7 @@ impl World<'_> {
     }
 
     /// The deltas that were missed, or a snapshot and what came after it. Returns whether the cell is current now.
+    #[inline(never)]
     fn catch_up(&mut self, heard: &mut Heard, missing: &mut Missing, out: &mut Vec<u8>) -> bool {
         let way = heard.held().and_then(|held| self.history.way(heard, heard.rate, held));
         let (snapshot, way) = match way {

@@ -483,7 +483,7 @@ fn rates() -> Value {
     let back = both(30);
     script
         .hear("cell 2 lets go of who left it, and takes it in as it is now", 108, |out| {
-            by_hand_delta(out, 2, SUM | LEAVES | ENTERS | BASE_1 * 4, |out| {
+            by_hand_delta(out, 2, SUM | LEAVES | ENTERS | (BASE_1 * 4), |out| {
                 out.extend_from_slice(&sum(&back).to_le_bytes());
                 [1, 8, 0].into_iter().for_each(|number| put_varint(out, number));
                 put_varint(out, 1);
