@@ -54,6 +54,10 @@ pub struct Metrics {
     pub skipped_updates: Counter,
     /// Those of them which were the server's own fault.
     pub overtaken_updates: Counter,
+    /// Players who see less now because their connections carry no more.
+    pub thin_connections: Gauge,
+    /// How often a connection was found to be so.
+    pub found_thin: Counter,
     /// Batches that an io thread's channel did not take.
     pub batches_undelivered: Counter,
     /// From when a tick was due to the last of its messages, by io thread.
@@ -140,6 +144,11 @@ impl Metrics {
                 "overtaken_updates",
                 "Skipped updates for which the server is to blame: the next batch was there before this one was sent to all",
             ),
+            thin_connections: list.add(
+                "thin_connections",
+                "Players whose connections carry less than there is to say, by what their inputs say of it: they see the nearest cells",
+            ),
+            found_thin: list.add("found_thin", "How often a player's connection was found to be thin"),
             batches_undelivered: list.add(
                 "batches_undelivered",
                 "Batches that an io thread could not take because it was too far behind; what matters comes again",

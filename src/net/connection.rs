@@ -4,7 +4,6 @@ use std::io;
 use std::sync::Arc;
 
 use super::Shared;
-use super::commands::Commands;
 use super::desk::Desk;
 use super::fanout::{Hearing, History, compose};
 use super::outbox::{Flushed, Outbox};
@@ -23,6 +22,7 @@ use crate::session::{Pulse, Session, Turn};
 use crate::time::Time;
 use crate::websocket::frame::SERVER_HEADER_BYTES_MAX;
 
+mod inputs;
 mod seat;
 
 /// A socket with its session.
@@ -57,6 +57,10 @@ pub struct Connection<S> {
     pub listed: bool,
     /// It is a player's, and set up for fresh bytes.
     tuned: bool,
+    /// It was counted as thin.
+    thin_counted: bool,
+    /// What its last input said of how far it has come; 0: nothing, or it was judged already.
+    shown: u32,
 }
 
 /// A connection on which all has been said.
@@ -105,6 +109,8 @@ impl<S: Socket> Connection<S> {
             queued: false,
             listed: false,
             tuned: false,
+            thin_counted: false,
+            shown: 0,
         }
     }
 
@@ -186,7 +192,13 @@ impl<S: Socket> Connection<S> {
     /// Sends the player what a batch says, or notes that it could not be sent.
     pub fn publish(&mut self, desk: &mut Desk, room: RoomId, history: &History, part: &Part) -> Verdict {
         let Some(hearing) = &mut self.hearing else { return Verdict::Waits };
-        if !self.outbox.is_empty() {
+        let Some(newest) = history.newest() else { return Verdict::Waits };
+        let shown = std::mem::take(&mut self.shown);
+        if shown > 0 && hearing.note_seen(shown, newest) != self.thin_counted {
+            self.thin_counted = hearing.is_thin();
+            desk.tally.count_thin(self.thin_counted);
+        }
+        if hearing.is_paced(newest) || !self.outbox.is_empty() {
             self.skip(desk, history, part);
             return Verdict::Waits;
         }
@@ -444,17 +456,6 @@ impl<S: Socket> Connection<S> {
             return self.say_goodbye(desk);
         }
         self.rest()
-    }
-
-    /// Hands its inputs to the simulation; `false`: there is no room, and they wait with the session.
-    pub fn give_inputs(&mut self, commands: &mut Commands) -> bool {
-        if !commands.have_room(self.session.room()) {
-            return false;
-        }
-        while let Some((room, input)) = self.session.take_input() {
-            commands.push(self.id, room, Ask::Input(input));
-        }
-        true
     }
 
     /// Once the closing handshake is over, what belongs below it follows.

@@ -19,6 +19,7 @@ use tickyard_protocol::tick::{
 };
 use tickyard_protocol::types::{CellId, Seq, Tick};
 
+use super::pace::Pace;
 use crate::bridge::{BATCHES_KEPT, Batch, CellEntry, Part, Rate, Segments, SharedBatch};
 use crate::websocket::frame::{Opcode, SERVER_HEADER_BYTES_MAX, fill_server_header};
 
@@ -34,10 +35,13 @@ pub struct Hearing {
     /// The tick of the last message with a check.
     checked: Tick,
     reliable_sent: u32,
-    /// An update was not composed because bytes still waited.
+    /// An update was not composed because bytes still waited, here or on their way.
     skipped: bool,
     /// Some cells are or were told less often than others, so each one's rate has to be looked at.
     has_rates: bool,
+    pace: Pace,
+    /// So many of the nearest cells are told of, as the connection is too thin for more; 0: all.
+    nearest: u8,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -132,6 +136,60 @@ impl Hearing {
         self.cells.truncate(view.len());
         self.has_rates =
             self.cells.iter().any(|heard| (heard.rate, heard.next_rate) != (Rate::One, Rate::One));
+        self.let_go_of_hidden();
+    }
+
+    /// How many cells the client is told of.
+    fn told(&self) -> usize {
+        match self.nearest {
+            0 => self.cells.len(),
+            nearest => self.cells.len().min(nearest.into()),
+        }
+    }
+
+    fn let_go_of_hidden(&mut self) {
+        let told = self.told();
+        self.cells[told..].iter_mut().for_each(|heard| heard.holds = false);
+    }
+
+    /// Tells of no more cells than a thin connection carries in time, the nearest always, and now and then of one more.
+    fn fit(&mut self, history: &History, newest: &Batch, missing: &mut Missing) {
+        let (now, tick_rate) = (newest.tick(), newest.tick_rate);
+        let said = self.said.map_or(now, |said| said.at);
+        let [changes_max, whole_max] = self.pace.bytes_max(said, now, tick_rate);
+        let told = self.told();
+        let may_grow = told < self.cells.len() && self.pace.may_grow(now);
+        let (mut fit, mut changes, mut whole) = (0, 0, 0);
+        for heard in &self.cells[..told + usize::from(may_grow)] {
+            match history.way(heard) {
+                Some(way) => {
+                    whole += way.bytes();
+                    changes += if way.snapshot.is_none() { way.bytes() } else { 0 };
+                }
+                // It is told of when it is known how large it is.
+                None if fit == told => return missing.cells.push(heard.cell),
+                None => {}
+            }
+            let is_tried = fit == told && self.pace.dares();
+            if fit > 0 && (changes > changes_max || whole > whole_max) && !is_tried {
+                break;
+            }
+            fit += 1;
+        }
+        if fit < told {
+            self.pace.note_overflow(now, tick_rate);
+        } else if may_grow {
+            self.pace.note_tried(now, tick_rate);
+        }
+        self.tell(fit);
+    }
+
+    fn tell(&mut self, nearest: usize) {
+        if nearest != self.told() {
+            self.nearest = u8::try_from(nearest).unwrap_or(0);
+            self.view_is_new = true;
+            self.let_go_of_hidden();
+        }
     }
 
     /// The newest batch passes without a message. Returns whether there was anything to say: only then is it an update that the client
@@ -155,7 +213,34 @@ impl Hearing {
         !said
             || self.view_is_new
             || reliable_next > self.reliable_sent + 1
-            || !self.cells.iter().all(|heard| heard.is_current(&batch.segments))
+            || !self.cells[..self.told()].iter().all(|heard| heard.is_current(&batch.segments))
+    }
+
+    /// An input says how far its player has come. Returns whether the connection is too thin for all that there is to say.
+    pub fn note_seen(&mut self, render_tick: u32, newest: &Batch) -> bool {
+        let Some(said) = self.said else { return false };
+        let was_thin = self.is_thin();
+        if self.pace.note_seen(render_tick, said.at, newest.tick(), newest.tick_rate) {
+            if self.told() == self.cells.len() {
+                self.pace.set_free();
+                self.nearest = 0;
+            } else {
+                self.pace.dare();
+            }
+        } else if self.is_thin() && !was_thin {
+            self.tell(1);
+        }
+        self.is_thin()
+    }
+
+    /// Whether the connection is too thin for all that there is to say.
+    pub fn is_thin(&self) -> bool {
+        self.pace.is_thin()
+    }
+
+    /// Whether a message would only wait behind those that are on their way, by what the player says it has seen.
+    pub fn is_paced(&self, newest: &Batch) -> bool {
+        self.said.is_some_and(|said| self.pace.is_full(said.at, newest.tick(), newest.tick_rate))
     }
 
     /// Forgets what the client holds of these cells, because it says that it holds them no longer.
@@ -176,7 +261,7 @@ impl Hearing {
     fn put_check(&mut self, tick: Tick, out: &mut Vec<u8>) {
         if tick.since(self.checked) >= CHECK_TICKS {
             self.checked = tick;
-            put_check(out, view_sum(self.cells.iter().map(|heard| (heard.cell, heard.as_of))));
+            put_check(out, view_sum(self.cells[..self.told()].iter().map(|heard| (heard.cell, heard.as_of))));
         }
     }
 }
@@ -236,12 +321,23 @@ impl History {
         Some(chain)
     }
 
-    /// What leads from there to what the cell has published by now in the stream in which the client is to hear it.
-    fn way(&self, heard: &Heard, rate: Rate, held: Tick) -> Option<Way<'_>> {
+    /// The deltas that were missed, or a snapshot and what came after it.
+    fn way(&self, heard: &Heard) -> Option<Way<'_>> {
+        if let Some(way) = heard.held().and_then(|held| self.deltas(heard, heard.rate, held)) {
+            return Some(way);
+        }
+        self.snapshots(heard.cell).find_map(|snapshot| {
+            let way = self.deltas(heard, Rate::One, snapshot.0.tick)?;
+            Some(Way { snapshot: Some(snapshot), ..way })
+        })
+    }
+
+    /// What leads from what is held as of `held` at a rate to what the cell has published by now at the rate at which the client is to hear it.
+    fn deltas(&self, heard: &Heard, rate: Rate, held: Tick) -> Option<Way<'_>> {
         let newest = &*self.newest()?.segments;
         let (cell, next) = (heard.cell, heard.next_rate);
         if rate == next {
-            return Some(Way { chain: self.chain(newest, cell, rate, held)?, then: None });
+            return Some(Way { snapshot: None, deltas: self.chain(newest, cell, rate, held)?, then: None });
         }
         let mut common =
             self.newest_first().filter(|segments| segments.publishes(rate) && segments.publishes(next));
@@ -249,23 +345,25 @@ impl History {
             if newest.is_later(held, change.tick) {
                 return None;
             }
-            let chain = self.chain(change, cell, rate, held)?;
+            let deltas = self.chain(change, cell, rate, held)?;
             let then = self.chain(newest, cell, next, change.tick)?;
-            Some(Way { chain, then: Some((change, then)) })
+            Some(Way { snapshot: None, deltas, then: Some((change, then)) })
         })
     }
 }
 
-/// Deltas from what a client holds to what is published.
+/// What makes a cell current for a client.
 struct Way<'a> {
-    chain: Chain<'a>,
+    snapshot: Option<(&'a Segments, CellEntry)>,
+    deltas: Chain<'a>,
     /// Where it goes over to another rate, and what comes then.
     then: Option<(&'a Segments, Chain<'a>)>,
 }
 
 impl Way<'_> {
     fn bytes(&self) -> usize {
-        self.chain.bytes() + self.then.as_ref().map_or(0, |(_, chain)| chain.bytes() + SILENT_DELTA_BYTES_MAX)
+        let then = self.then.as_ref().map_or(0, |(_, chain)| chain.bytes() + SILENT_DELTA_BYTES_MAX);
+        self.deltas.bytes() + self.snapshot.map_or(0, |(_, entry)| entry.snapshot.range().len()) + then
     }
 }
 
@@ -296,6 +394,9 @@ pub fn compose(
 ) -> Option<usize> {
     let batch = &**history.newest()?;
     hearing.look(batch, part);
+    if hearing.is_thin() {
+        hearing.fit(history, batch, missing);
+    }
     out.clear();
     out.resize(PREFIX_BYTES, 0);
     put_private(batch, part, hearing, missing, out);
@@ -311,6 +412,7 @@ pub fn compose(
     out[SERVER_HEADER_BYTES_MAX..PREFIX_BYTES].copy_from_slice(&header.to_bytes());
     hearing.view_is_new = false;
     hearing.skipped = false;
+    hearing.pace.note_said(batch.tick(), out.len(), batch.tick_rate);
     hearing.said = Some(Said { at: batch.tick(), seq: part.seq, heard: part.heard, complete });
     Some(fill_server_header(out, Opcode::Binary))
 }
@@ -328,7 +430,7 @@ fn is_due(batch: &Batch, part: &Part, hearing: &Hearing, complete: bool) -> bool
 /// What is this player's alone: its view, its own entity, its reliable messages.
 fn put_private(batch: &Batch, part: &Part, hearing: &mut Hearing, missing: &mut Missing, out: &mut Vec<u8>) {
     if hearing.view_is_new {
-        put_view(out, hearing.cells.iter().map(|heard| heard.cell));
+        put_view(out, hearing.cells[..hearing.told()].iter().map(|heard| heard.cell));
     }
     if hearing.said.is_none_or(|said| batch.segments.is_later(part.own_changed, said.at)) {
         match part.own.is_empty() {
@@ -375,14 +477,16 @@ fn put_world(history: &History, hearing: &mut Hearing, missing: &mut Missing, ou
     let newest = &*newest.segments;
     let mut world = World { history, newest, start: out.len(), age: 0, may_exceed: true };
     let mut behind = false;
-    for heard in &mut hearing.cells {
+    let told = hearing.told();
+    let cells = &mut hearing.cells[..told];
+    for heard in cells.iter_mut() {
         behind |= !world.put_delta(heard, hearing.has_rates, out);
     }
     if !behind {
         return true;
     }
     let mut complete = true;
-    for heard in &mut hearing.cells {
+    for heard in cells {
         complete &= heard.is_current(world.newest) || world.catch_up(heard, missing, out);
     }
     complete
@@ -426,26 +530,14 @@ impl World<'_> {
         true
     }
 
-    /// The deltas that were missed, or a snapshot and what came after it. Returns whether the cell is current now.
+    /// Tells what was missed. Returns whether the cell is current now.
     #[inline(never)]
     fn catch_up(&mut self, heard: &mut Heard, missing: &mut Missing, out: &mut Vec<u8>) -> bool {
-        let way = heard.held().and_then(|held| self.history.way(heard, heard.rate, held));
-        let (snapshot, way) = match way {
-            Some(way) => (None, way),
-            None => {
-                let mut snapshots = self.history.snapshots(heard.cell);
-                let found = snapshots.find_map(|snapshot| {
-                    Some((Some(snapshot), self.history.way(heard, Rate::One, snapshot.0.tick)?))
-                });
-                let Some(found) = found else {
-                    missing.cells.push(heard.cell);
-                    return false;
-                };
-                found
-            }
+        let Some(way) = self.history.way(heard) else {
+            missing.cells.push(heard.cell);
+            return false;
         };
-        let bytes = way.bytes() + snapshot.map_or(0, |(_, entry)| entry.snapshot.range().len());
-        if !self.fits(bytes, out) {
+        if !self.fits(way.bytes(), out) {
             // Where nearer cells have something to say at every tick, a large one would never find room.
             let has_waited = heard.left_out >= LEFT_OUT_MAX && std::mem::take(&mut self.may_exceed);
             if !has_waited {
@@ -454,12 +546,12 @@ impl World<'_> {
             }
         }
         heard.left_out = 0;
-        if let Some((segments, entry)) = snapshot {
+        if let Some((segments, entry)) = way.snapshot {
             self.put_aged(segments.tick, segments.slice(entry.snapshot), out);
             heard.hold(segments.tick);
             heard.rate = Rate::One;
         }
-        self.put_chain(heard, &way.chain, out);
+        self.put_chain(heard, &way.deltas, out);
         if let Some((change, chain)) = way.then {
             self.change_rate(heard, change, out);
             self.put_chain(heard, &chain, out);

@@ -505,6 +505,7 @@ fn remove<S: Socket>(
 ) {
     let Some(mut connection) = connections.remove(conn) else { return };
     connection.count_outbox_as(desk, 0);
+    connection.uncount_thin(desk);
     let session = &mut connection.session;
     let shared = &desk.shared;
     if connection.turned_away {

@@ -18,6 +18,7 @@ pub mod fanout;
 #[doc(hidden)]
 pub mod hub;
 mod outbox;
+mod pace;
 mod table;
 mod tally;
 #[cfg_attr(not(feature = "tls"), path = "without_tls.rs")]

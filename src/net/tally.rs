@@ -18,6 +18,10 @@ pub struct Tally {
     pub sends: u64,
     /// Updates that were not sent.
     pub skipped: u64,
+    /// Connections that were found too thin for what there is to say.
+    pub found_thin: u64,
+    /// How many more are so now.
+    pub thin: i64,
     /// Inputs that made room for newer ones.
     pub inputs_skipped: u64,
     /// Pings that were sent.
@@ -27,6 +31,12 @@ pub struct Tally {
 }
 
 impl Tally {
+    /// A connection was found to be thin, or is so no longer.
+    pub fn count_thin(&mut self, is_thin: bool) {
+        self.found_thin += is_thin as u64;
+        self.thin += if is_thin { 1 } else { -1 };
+    }
+
     /// Adds all to the metrics and begins anew.
     pub fn report(&mut self, shared: &Shared) {
         let metrics = &shared.metrics;
@@ -40,6 +50,8 @@ impl Tally {
         metrics.messages.inc_by(Direction::Out, tally.messages_out);
         metrics.send_syscalls.inc_by(tally.sends);
         metrics.skipped_updates.inc_by(tally.skipped);
+        metrics.found_thin.inc_by(tally.found_thin);
+        metrics.thin_connections.inc_by(tally.thin);
         metrics.inputs_skipped.inc_by(tally.inputs_skipped);
         metrics.pings.inc_by(tally.pings);
         metrics.outbox_bytes.inc_by(tally.outbox);

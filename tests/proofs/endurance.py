@@ -103,13 +103,14 @@ def open_files(server: Server) -> int:
 
 
 def slow_readers(seconds: int = 60) -> None:
-    """Bots that stop reading for 5 to 25 s, or read half: they stay, agree again, and cost the others nothing."""
+    """Bots that stop reading for 5 to 25 s, or read half: they stay, agree again or stay fresh, and cost the others nothing."""
     bots = 400
     common = ["--bots", str(bots), "--ramp", "5s", "--for", f"{seconds}s"]
     # Half of the world in view: enough bytes to fill every buffer.
     room = ["--players=200"]
     with Server(*room) as server:
         alone = swarm(server, common, seconds + 60)
+        all_see_all(server)
     nothing_wrong(alone, bots)
 
     most = [0.0]
@@ -119,24 +120,46 @@ def slow_readers(seconds: int = 60) -> None:
 
     with Server(*room) as server:
         beside = swarm(server, [*common, "--behaviour", "slow-reader=10%"], seconds + 60, watch)
+        all_see_all(server)
     nothing_wrong(beside, bots)
     slow = beside["slow_readers"]
     count = slow["bots"]
     hold(slow["never_skipped"] == 0, f"each of {count} slow readers was skipped; {slow['stops']} stops")
     hold(slow["late_again"] == 0, f"they agree again after {slow['again_ms']['p50']:.0f} ms (median), {slow['again_ms']['max']:.0f} ms at most")
     hold(most[0] <= OUTBOX_BYTES_MAX * count, f"{most[0] / 1024:.0f} KiB in all outboxes at most, that is {most[0] / 1024 / count:.1f} KiB each")
-    before, after = (run["input_to_state_ms"]["p99"] for run in (alone, beside))
-    hold(after - before <= P99_APART_MAX_MS, f"the others' p99 is {after:.1f} ms beside them and {before:.1f} ms without")
+    costs_nothing(beside, alone)
     least = beside["delivered_per_bot"]["min"]
     hold(least >= 0.99, f"the others were delivered {least * 100:.2f} % at least, each")
 
+    thin = [0.0]
+
+    def watch_thin() -> None:
+        thin[0] = max(thin[0], server.metrics()["tickyard_thin_connections"])
+
     with Server(*room) as server:
-        halves = swarm(server, [*common, "--behaviour", "half-reader=10%"], seconds + 60)
+        halves = swarm(server, [*common, "--behaviour", "half-reader=10%"], seconds + 60, watch_thin)
+        found = server.metrics()["tickyard_found_thin_total"]
+        hold(wait_until(lambda: server.metrics()["tickyard_thin_connections"] == 0, 15), "nobody is thin when all have left")
     nothing_wrong(halves, bots)
+    hold(halves["desyncs"] == 0, f"{halves['sums_checked']} sums compared, {halves['desyncs']} differed")
     half = halves["half_readers"]
     hold(half["never_skipped"] == 0, f"each of {half['bots']} half readers was skipped")
-    p95 = half["staleness_ms"]["p95"]
-    hold(p95 < 500, f"what half readers hold is {p95:.0f} ms old (p95), others' {halves['staleness_ms']['p95']:.0f} ms")
+    p50, p95 = (half["staleness_ms"][name] for name in ("p50", "p95"))
+    hold(p95 < 500, f"what half readers hold is {p95:.0f} ms old (p95; median {p50:.0f}), others' {halves['staleness_ms']['p95']:.0f} ms")
+    hold(thin[0] == half["bots"], f"{thin[0]:.0f} players saw less at a time, at most; found {found:.0f} times")
+    costs_nothing(halves, alone)
+
+
+def all_see_all(server: Server) -> None:
+    """Nobody was taken for a player with a thin connection."""
+    found = server.metrics()["tickyard_found_thin_total"]
+    hold(found == 0, f"{found:.0f} views were made smaller")
+
+
+def costs_nothing(beside: dict, alone: dict) -> None:
+    """Those who read all have it as without the others."""
+    after, before = (run["input_to_state_ms"]["p99"] for run in (beside, alone))
+    hold(after - before <= P99_APART_MAX_MS, f"the others' p99 is {after:.1f} ms beside them and {before:.1f} ms without")
 
 
 def swarm(

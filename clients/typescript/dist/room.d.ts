@@ -64,7 +64,10 @@ export declare class Room {
     /** The world as it is known now. */
     readonly state: World;
     readonly clock: Clock;
-    /** The tick that is being shown, with a fraction: goes out with each input. An `Interpolator` sets it. */
+    /**
+     * The tick that is being shown, with a fraction: goes out with each input. An `Interpolator` sets it; if you do, keep it up, since the
+     * server sends less to who seems to fall behind.
+     */
     renderTick: number;
     /** The tick of the last message. */
     get tick(): number;

@@ -40,7 +40,10 @@ export class Room {
     /** The world as it is known now. */
     state;
     clock;
-    /** The tick that is being shown, with a fraction: goes out with each input. An `Interpolator` sets it. */
+    /**
+     * The tick that is being shown, with a fraction: goes out with each input. An `Interpolator` sets it; if you do, keep it up, since the
+     * server sends less to who seems to fall behind.
+     */
     renderTick = 0;
     #socket;
     #input;
@@ -310,9 +313,15 @@ export class Room {
         // What would only wait here is stale when it goes: the server wants the newest input, not all of them.
         if (!this.connected || this.#socket.bufferedAmount > BUFFERED_BYTES_MAX)
             return false;
-        const renderTick = Number.isFinite(this.renderTick) ? Math.max(0, Math.round(this.renderTick * 16)) : 0;
-        this.#transmit(writeInput(seq, this.#acked(), renderTick, row));
+        this.#transmit(writeInput(seq, this.#acked(), this.#shown(), row));
         return true;
+    }
+    /** In 1/16 ticks. The server takes from it how far this client is behind: never ahead of what has come, and 0 when nobody keeps it up. */
+    #shown() {
+        const behind = this.tick - this.renderTick;
+        if (!(this.renderTick > 0 && behind < this.tickRate))
+            return 0;
+        return Math.round(Math.min(this.renderTick, this.tick) * 16) >>> 0;
     }
     /** The acknowledgement to send now. */
     #acked() {

@@ -141,6 +141,18 @@ test("an input is rounded, clamped, numbered, and carries the acknowledgement an
   assert.deepEqual(socket.sentOf(2), [bytes((w) => w.put(head(1)).zigzag(127).zigzag(-127)), bytes((w) => w.put(head(2)).zigzag(0).zigzag(-127))]);
 });
 
+test("what was shown goes out no later than what has come, and not at all when nobody keeps it up", async () => {
+  const { room, socket, tick } = await entered();
+  const input = room.input();
+  tick(101, []);
+  const said = (shown) => {
+    room.renderTick = shown;
+    input.send();
+    return new DataView(socket.sentOf(2).at(-1).slice().buffer).getUint32(9, true) / 16;
+  };
+  assert.deepEqual([100.25, 101, 250, 101 - room.tickRate, 0, NaN].map(said), [100.25, 101, 101, 0, 0, 0]);
+});
+
 test("an input that would only wait is dropped", async () => {
   const { room, socket } = await entered();
   socket.bufferedAmount = 100_000;

@@ -422,3 +422,49 @@ fn what_was_said_to_players_is_let_go_with_the_next_batch_and_the_segments_are_k
     let segments = publisher.batches.iter().map(|batch| Arc::strong_count(&batch.segments) - 1);
     assert_eq!(segments.collect::<Vec<_>>(), [0, 0, 1, 1, 1, 1, 1, 1, 1, 1]);
 }
+
+/// A player behind a link that carries so many bytes a tick, who says all the time how far it has come.
+fn behind_a_link(
+    player: &mut Player,
+    publisher: &mut Publisher,
+    ticks: std::ops::Range<u32>,
+    room: usize,
+) -> u32 {
+    let (mut queue, mut skipped, mut carried) = (VecDeque::<(u32, usize)>::new(), 0, 0);
+    let mut seen = ticks.start - 1;
+    for tick in ticks {
+        let batch = publisher.publish(tick, true, |writer| {
+            writer.snapshot(A);
+            writer.snapshot(B);
+        });
+        carried = if queue.is_empty() { 0 } else { carried + room };
+        while let Some((at, _)) = queue.pop_front_if(|&mut (_, bytes)| bytes <= carried) {
+            seen = at;
+            carried = 0;
+        }
+        player.hearing.note_seen(seen << 4, &batch);
+        if player.hearing.is_paced(&batch) {
+            skipped += u32::from(player.miss(batch));
+        } else if let Some(bytes) = player.hear(batch) {
+            queue.push_back((tick, bytes));
+        }
+    }
+    skipped
+}
+
+#[test]
+fn who_has_a_thin_connection_is_told_of_the_nearest_cells_whole_and_current() {
+    let (mut publisher, mut player) = (Publisher::new(), Player::new());
+    player.hear(first_sight(&mut publisher, 100));
+    let skipped = behind_a_link(&mut player, &mut publisher, 101..400, 5);
+    assert!(skipped > 100, "{skipped}");
+    assert!(player.hearing.is_thin());
+    assert_eq!(player.replica.view(), [A]);
+    assert!(player.replica.view_is_complete() && player.replica.cell(B).is_none());
+
+    // When the connection is better it is told of all after a while.
+    behind_a_link(&mut player, &mut publisher, 400..6000, 1000);
+    assert!(!player.hearing.is_thin());
+    assert_eq!(player.replica.view(), [A, B]);
+    assert!(player.replica.view_is_complete());
+}
