@@ -173,9 +173,6 @@ pub const LINGER: Duration = Duration::from_secs(1);
 /// … or so much of it, from our close frame on.
 pub const DISCARD_BYTES_MAX: usize = 256 * 1024;
 
-/// The kernel's own timer also ends living peers that stall, so it comes so much after the slow timeout.
-pub const USER_TIMEOUT_BEYOND_SLOW: Duration = Duration::from_secs(30);
-
 const _: () = {
     assert!(PING_INTERVAL.as_secs() * 3 <= IDLE_TIMEOUT.as_secs());
     assert!(IDLE_TIMEOUT.as_secs() <= SLOW_TIMEOUT.as_secs());

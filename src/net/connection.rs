@@ -14,7 +14,7 @@ use crate::bridge::{Ask, ConnId, Part, RoomId};
 use crate::close_reason::CloseReason;
 use crate::config::limits::{
     ANSWERS_BYTES_MAX, CLOSE_TIMEOUT, DEFLATE_COST_PER_TURN, DISCARD_BYTES_MAX, LINGER, READ_BYTES_PER_TURN,
-    READ_COST_BYTES, USER_TIMEOUT_BEYOND_SLOW,
+    READ_COST_BYTES,
 };
 use crate::http::{Response, Status};
 use crate::proxy_header::BadProxyHeader;
@@ -440,7 +440,7 @@ impl<S: Socket> Connection<S> {
             self.session.room().into_iter().for_each(|room| desk.commands.note(room));
             desk.with_inputs.push(self.id);
         }
-        self.tune(desk);
+        self.tune();
         if self.session.closing().is_some() && self.goodbye.is_none() {
             self.goodbye = Some(Goodbye { since: desk.now, finished: false, shut: false, discarded: 0 });
             self.hearing = None;
@@ -553,13 +553,12 @@ impl<S: Socket> Connection<S> {
     }
 
     /// Freshness needs small buffers: with the default ones the kernel swallows minutes of updates of a stalled reader.
-    fn tune(&mut self, desk: &mut Desk) {
+    fn tune(&mut self) {
         if self.tuned || !self.session.is_on_play() {
             return;
         }
         self.tuned = true;
-        let user_timeout = desk.shared.slow_timeout + USER_TIMEOUT_BEYOND_SLOW;
-        if let Err(error) = self.transport.tune(user_timeout) {
+        if let Err(error) = self.transport.tune() {
             tracing::debug!(%error, "cannot set a socket option");
         }
     }

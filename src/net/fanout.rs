@@ -114,6 +114,8 @@ impl Hearing {
         (cells ^ self.reliable_sent) as usize
             ^ self.skipped as usize
             ^ self.said.map_or(0, |said| said.heard as usize)
+            ^ self.nearest as usize
+            ^ self.pace.is_thin() as usize
     }
 
     /// Takes a view that a batch brought, also when no message can be composed now.

@@ -23,8 +23,8 @@ pub trait Socket: Read + Write {
     /// Makes closing it a reset: what the kernel still holds for the peer is thrown away, and the peer learns of it at once.
     fn abort(&mut self) -> io::Result<()>;
 
-    /// Prefers fresh bytes to many bytes, and gives a vanished peer up after `user_timeout`.
-    fn tune(&mut self, user_timeout: Duration) -> io::Result<()>;
+    /// Prefers fresh bytes to many bytes.
+    fn tune(&mut self) -> io::Result<()>;
 }
 
 /// A socket, with TLS or without.
@@ -214,8 +214,8 @@ impl<S: Socket> Transport<S> {
     }
 
     /// See [`Socket::tune`].
-    pub fn tune(&mut self, user_timeout: Duration) -> io::Result<()> {
-        self.socket.tune(user_timeout)
+    pub fn tune(&mut self) -> io::Result<()> {
+        self.socket.tune()
     }
 }
 
@@ -235,12 +235,11 @@ impl Socket for TcpStream {
         SockRef::from(&*self).set_linger(Some(Duration::ZERO))
     }
 
-    fn tune(&mut self, user_timeout: Duration) -> io::Result<()> {
+    fn tune(&mut self) -> io::Result<()> {
         let socket = SockRef::from(&*self);
         socket.set_tcp_nodelay(true)?;
         socket.set_send_buffer_size(SEND_BUFFER_BYTES)?;
-        socket.set_tcp_notsent_lowat(NOTSENT_LOWAT_BYTES)?;
-        socket.set_tcp_user_timeout(Some(user_timeout))
+        socket.set_tcp_notsent_lowat(NOTSENT_LOWAT_BYTES)
     }
 }
 

@@ -180,7 +180,7 @@ impl Socket for Line {
         Ok(())
     }
 
-    fn tune(&mut self, _user_timeout: Duration) -> io::Result<()> {
+    fn tune(&mut self) -> io::Result<()> {
         Ok(())
     }
 }

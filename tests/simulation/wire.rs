@@ -3,7 +3,6 @@
 use std::cell::{Ref, RefCell, RefMut};
 use std::io::{self, ErrorKind, Read, Write};
 use std::rc::Rc;
-use std::time::Duration;
 
 use tickyard::net::transport::Socket;
 
@@ -173,7 +172,7 @@ impl Socket for ServerEnd {
         Ok(())
     }
 
-    fn tune(&mut self, _user_timeout: Duration) -> io::Result<()> {
+    fn tune(&mut self) -> io::Result<()> {
         Ok(())
     }
 }

@@ -73,7 +73,7 @@ impl Socket for Line {
         Ok(())
     }
 
-    fn tune(&mut self, _: Duration) -> io::Result<()> {
+    fn tune(&mut self) -> io::Result<()> {
         Ok(())
     }
 }
